@@ -1,0 +1,50 @@
+# Each target makes .venv itself and is safe to repeat.
+
+DEMO_SECONDS ?= 120
+HUB_FLAGS ?=
+PYTHON ?= python3
+export PYTHON
+export PYTHONHASHSEED := 0
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+TABLE := hub/learner/parameters_table.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo hub test check learning soak-kill bench schemas clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Start a hub and four simulated devices that learn CartPole live (DEMO_SECONDS=120)
+	@$(BIN)/sheepfold demo --seconds $(DEMO_SECONDS)
+
+hub: $(INSTALLED) ## Serve for real, settings from deploy/hub.toml, data in ./data (HUB_FLAGS=…)
+	@$(BIN)/sheepfold serve --config deploy/hub.toml $(HUB_FLAGS)
+
+test: $(INSTALLED) ## Run everything CI runs: the checks, then the tests
+	@scripts/check
+	@scripts/test
+
+check: $(INSTALLED) ## Run format, lint, types, import rules, dependencies and spelling
+	@scripts/check
+
+learning: $(INSTALLED) ## Learn with every algorithm and ten seeds, to the return that counts as solved (an hour)
+	@$(BIN)/python -m pytest -m slow tests/learning
+
+soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged may be lost (two minutes)
+	@$(BIN)/python -m pytest tests/acceptance/test_kill.py --kills 20
+
+bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/results.json
+	@$(BIN)/python -m tests.bench
+
+schemas: $(INSTALLED) ## Write schemas/, deploy/hub.toml and the table of parameters anew from the code
+	@$(BIN)/sheepfold schemas
+	@$(BIN)/python -m hub.learner.signatures > $(TABLE).new && mv $(TABLE).new $(TABLE)
+
+clean: ## Remove .venv and every cache; data stays
+	@rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find hub bridge tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt scripts/venv
+	@scripts/venv

@@ -1,0 +1,20 @@
+"""The map.
+
+A device's fact goes one way, and everything else is folded from the log:
+
+    device ──▶ intake ──▶ log ──▶ learner ──▶ action ──▶ device
+                           │          ▲
+                           ▼          │
+                        registry    advice
+
+    intake      takes what devices send and turns it into Observations, or refuses it by name
+    log         the only memory: Events, appended durably and read in order
+    registry    who is there and may do what: agents, devices and keys, folded from the log
+    learner     folds Events into Policies (trainer) and Policies into Actions (actor)
+    action      sends one Action for each Observation, by its deadline and only when durable
+    advice      what one device's Policy tells another's
+    demo        four simulated devices that use all of it from outside
+
+Start in `words.py` for the nouns, in `intake/receive.py` for the main path, and in `processes.py`
+for what runs where. Rooms never import each other; `pyproject.toml` has the order.
+"""

@@ -1,0 +1,79 @@
+"""What the hub sends to a device, in the short names of the wire (contract, section 4).
+
+Absent means the default. The long words are in `hub.words`; here are only their outsides.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from hub.words import Answer, Code, Source
+
+_SOURCES: Final[dict[Source | None, Literal["advice", "fallback", "clamp", "override"]]] = {
+    Source.ADVICE: "advice",
+    Source.FALLBACK: "fallback",
+    Source.CLAMP: "clamp",
+    Source.OVERRIDE: "override",
+}
+
+
+class Act(Struct, frozen=True, omit_defaults=True):
+    """The answer to one observation: topic `act`, and the body of `POST /v1/step`."""
+
+    s: int
+    """Step of the observation, as the device numbered it."""
+    a: int | list[Any] | None
+    """int for a Discrete space, nested list for a Box; null after the end of an episode."""
+    pv: int | None = None
+    """Policy version that chose it; absent when no policy did."""
+    src: Literal["advice", "fallback", "clamp", "override"] | None = None
+    """Who chose it, when that was not the policy alone."""
+    seq: int | None = None
+    """Of the observation's event; over HTTP only."""
+
+
+def act_of(answer: Answer) -> Act:
+    """The answer as a device gets it; `seq` is left to HTTP."""
+    return Act(s=answer.step, a=answer.action, pv=answer.policy, src=_SOURCES.get(answer.source))
+
+
+class Err(Struct, frozen=True, omit_defaults=True):
+    """Why something a device sent was refused: topic `err`."""
+
+    e: Code
+    s: int | None = None
+    """Step of the observation, where it could be read."""
+    m: str = ""
+    """A sentence for the person who wrote the firmware."""
+
+
+class Cfg(Struct, frozen=True, omit_defaults=True):
+    """The answer to `hello`: topic `cfg`."""
+
+    ok: int
+    """1 = the device may send observations."""
+    n: int | None = None
+    """Values of an observation; absent, as `a` and `t`, while the device has no agent."""
+    a: int | None = None
+    """Choices of a Discrete action space, else values of an action."""
+    t: int | None = None
+    """How long a device should wait for an action before it acts by itself, milliseconds."""
+    g: int | None = None
+    """The last step seen in this boot."""
+    ts: int = 0
+    """Seconds since 1970 UTC."""
+
+
+class State(Struct, frozen=True):
+    """How a device fares: topic `state`, retained."""
+
+    ep: int
+    """Episodes so far."""
+    steps: int
+    ret: float
+    """Return of the last whole episode."""
+    act: int | list[Any] | None
+    """The last action."""
+    learn: Literal["ON", "OFF"]

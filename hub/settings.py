@@ -1,0 +1,198 @@
+"""Every setting, with its unit, default and reason; `deploy/hub.toml` is generated from here.
+
+Defaults < TOML file < `SHEEPFOLD__SECTION__KEY` < flags.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from hub.errors import OperatorFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENT_PREFIX: Final = "SHEEPFOLD__"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[hub]`: the process and its folder."""
+
+    data: Annotated[str, Meta(description="Folder of the log, policies and sockets.")] = "./data"
+    host: Annotated[
+        str, Meta(description="Address to listen on; plain text belongs on loopback.")
+    ] = "127.0.0.1"
+    drain_s: Annotated[
+        float,
+        Meta(gt=0, description="After SIGTERM, how long waiting steps may take to be answered."),
+    ] = 3.0
+
+
+class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[mqtt]`: the door for MQTT devices."""
+
+    port: Annotated[Port, Meta(description="TCP port for devices; 0 = any free one.")] = 1883
+    ws_port: Annotated[
+        Port, Meta(description="Port for MQTT over WebSocket; 0 = any free one.")
+    ] = 8083
+    base: Annotated[str, Meta(description="First levels of every topic.")] = "rl/v1"
+    connect_timeout_s: Annotated[
+        float, Meta(gt=0, description="A socket that has not sent CONNECT by then is closed.")
+    ] = 5.0
+    connect_bytes_max: Annotated[
+        int,
+        Meta(ge=128, description="Largest CONNECT; nobody unknown may make the hub buffer more."),
+    ] = 1024
+    packet_bytes_min: Annotated[
+        int, Meta(ge=256, description="Packet limit of every device; a large space raises it.")
+    ] = 16_384
+    connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+    unacknowledged_max: Annotated[
+        int,
+        Meta(
+            ge=1, description="Observations of one socket not yet durable; above, reading pauses."
+        ),
+    ] = 64
+    write_bytes_max: Annotated[
+        int, Meta(ge=1024, description="Unsent bytes for one device; above, it is disconnected.")
+    ] = 262_144
+
+
+class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[http]`: the door for HTTP devices, operators and the console."""
+
+    port: Annotated[Port, Meta(description="TCP port; 0 = any free one.")] = 8000
+    app: Annotated[
+        str, Meta(description="Front end as module:function; the hub knows it by this name only.")
+    ] = "bridge.app:open_bridge"
+    session_idle_s: Annotated[
+        float, Meta(gt=0, description="A Shepherd session unused for so long expires.")
+    ] = 1800.0
+    body_bytes_max: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 1_048_576
+    connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[log]`: commits, readers and queries."""
+
+    batch_rows_max: Annotated[
+        int, Meta(ge=1, description="Rows of one commit; more wait for the next.")
+    ] = 4096
+    pending_rows_max: Annotated[
+        int,
+        Meta(ge=1, description="Rows waiting for a commit; above, reading from devices pauses."),
+    ] = 65_536
+    pending_mb_max: Annotated[
+        float, Meta(gt=0, description="Memory of the rows waiting for a commit; the same then.")
+    ] = 256.0
+    checkpoint_wal_mb: Annotated[
+        float,
+        Meta(gt=0, description="CHECKPOINT at this size: it blocks commits for about 3 ms a MB."),
+    ] = 24.0
+    checkpoint_idle_s: Annotated[
+        float, Meta(gt=0, description="CHECKPOINT after so long without a commit.")
+    ] = 5.0
+    memory_mb: Annotated[int, Meta(ge=64, description="DuckDB's memory limit.")] = 512
+    reader_events_max: Annotated[
+        int,
+        Meta(ge=1, description="Events queued for a slow reader; above, it replays from the file."),
+    ] = 65_536
+    query_s: Annotated[float, Meta(gt=0, description="Time limit of one SQL query.")] = 30.0
+    query_bytes_max: Annotated[int, Meta(ge=1024, description="Size limit of one SQL result.")] = (
+        268_435_456
+    )
+
+
+class StepSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[step]`: one observation on its way to its answer."""
+
+    grace_ms: Annotated[
+        float,
+        Meta(gt=0, description="An observation waits so long for its action, to share one commit."),
+    ] = 2.0
+    commit_s_max: Annotated[
+        float,
+        Meta(gt=0, description="A commit may take so long; after it devices are told `busy`."),
+    ] = 1.0
+    refused_per_minute: Annotated[
+        int, Meta(ge=0, description="`refused` events logged per device; the rest is only counted.")
+    ] = 60
+    waiting_max: Annotated[
+        int,
+        Meta(
+            ge=1, description="Steps waiting for their actor; above, the fallback answers at once."
+        ),
+    ] = 16_384
+
+
+class LearnerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[learner]`: trainers and actors."""
+
+    nice: Annotated[int, Meta(ge=0, le=19, description="Priority of trainers; actors keep 0.")] = 10
+    restart_s_first: Annotated[
+        float, Meta(gt=0, description="Wait before the first restart of a process; doubles after.")
+    ] = 0.1
+    restart_s_max: Annotated[float, Meta(gt=0, description="Longest wait before a restart.")] = 30.0
+    policies_kept: Annotated[
+        int,
+        Meta(
+            ge=2,
+            description="Policy files kept for each agent; the newest and those in use always.",
+        ),
+    ] = 50
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All sections."""
+
+    hub: HubSettings = field(default_factory=HubSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    step: StepSettings = field(default_factory=StepSettings)
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+
+
+def load(
+    file: Path | None = None,
+    *,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings in force.
+
+    Raises:
+        OperatorFault: the file can't be read, or a name or value in any layer is wrong.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    if file is not None:
+        try:
+            _merge(merged, tomllib.loads(file.read_text()), str(file))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise OperatorFault(f"settings file {file} can't be read: {error}") from error
+    for name, text in (os.environ if environment is None else environment).items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            _merge(merged, {section: {key: text}}, name)
+    _merge(merged, flags or {}, "the command line")
+    try:
+        return msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise OperatorFault(f"settings: {error}; deploy/hub.toml shows every name") from error
+
+
+def _merge(
+    into: dict[str, dict[str, Any]], layer: Mapping[str, Mapping[str, Any]], source: str
+) -> None:
+    for section, values in layer.items():
+        if not isinstance(values, dict):
+            raise OperatorFault(f"{source}: {section!r} must be a section, as in [{section}]")
+        into.setdefault(section, {}).update({k: v for k, v in values.items() if v is not None})

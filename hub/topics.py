@@ -1,0 +1,52 @@
+"""The topic tree below the base (`rl/v1` unless set), built and parsed in one place.
+
+    <base>/<device>/{hello obs obs/mp obs/f32 reward status}    device publishes
+    <base>/<device>/{cfg act act/mp act/f32 err state}          hub publishes
+    <base>/<device>/cmd/{learn reset}                           operator publishes
+    <base>/hub/status                                           hub's will, retained
+
+Each is for one device; only the last is for all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+DEVICE_PUBLISHES: Final = ("hello", "obs", "obs/mp", "obs/f32", "reward", "status")
+HUB_PUBLISHES: Final = ("cfg", "act", "act/mp", "act/f32", "err", "state")
+OPERATOR_PUBLISHES: Final = ("cmd/learn", "cmd/reset")
+ENCODINGS: Final = {"obs": "json", "obs/mp": "mp", "obs/f32": "f32"}
+
+_DEVICE_ID: Final = re.compile(r"[a-z0-9_-]{1,23}")
+_RESERVED: Final = {"hub", "agents"}
+
+
+def is_device_id(text: str, *, reserved: bool = False) -> bool:
+    """Whether a device may be called this; `reserved` admits the hub's own `http-<n>`."""
+    if not _DEVICE_ID.fullmatch(text) or text in _RESERVED:
+        return False
+    return reserved or not text.startswith("http-")
+
+
+def device_topic(base: str, device: str, leaf: str) -> str:
+    """`rl/v1/heater-1/act`."""
+    return f"{base}/{device}/{leaf}"
+
+
+def hub_status(base: str) -> str:
+    """Where the hub's own `online` and `offline` are retained."""
+    return f"{base}/hub/status"
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a filter takes in a topic (MQTT 3.1.1, 4.7)."""
+    wanted, given = topic_filter.split("/"), topic.split("/")
+    if given[0].startswith("$") and wanted[0] in ("+", "#"):
+        return False  # 4.7.2: leading wildcards don't match $ topics
+    for i, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if i >= len(given) or level not in ("+", given[i]):
+            return False
+    return len(wanted) == len(given)

@@ -1,0 +1,361 @@
+"""The glossary: every noun of the hub, once, as a frozen Struct or a named type.
+
+`make schemas` turns these into the JSON Schemas under `schemas/`. The words follow
+MQTT 3.1.1 (session, topic), Sutton & Barto 2018 (observation, action, reward, policy, episode),
+Stable-Baselines3 (terminated, truncated) and event sourcing (event, log, fold, seq).
+
+    Device       a thing that sends Observations and is sent Actions
+    Session      one connection or login of a Device
+    Boot         one run of the Device's own step counter
+    Observation  what a Device saw at one step, with the reward of the action before it
+    Action       what the Device is told to do next
+    Transition   Observation, Action, reward and the next Observation that really followed
+    Episode      an unbroken run of Transitions
+    Agent        what learns: spaces, algorithm, parameters; its Devices are its Replicas
+    Policy       one version of what an Agent would do
+    Fact         what an Event says beyond its columns
+    Event        one thing that happened, never changed; the log gives it a seq
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any, Final, Literal, NewType
+
+from msgspec import Struct, field
+
+AgentName = NewType("AgentName", str)
+"""`[a-z0-9_-]{1,40}`."""
+DeviceId = NewType("DeviceId", str)
+"""`[a-z0-9_-]{1,23}`: the longest client id every MQTT 3.1.1 server must take (3.1.3.1)."""
+KeyId = NewType("KeyId", str)
+SessionId = NewType("SessionId", int)
+"""Counts up over the life of the hub's log; 0 where no session is meant."""
+Seq = NewType("Seq", int)
+"""Place of an Event in one hub's log: gapless from 1, never reused."""
+Floats = NewType("Floats", bytes)
+"""A vector as little-endian float32 bytes: half of msgpack's floats, read by numpy in place."""
+
+FLOAT_BYTES: Final = 4
+WINDOW_STEPS: Final = 64
+"""A repeat is recognised among this many last steps of a device; older ones are `late`."""
+
+
+class Kind(IntEnum):
+    """What an Event is about. The numbers are stored: never reuse one."""
+
+    HELLO = 1
+    OBSERVATION = 2
+    ACTION = 3
+    REFUSED = 4
+    EPISODE = 5
+    REWARD = 6
+    ADVICE = 7
+    UPDATE = 8
+    POLICY = 9
+    SNAPSHOT = 10
+    ADMIN = 11
+
+
+class Source(IntEnum):
+    """Who chose an Action. The numbers are stored: never reuse one."""
+
+    POLICY = 1
+    ADVICE = 2
+    FALLBACK = 3
+    CLAMP = 4
+    OVERRIDE = 5
+
+
+class Code(StrEnum):
+    """Why the hub refused something a device sent (contract, section 4)."""
+
+    PAYLOAD = "payload"
+    SHAPE = "shape"
+    TYPE = "type"
+    RANGE = "range"
+    STEP = "step"
+    LATE = "late"
+    SIZE = "size"
+    RATE = "rate"
+    BUSY = "busy"
+    AUTH = "auth"
+
+
+class Protocol(StrEnum):
+    """How a device reached the hub."""
+
+    MQTT = "mqtt"
+    HTTP = "http"
+    SHEPHERD = "shepherd"
+
+
+class EndedBy(StrEnum):
+    """Why an Episode ended; all but `terminated` are truncations (Pardo et al. 2018)."""
+
+    TERMINATED = "terminated"
+    TRUNCATED = "truncated"
+    GAP = "gap"
+    REBOOT = "reboot"
+    RESET = "reset"
+
+
+# --- what a device sends -----------------------------------------------------------------
+
+
+class Message(Struct, frozen=True):
+    """One observation as a device sends it, before its agent's spaces have been looked at.
+
+    JSON or MessagePack; long names are the same fields: `step obs reward done truncated
+    executed boot info first`. Everything but `o` may be absent.
+    """
+
+    o: Any
+    """A number, a list (nested as the space's shape) or a dict for a Dict space."""
+    s: int | None = None
+    """The device's step number, u16 (unwrapped, RFC 1982) or wider; absent = by arrival."""
+    r: float | None = None
+    """Reward of the action of step s-1; ignored on a first step."""
+    d: bool = False
+    """Terminated: the episode is over, the answer's action is null."""
+    tr: bool = False
+    """Truncated: cut short, by a time limit say; the answer's action is null."""
+    x: Any = None
+    """The action really executed for step s-1, where it was not the one sent."""
+    b: int | None = None
+    """Boot number of the device, u32; a new one opens a new run of the step counter."""
+    f: bool = False
+    """First step of a boot."""
+    i: dict[str, Any] | None = None
+    """Anything else; kept in the log. `mask` holds the actions allowed now."""
+
+
+class Hello(Struct, frozen=True):
+    """What a device may say of itself before its first observation; all of it optional."""
+
+    v: int = 1
+    """Protocol version."""
+    dt: str | None = None
+    """Device type."""
+    fw: str | None = None
+    """Firmware version."""
+    b: int | None = None
+    """Boot number, u32."""
+    enc: Literal["json", "mp", "f32"] | None = None
+    """Encoding the device will use."""
+
+
+class Observation(Struct, frozen=True, gc=False):
+    """What a device saw at one step, checked against its agent's observation space."""
+
+    values: Floats
+    """float32 (n,), the space flattened as Gymnasium does (Dict: by sorted key)."""
+    reward: float | None
+    """Of the action before; None on a first step, or when none was sent."""
+    terminated: bool
+    truncated: bool
+    executed: Floats | None
+    """float32 (m,); None = the action sent was executed."""
+    info: str | None
+    """JSON text; None when the device sent none."""
+    missing_value: bool = False
+    """The reward was NaN or infinite: it counts as missing and the device is told (`range`)."""
+
+
+# --- what is sent back -------------------------------------------------------------------
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """What a device gets for one observation: durable, with its action, at a seq."""
+
+    step: int
+    """As the device numbered it (u16 where it did)."""
+    action: int | list[Any] | None
+    """int for a Discrete space, nested list for a Box; None after the end of an episode."""
+    seq: int
+    """Of the observation's event."""
+    policy: int | None
+    """Version that chose the action; None when no policy did."""
+    source: Source | None
+    """None when there is no action."""
+    values: Floats | None = None
+    """The same action as float32 (m,), for binary encodings."""
+
+
+# --- what is declared --------------------------------------------------------------------
+
+
+class Agent(Struct, frozen=True):
+    """What learns, as declared; a fold of its `admin` events."""
+
+    name: AgentName
+    algorithm: str
+    """Stable-Baselines3's class name: PPO, DQN, SAC."""
+    observations: Any
+    """A space in Shepherd's syntax: int, `[shape, low, high]` or a dict of spaces."""
+    actions: Any
+    """A space: int or `[shape, low, high]`."""
+    seed: int
+    """All of the agent's randomness derives from it."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Of the algorithm, as text, `learning_rate` = "3e-4"; unknown names are refused."""
+    sharing: Literal["shared", "advice", "none"] = "shared"
+    owner: str = "admin"
+    fallback: Any = "hold"
+    """`hold` = the last action again, `none`, or a constant action of the action space."""
+    deadline_ms: int = 250
+    """After this long without the policy's action the fallback is sent."""
+    missing_reward: float | None = None
+    """Stands in for a missing reward in mid-episode; None = the fragment breaks there."""
+    learning: bool = True
+    status: Literal["active", "paused", "deleted"] = "active"
+
+
+class Key(Struct, frozen=True):
+    """An API key as the hub knows it: never the secret, only its SHA-256."""
+
+    id: KeyId
+    agent: AgentName | None
+    """None for an operator's key."""
+    device: DeviceId | None = None
+    """None = any device of the agent."""
+    user: str | None = None
+
+
+# --- what is logged ----------------------------------------------------------------------
+
+
+class Event(Struct, frozen=True, array_like=True, gc=False):
+    """One row of the log. A column that does not apply to the kind is None.
+
+    An observation and the action that answers it are two events of the same device, boot and step.
+    """
+
+    kind: Kind
+    ts: int
+    """Microseconds since 1970 UTC on the hub's clock; not ordered by seq when the clock is set."""
+    agent: str = ""
+    device: str = ""
+    session: int = 0
+    boot: int = 0
+    step: int | None = None
+    obs: Floats | None = None
+    action: Floats | None = None
+    executed: Floats | None = None
+    reward: float | None = None
+    terminated: bool | None = None
+    truncated: bool | None = None
+    first: bool | None = None
+    """This observation does not follow the one before it: no transition ends here."""
+    policy: int | None = None
+    logprob: float | None = None
+    value: float | None = None
+    source: Source | None = None
+    reason: str | None = None
+    latency_us: int | None = None
+    """Action: from the arrival of the observation to the choice."""
+    device_ts: int | None = None
+    payload: str | None = None
+    """JSON text: a Fact, or what else the device sent."""
+    secret: bytes | None = None
+    """SHA-256 of a key or session key; in no view."""
+    version: int = 1
+    seq: int = 0
+    """0 until the log has given it."""
+
+
+class AgentMade(Struct, frozen=True, tag="agent_made"):
+    """An Agent was declared, or declared anew with changes (then all of it stands here)."""
+
+    agent: Agent
+    by: str
+
+
+class KeyMade(Struct, frozen=True, tag="key_made"):
+    """A Key was made; its SHA-256 is in the event's `secret`."""
+
+    key: Key
+    by: str
+
+
+class KeyRevoked(Struct, frozen=True, tag="key_revoked"):
+    """A Key stopped being accepted."""
+
+    id: KeyId
+    by: str
+
+
+class DeviceAdded(Struct, frozen=True, tag="device_added"):
+    """A Device belongs to the event's agent from now on."""
+
+    device: DeviceId
+    by: str
+
+
+class SessionOpened(Struct, frozen=True, tag="session_opened"):
+    """A Device connected or logged in; for Shepherd its session key's SHA-256 is in `secret`."""
+
+    protocol: Protocol
+    hello: Hello | None = None
+    key: KeyId | None = None
+
+
+class EpisodeEnded(Struct, frozen=True, tag="episode_ended"):
+    """An Episode is over; the event's step is its last observation's."""
+
+    episode: int
+    """Counts up from 1 for each device."""
+    steps: int
+    """Actions taken."""
+    total_reward: float
+    """The return, undiscounted (Sutton & Barto 2018, eq. 3.7)."""
+    started: int
+    """Microseconds since 1970 UTC."""
+    ended_by: EndedBy
+
+
+class Refusal(Struct, frozen=True, tag="refusal"):
+    """A device sent something the hub could not take."""
+
+    code: Code
+    message: str
+
+
+class PolicyMade(Struct, frozen=True, tag="policy_made"):
+    """A Policy version is a file and may act from now on; the event's policy is its number."""
+
+    sha256: str
+    """Of the file's bytes; the file is named by it."""
+    parent: int | None
+    position: int
+    """Seq of the last event the trainer had read when it made this version."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Updated(Struct, frozen=True, tag="updated"):
+    """The trainer changed the weights: enough to do it again from the log."""
+
+    parent: int
+    position_first: int
+    position_last: int
+    """Seqs of the first and last event whose transitions went in."""
+    transitions: int
+    gradient_steps: int
+    """Counted in all since the agent began."""
+    sha256: str
+    duration_ms: float
+    dropped: int = 0
+    """Transitions left out because they were too old or the trainer too slow."""
+
+
+Fact = (
+    AgentMade
+    | KeyMade
+    | KeyRevoked
+    | DeviceAdded
+    | SessionOpened
+    | EpisodeEnded
+    | Refusal
+    | PolicyMade
+    | Updated
+)

@@ -1,0 +1,1 @@
+"""A package, so that no `tests` that another distribution installs can take its place."""

@@ -1,0 +1,83 @@
+"""What the documents name exists: make targets, commands with their options, links."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.architecture.tree import ROOT, files, name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCUMENTS: Final = list(files(".md"))
+CODE: Final = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
+LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+
+documents = pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+
+
+def code(document: Path) -> list[str]:
+    """Lines of code in a document, inline or fenced; a line ending in a backslash goes on.
+
+    Where a block shows commands after a `$`, its other lines are what they print.
+    """
+    lines: list[str] = []
+    for found in CODE.findall(document.read_text()):
+        block = "".join(found).replace("\\\n", " ").splitlines()
+        lines += [line for line in block if line.startswith("$ ")] or block
+    return lines
+
+
+@documents
+def test_every_make_target_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target for line in code(document) for target in re.findall(r"^(?:\$ )?make ([a-z-]+)", line)
+    }
+    assert named <= targets
+
+
+@documents
+def test_every_command_and_option_exists(document: Path) -> None:
+    for line in code(document):
+        found = re.match(r"(?:\$ )?(?:\S*/)?sheepfold((?: [a-z]+)*)(.*)", line)
+        if found:
+            shown = command_help(tuple(found[1].split()))
+            options = re.findall(r"(?<=\s)--[a-z][a-z-]*", found[2])
+            assert [option for option in options if option not in shown] == [], line
+
+
+@functools.cache
+def command_help(words: tuple[str, ...]) -> str:
+    """What a command says of itself; an argument among the words does no harm."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hub", *words, "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"sheepfold {' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+@documents
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    text = CODE.sub("", document.read_text())
+    for target in ("".join(found) for found in LINK.findall(text)):
+        if re.match(r"[a-z]+:", target):
+            continue  # another site
+        path, _, anchor = target.partition("#")
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked), target
+
+
+def anchors(document: Path) -> set[str]:
+    """The names of a document's headings, as a forge makes them."""
+    headings = re.findall(r"^#+ +(.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
