@@ -1,0 +1,1 @@
+"""The only memory: Events, appended durably and read in order."""

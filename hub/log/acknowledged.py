@@ -1,0 +1,55 @@
+"""The last acknowledged seq, beside the log: how a log that lost its end is found out.
+
+Written after each commit, without sync: it need not be newer than the log, only not older than
+what a crash of a process could make it. 2 µs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAME: Final = "log.acknowledged"
+LINE: Final = "{hub} {seq:020d}\n"
+"""Always the same length, so that one write replaces it whole."""
+
+
+class Mark(NamedTuple):
+    """What had been acknowledged when the file was last written."""
+
+    hub: str
+    seq: int
+
+
+class Acknowledged:
+    """The open file."""
+
+    def __init__(self, fd: int, hub: str) -> None:
+        self._fd = fd
+        self._hub = hub
+
+    @staticmethod
+    def read(folder: Path) -> Mark | None:
+        """What stands there; None when there is no such file or it is not one."""
+        try:
+            hub, seq = (folder / FILE_NAME).read_text().split()
+            return Mark(hub, int(seq))
+        except (OSError, ValueError):
+            return None
+
+    @classmethod
+    def open(cls, folder: Path, hub: str) -> Self:
+        """Open it to be written, made when absent."""
+        fd = os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return cls(fd, hub)
+
+    def write(self, seq: int) -> None:
+        """All up to `seq` has been acknowledged."""
+        os.pwrite(self._fd, LINE.format(hub=self._hub, seq=seq).encode(), 0)
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._fd)

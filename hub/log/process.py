@@ -1,0 +1,284 @@
+"""The log's own process: one writer, one loop, one commit after the other.
+
+    python -m hub.log.process --data DIR --fd N
+
+`N` is the hub's socket pair. What is readable when the loop turns is one commit, so the commit
+before it is the time in which a batch gathers: there is no timer and no tuning.
+
+Rule 1: it says Committed only after the fdatasync, and shows readers only what is committed.
+Rule 2: it never limps on. After any error of the database it ends, and the hub starts it again.
+Rule 3: it does not outlive the hub: the end of the socket ends it at once, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, assert_never, cast
+
+import msgspec
+import uvloop
+
+from hub.clock import SystemClock
+from hub.errors import HubFault, OperatorFault
+from hub.frames import Splitter, receive_frame
+from hub.log import messages, resume
+from hub.log.address import listen
+from hub.log.ask import Asker, Desk
+from hub.log.duck import DuckLog, LogLocked
+from hub.log.feed import Feed
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from msgspec import Raw
+
+    from hub.clock import Clock
+    from hub.settings import LogSettings
+    from hub.words import Event
+
+MEBIBYTE: Final = 1 << 20
+OPEN_S: Final = 5.0
+"""A predecessor that was killed may hold the file's lock for a moment."""
+OPEN_RETRY_S: Final = 0.05
+PR_SET_PDEATHSIG: Final = 1
+"""prctl(2)."""
+FAILED: Final = 1
+"""Exit status: look at stderr."""
+
+
+def main() -> None:
+    """Open the log and serve the hub until its socket ends."""
+    parser = argparse.ArgumentParser(prog="hub.log.process")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--fd", type=int, required=True)
+    arguments = parser.parse_args()
+    # The hub alone decides when the log ends: a Ctrl-C or SIGTERM to the whole group reaches us
+    # too, and the hub still has steps to commit.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _die_with_parent()
+    hub = socket.socket(fileno=arguments.fd)
+    first = receive_frame(hub)
+    if first is None:
+        return  # the hub ended before it had said anything
+    message = messages.to_log.decode(first)
+    assert isinstance(message, messages.Open), "the hub's first message is Open"
+    try:
+        log = _open(arguments.data, message.settings, SystemClock())
+    except HubFault as fault:
+        hub.sendall(messages.framed(messages.Failed(str(fault))))
+        _crash(str(fault))
+    readers = listen(messages.socket_path(arguments.data))
+    uvloop.run(_serve(hub, readers, log, message.settings))
+
+
+def _open(data: Path, settings: LogSettings, clock: Clock) -> DuckLog:
+    give_up = clock.monotonic() + OPEN_S
+    while True:
+        try:
+            return DuckLog.open(data, settings, clock=clock)
+        except LogLocked:
+            if clock.monotonic() > give_up:
+                raise
+            time.sleep(OPEN_RETRY_S)
+
+
+async def _serve(
+    hub: socket.socket, readers: socket.socket, log: DuckLog, settings: LogSettings
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_crash_for)
+    state = log.state
+    if state.damage is not None:
+        _report("log damaged", state.damage)
+    reading = ThreadPoolExecutor(1, "read")
+    bound = settings.reader_events_max
+    end = state.next_seq - 1
+    feed = Feed(log, end=end, reader_events_max=bound, worker=reading, report=_report)
+    await feed.open(readers)
+    asker = Asker(log.query_connection(memory_mb=settings.memory_mb // 2), settings)
+    process = LogProcess(log, feed, Desk(asker, settings), reading, settings, SystemClock())
+    await loop.create_unix_connection(lambda: process, sock=hub)
+    await process.ended.wait()
+
+
+class LogProcess(asyncio.Protocol):
+    """The hub's connection, and all that happens on its behalf."""
+
+    def __init__(
+        self,
+        log: DuckLog,
+        feed: Feed,
+        desk: Desk,
+        reading: ThreadPoolExecutor,
+        settings: LogSettings,
+        clock: Clock,
+    ) -> None:
+        self.ended = asyncio.Event()
+        self._log = log
+        self._feed = feed
+        self._desk = desk
+        self._reading = reading
+        self._settings = settings
+        self._clock = clock
+        self._splitter = Splitter()
+        self._pending: deque[Raw] = deque()
+        self._committing = False
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    # --- the main path ---------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the hub says; a commit follows when all that is readable has been taken."""
+        for body in self._splitter.feed(data):
+            self._take(messages.to_log.decode(body))
+
+    def _take(self, message: messages.ToLog) -> None:
+        match message:
+            case messages.Append(batches):
+                self._pending.extend(batches)
+                self._commit_soon()
+            case messages.Query():
+                self._start(self._answer(message))
+            case messages.Recover(id):
+                self._start(self._restore(id))
+            case messages.Close():
+                self._closing = True
+                self._commit_soon()
+            case messages.Open():
+                raise HubFault("the hub opened the log twice")
+            case _:
+                assert_never(message)
+
+    def _commit_soon(self) -> None:
+        if not self._committing:
+            self._committing = True
+            asyncio.get_running_loop().call_soon(self._commit)
+
+    def _commit(self) -> None:
+        """One commit of whole batches, at most `batch_rows_max` rows where there are several."""
+        self._committing = False
+        events: list[Event] = []
+        batches = 0
+        while self._pending:
+            batch = messages.events_of.decode(self._pending[0])
+            if events and len(events) + len(batch) > self._settings.batch_rows_max:
+                break
+            self._pending.popleft()
+            events += batch
+            batches += 1
+        if batches:
+            started = self._clock.monotonic()
+            first = self._log.append(events)
+            duration_us = int((self._clock.monotonic() - started) * 1_000_000)
+            self._send(messages.Committed(first, batches, duration_us))
+            self._feed.publish(first, events)
+            self._checkpoint_when_due()
+        if self._pending:
+            self._commit_soon()
+        elif self._closing:
+            self._close()
+
+    def _checkpoint_when_due(self) -> None:
+        if self._log.wal_bytes >= self._settings.checkpoint_wal_mb * MEBIBYTE:
+            self._log.checkpoint()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(
+            self._settings.checkpoint_idle_s, self._log.checkpoint
+        )
+
+    # --- questions --------------------------------------------------------------------------
+
+    async def _answer(self, query: messages.Query) -> None:
+        try:
+            self._send(messages.Answered(query.id, await self._desk.answer(query.sql, query.form)))
+        except OperatorFault as fault:
+            self._send(messages.Refused(query.id, str(fault)))
+
+    async def _restore(self, id_: int) -> None:
+        loop = asyncio.get_running_loop()
+        recovered = await loop.run_in_executor(self._reading, resume.recover, self._log)
+        self._send(messages.Restored(id_, recovered))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        task.result()  # an error that nobody expected ends the process
+
+    # --- begin and end ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Tell the hub where the log stands."""
+        self._transport = cast("asyncio.Transport", transport)
+        state = self._log.state
+        self._send(
+            messages.Opened(
+                self._log.hub, state.last_seq, state.next_seq, state.epoch, state.damage
+            )
+        )
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The hub is gone: end now. All that was acknowledged is on disk."""
+        del error
+        if not self.ended.is_set():
+            os._exit(0)
+
+    def _close(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._feed.close()
+        self._desk.close()
+        self._reading.shutdown(cancel_futures=True)
+        self._log.close()
+        self.ended.set()
+
+    def _send(self, message: messages.ToHub) -> None:
+        assert self._transport is not None, "connected"
+        self._transport.write(messages.framed(message))
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill us with the hub, should the loop be too busy to see its socket end."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _crash_for(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> NoReturn:
+    """Every error that nobody expected (Rule 2)."""
+    del loop
+    _crash(f"{context.get('message')}: {context.get('exception')!r}")
+
+
+def _crash(message: str) -> NoReturn:
+    """End without any clean-up: after a database error nothing in this process is to be trusted."""
+    _report("log process failed", message)
+    os._exit(FAILED)
+
+
+def _report(event: str, message: str) -> None:
+    """One line of JSON on stderr, which is the hub's."""
+    line = msgspec.json.encode({"process": "log", "event": event, "message": message})
+    sys.stderr.write(line.decode() + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

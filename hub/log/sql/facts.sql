@@ -1,0 +1,5 @@
+-- facts: seqs of all that the hub folds at start. Seqs only: asking for whole rows by these
+-- conditions would read every column of the log.
+SELECT seq FROM log WHERE kind = 11 OR (kind = 1 AND secret IS NOT NULL)
+UNION ALL
+SELECT max(seq) FROM log WHERE kind = 9 GROUP BY agent;

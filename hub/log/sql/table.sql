@@ -1,0 +1,47 @@
+-- The log: one row an Event, one column a field of it (hub/words.py says what each means).
+-- No key, no index and no constraint but NOT NULL: an index would make every commit and every
+-- checkpoint dearer, and seq is unique because one writer counts it.
+-- Rows are only ever inserted.
+CREATE TABLE log (
+    kind       UTINYINT  NOT NULL,
+    ts         TIMESTAMP NOT NULL,  -- hub clock, UTC
+    agent      VARCHAR   NOT NULL,
+    device     VARCHAR   NOT NULL,
+    session    BIGINT    NOT NULL,
+    boot       BIGINT    NOT NULL,
+    step       BIGINT,
+    obs        FLOAT[],
+    action     FLOAT[],
+    executed   FLOAT[],
+    reward     DOUBLE,              -- as the device sent it
+    terminated BOOLEAN,
+    truncated  BOOLEAN,
+    first      BOOLEAN,
+    policy     BIGINT,
+    logprob    DOUBLE,
+    value      DOUBLE,              -- like logprob not rounded: replay must give what was live
+    source     UTINYINT,
+    reason     VARCHAR,
+    latency_us BIGINT,
+    device_ts  TIMESTAMP,           -- device clock, not to be trusted
+    payload    VARCHAR,             -- JSON, only what the columns do not hold
+    secret     BLOB,                -- SHA-256, in no view
+    version    UTINYINT  NOT NULL,
+    seq        BIGINT    NOT NULL   -- gapless from 1
+);
+
+-- What is said once of the whole log: `hub`, its id; `schema`, the version of these statements.
+CREATE TABLE meta (
+    key   VARCHAR NOT NULL,
+    value VARCHAR NOT NULL
+);
+
+-- One row for each time the log was found shorter than what had been acknowledged. The seqs from
+-- lost_first up to seq_first are gone and never given again.
+CREATE TABLE epochs (
+    epoch      INTEGER   NOT NULL,
+    began      TIMESTAMP NOT NULL,
+    lost_first BIGINT    NOT NULL,
+    seq_first  BIGINT    NOT NULL,
+    reason     VARCHAR   NOT NULL
+);

@@ -1,0 +1,197 @@
+"""Each view on a small log made by hand, where the right rows are plain to see."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from hub.clock import SystemClock
+from hub.log.ask import Asker
+from hub.log.duck import DuckLog
+from hub.settings import LogSettings
+from hub.words import (
+    DeviceAdded,
+    DeviceId,
+    Event,
+    Hello,
+    Kind,
+    PolicyMade,
+    Protocol,
+    SessionOpened,
+    Source,
+)
+from tests.log.events import NOW_US, action, agent_made, episode, floats, observation, steps, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[DuckLog]:
+    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def query(log: DuckLog) -> Callable[[str], Rows]:
+    asker = Asker(log.query_connection(memory_mb=64), LogSettings())
+
+    def ask(sql: str) -> Rows:
+        return [msgspec.json.decode(line) for line in asker.answer(sql, "json").splitlines()]
+
+    return ask
+
+
+JOINED = (
+    "SELECT device, boot, step, action[1]::INTEGER AS did, reward FROM transitions ORDER BY seq"
+)
+
+
+def test_a_transition_joins_two_observations_that_followed(log: DuckLog, query: Any) -> None:
+    log.append([*steps(0, 1), observation(2, terminated=True)])
+    assert query("SELECT * FROM transitions ORDER BY seq") == [
+        {
+            "agent": "walker", "device": "a", "session": 1, "boot": 1, "step": step,
+            "obs": [step, -step], "action": [2 * step], "reward": step + 1,
+            "next_obs": [step + 1, -step - 1], "terminated": step == 1, "truncated": False,
+            "policy": 3, "logprob": -0.1, "source": "policy", "seq": 2 * step + 3,
+        }
+        for step in (0, 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        ([observation(3)], "a step is missing"),
+        ([observation(2, boot=2)], "another boot"),
+        ([observation(2, first=True)], "it says that it is a first one"),
+        ([observation(2, reward=None)], "nobody knows the reward"),
+        ([observation(2, agent="heater")], "the device has moved to another agent"),
+        ([observation(1)], "the same step again"),
+        ([observation(2, "b")], "another device"),
+    ],
+)
+def test_no_false_transition(log: DuckLog, query: Any, after: list[Event], why: str) -> None:
+    log.append([*steps(1, 1), *after])
+    assert query(JOINED) == [], why
+
+
+@pytest.mark.parametrize("last", [observation(2, terminated=True), observation(2, truncated=True)])
+def test_nothing_follows_the_end_of_an_episode(log: DuckLog, query: Any, last: Event) -> None:
+    log.append([*steps(1, 1), last, *steps(3, 3), observation(4)])
+    assert [row["step"] for row in query(JOINED)] == [1, 3]
+
+
+def test_a_boot_number_used_again_joins_nothing(log: DuckLog, query: Any) -> None:
+    # Both lives have boot 1 and steps 1, 2: an equality join would find four transitions.
+    log.append([*steps(1, 1), observation(2), action(2, action=floats(50))])
+    log.append([observation(1, first=True), action(1, action=floats(70)), observation(2)])
+    assert [row["did"] for row in query(JOINED)] == [2, 70]
+
+
+def test_devices_do_not_disturb_each_other(log: DuckLog, query: Any) -> None:
+    log.append([observation(1), observation(1, "b"), action(1), observation(2), action(1, "b")])
+    log.append([observation(2, "b")])
+    assert [row["device"] for row in query(JOINED)] == ["a", "b"]
+
+
+def test_an_action_logged_after_the_next_observation_is_found(log: DuckLog, query: Any) -> None:
+    log.append([observation(1), observation(2), action(1), action(2), observation(3)])
+    assert [row["did"] for row in query(JOINED)] == [2, 4]
+
+
+def test_of_two_answers_the_first_was_sent(log: DuckLog, query: Any) -> None:
+    late = action(1, action=floats(99), reason="late")
+    log.append([observation(1), action(1, source=Source.FALLBACK), late, observation(2)])
+    assert [row["did"] for row in query(JOINED)] == [2]
+
+
+def test_what_was_executed_counts_and_is_an_override(log: DuckLog, query: Any) -> None:
+    log.append([*steps(1, 1), observation(2, executed=floats(9)), action(2)])
+    log.append([observation(3, executed=floats(4))])
+    columns = "step, action[1]::INTEGER AS did, source, logprob, policy"
+    assert query(f"SELECT {columns} FROM transitions ORDER BY seq") == [
+        {"step": 1, "did": 9, "source": "override", "logprob": None, "policy": None},
+        {"step": 2, "did": 4, "source": "policy", "logprob": -0.1, "policy": 3},
+    ]
+
+
+def test_no_action_no_transition(log: DuckLog, query: Any) -> None:
+    log.append([observation(1), observation(2), observation(3, executed=floats(7))])
+    assert [(row["step"], row["did"]) for row in query(JOINED)] == [(2, 7)]
+
+
+def test_a_missing_reward_is_what_the_agent_says(log: DuckLog, query: Any) -> None:
+    log.append([agent_made(), agent_made(missing_reward=-1.0), *steps(1, 1)])
+    log.append([observation(2, reward=None)])
+    assert [row["reward"] for row in query(JOINED)] == [-1.0]
+
+
+def test_agents_are_as_last_declared_and_deleted_ones_hidden(log: DuckLog, query: Any) -> None:
+    log.append([agent_made("heater"), agent_made(), agent_made(deadline_ms=100)])
+    log.append([agent_made("heater", status="deleted")])
+    (row,) = query("SELECT * FROM agents")
+    assert (row["agent"], row["algorithm"], row["deadline_ms"]) == ("walker", "PPO", 100)
+    assert (row["missing_reward"], row["learning"], row["seed"]) == (None, True, 7)
+    assert (row["observations"], row["seq"]) == ("[[2],-1,1]", 3)
+
+
+def test_episodes_say_what_the_fact_says(log: DuckLog, query: Any) -> None:
+    log.append([episode(17)])
+    assert query("SELECT * FROM episodes") == [
+        {
+            "agent": "walker", "device": "a", "session": 1, "episode": 1,
+            "started": iso(NOW_US), "ended": iso(NOW_US + 17), "steps": 17, "return": 4.5,
+            "ended_by": "terminated",
+        }
+    ]  # fmt: skip
+
+
+def test_devices_were_added_or_heard(log: DuckLog, query: Any) -> None:
+    added = DeviceAdded(DeviceId("new"), by="admin")
+    opened = SessionOpened(Protocol.MQTT, Hello(dt="thermostat", fw="1.2"))
+    log.append([Event(Kind.ADMIN, NOW_US, agent="heater", payload=text(added))])
+    log.append([Event(Kind.HELLO, NOW_US, device="a", session=4, payload=text(opened))])
+    log.append([*steps(1, 2, boot=1), observation(1, boot=2), episode(2)])
+    heard, new = query("SELECT * FROM devices ORDER BY device")
+    assert (new["device"], new["agent"], new["observations"]) == ("new", "heater", 0)
+    assert (heard["agent"], heard["protocol"], heard["device_type"]) == (
+        "walker", "mqtt", "thermostat",
+    )  # fmt: skip
+    assert (heard["session"], heard["boot"], heard["step"]) == (4, 2, 1)
+    assert (heard["observations"], heard["actions"], heard["episodes"]) == (3, 2, 1)
+
+
+def test_policies_have_their_metrics(log: DuckLog, query: Any) -> None:
+    made = PolicyMade(sha256="ab", parent=1, position=40, metrics={"loss": 0.5})
+    log.append([Event(Kind.POLICY, NOW_US, agent="walker", policy=2, payload=text(made))])
+    (row,) = query("SELECT *, (metrics ->> 'loss')::DOUBLE AS loss FROM policies")
+    assert (row["version"], row["parent"], row["position"], row["loss"]) == (2, 1, 40, 0.5)
+
+
+def test_operators_say_who_did_what(log: DuckLog, query: Any) -> None:
+    log.append([agent_made()])
+    (row,) = query("SELECT operator, act, agent FROM operators")
+    assert row == {"operator": "admin", "act": "agent_made", "agent": "walker"}
+
+
+def test_events_carry_the_hub(log: DuckLog, query: Any) -> None:
+    log.append([observation(1)])
+    (row,) = query("SELECT * FROM events")
+    assert (row["hub"], row["kind"], row["source"]) == (log.hub, "observation", None)
+    assert row["ts"] == iso(NOW_US + 1)
+
+
+def iso(now_us: int) -> str:
+    moment = datetime.fromtimestamp(now_us // 1_000_000, tz=UTC).replace(
+        microsecond=now_us % 1_000_000, tzinfo=None
+    )
+    return moment.isoformat()
