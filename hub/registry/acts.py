@@ -1,0 +1,216 @@
+"""What an operator can do to agents, keys and devices: each act becomes events, or is refused.
+
+An act reads the registry and returns what to log; the registry changes by folding those events.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+from msgspec import Struct, field, structs
+
+from hub import spaces
+from hub.errors import DeviceFault, OperatorFault
+from hub.registry.access import fingerprint, make_secret
+from hub.topics import is_device_id
+from hub.words import (
+    Agent,
+    AgentMade,
+    AgentName,
+    DeviceAdded,
+    DeviceId,
+    Event,
+    Fact,
+    Key,
+    KeyId,
+    KeyMade,
+    KeyRevoked,
+    Kind,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub.registry.fold import Registry
+
+AGENT_NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
+SEED_BYTES: Final = 4
+DEADLINE_MS_MAX: Final = 3_600_000
+
+
+class Acts:
+    """The acts, over one registry.
+
+    Args:
+        registry: as the log has it.
+        now_us: the hub's clock.
+        random_bytes: for seeds and secrets.
+        check: refuses an agent no learner could run (`OperatorFault`).
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        now_us: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        check: Callable[[Agent], object],
+    ) -> None:
+        self._registry = registry
+        self._now_us = now_us
+        self._random_bytes = random_bytes
+        self._check = check
+
+    def create_agent(self, declared: NewAgent, by: str) -> tuple[list[Event], Any]:
+        """A new agent with its first, agent-wide key; the answer shows the key, once."""
+        if not AGENT_NAME.fullmatch(declared.name):
+            raise OperatorFault(f"agent name {declared.name!r} must match [a-z0-9_-]{{1,40}}")
+        if declared.name in self._registry.agents:
+            raise OperatorFault(f"agent {declared.name!r} exists; choose another name or update it")
+        if declared.name in self._registry.deleted:
+            raise OperatorFault(
+                f"agent {declared.name!r} was deleted and the log keeps what it learnt; "
+                "choose another name"
+            )
+        agent = Agent(
+            name=AgentName(declared.name),
+            algorithm=declared.algorithm,
+            observations=declared.observations,
+            actions=declared.actions,
+            seed=int.from_bytes(self._random_bytes(SEED_BYTES), "big"),
+            parameters=declared.parameters,
+            sharing=declared.sharing,
+            owner=declared.owner,
+            fallback=declared.fallback,
+            deadline_ms=declared.deadline_ms,
+            missing_reward=declared.missing_reward,
+        )
+        self._check_agent(agent)
+        made = self._event(AgentMade(agent, by), agent.name)
+        key_event, secret = self._key(agent.name, None, by)
+        return [made, key_event], {"agent": agent.name, "api_key": secret}
+
+    def change_agent(self, name: str, changes: dict[str, Any], by: str) -> tuple[list[Event], Any]:
+        """The agent with some fields changed: parameters, fallback, deadline, learning, status."""
+        agent = self._agent(name)
+        known = {"parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward"}
+        unknown = set(changes) - known - {"learning", "status"}
+        if unknown:
+            raise OperatorFault(f"{sorted(unknown)} can't be changed; create another agent")
+        parameters = changes.get("parameters", {})
+        if not isinstance(parameters, dict):
+            raise OperatorFault(f"parameters are an object of name and value, not {parameters!r}")
+        declared = structs.asdict(agent) | changes | {"parameters": agent.parameters | parameters}
+        try:
+            changed = msgspec.convert(declared, Agent)
+        except msgspec.ValidationError as error:
+            raise OperatorFault(f"agent {name!r}: {error}") from error
+        self._check_agent(changed)
+        return [self._event(AgentMade(changed, by), agent.name)], _shown(changed)
+
+    def create_key(self, name: str, device: str | None, by: str) -> tuple[list[Event], Any]:
+        """A key of the agent, or of one device of it; the answer shows it, once."""
+        agent = self._agent(name)
+        if device is not None and not is_device_id(device):
+            raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
+        event, secret = self._key(agent.name, None if device is None else DeviceId(device), by)
+        return [event], {"agent": name, "device": device, "api_key": secret}
+
+    def revoke_key(self, key_id: str, by: str) -> tuple[list[Event], Any]:
+        """The key is not accepted any more."""
+        key = self._registry.key(KeyId(key_id))
+        if key is None:
+            raise OperatorFault(f"there is no key {key_id!r}; 'sheepfold key list' shows them")
+        return [self._event(KeyRevoked(key.id, by), key.agent or "")], {"revoked": key_id}
+
+    def add_device(self, device: str, name: str, by: str) -> tuple[list[Event], Any]:
+        """The device belongs to the agent from now on, whoever it belonged to."""
+        agent = self._agent(name)
+        if not is_device_id(device):
+            raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
+        fact = DeviceAdded(DeviceId(device), by)
+        return [self._event(fact, agent.name, device)], {"device": device, "agent": name}
+
+    def list_agents(self) -> list[Any]:
+        """All agents, as `show_agent`."""
+        return [_shown(spec.agent) for spec in self._registry.agents.values()]
+
+    def show_agent(self, name: str) -> Any:
+        """One agent as declared, with its newest policy."""
+        shown = _shown(self._agent(name))
+        policy = self._registry.policies.get(AgentName(name))
+        return shown | {"policy": None if policy is None else policy.version}
+
+    def list_keys(self) -> list[Any]:
+        """All keys: public ids and what they open, no secret."""
+        return [msgspec.to_builtins(key) for key in self._registry.keys.values()]
+
+    def list_devices(self) -> list[Any]:
+        """All devices and their agents."""
+        return [{"device": d, "agent": a} for d, a in sorted(self._registry.devices.items())]
+
+    def _agent(self, name: str) -> Agent:
+        spec = self._registry.agents.get(AgentName(name))
+        if spec is None:
+            known = ", ".join(sorted(self._registry.agents)) or "none yet"
+            raise OperatorFault(f"there is no agent {name!r}; there are: {known}")
+        return spec.agent
+
+    def _check_agent(self, agent: Agent) -> None:
+        """Refuse an agent that could not be served or learnt."""
+        spaces.parse(agent.observations)
+        actions = spaces.parse(agent.actions)
+        if isinstance(actions, spaces.Dict):
+            raise OperatorFault(
+                "actions are an int (Discrete) or [shape, low, high] (Box), not a Dict"
+            )
+        if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
+            raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
+        if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
+            raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
+        if agent.fallback not in ("hold", "none"):
+            try:
+                spaces.flatten(actions, agent.fallback, what="fallback")
+            except DeviceFault as fault:
+                message = f"fallback: {fault.message}; write hold, none or an action"
+                raise OperatorFault(message) from fault
+        self._check(agent)
+
+    def _key(self, agent: AgentName, device: DeviceId | None, by: str) -> tuple[Event, str]:
+        key_id, secret = make_secret(self._random_bytes)
+        fact = KeyMade(Key(key_id, agent, device), by)
+        return self._event(fact, agent, device or "", fingerprint(secret)), secret
+
+    def _event(
+        self, fact: Fact, agent: str, device: str = "", secret: bytes | None = None
+    ) -> Event:
+        return Event(
+            kind=Kind.ADMIN,
+            ts=self._now_us(),
+            agent=agent,
+            device=device,
+            payload=msgspec.json.encode(fact).decode(),
+            secret=secret,
+        )
+
+
+class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator declares; the rest of an Agent is the hub's to fill in."""
+
+    name: str
+    algorithm: str
+    observations: Any
+    actions: Any
+    parameters: dict[str, str] = field(default_factory=dict)
+    sharing: Literal["shared", "advice", "none"] = "shared"
+    owner: str = "admin"
+    fallback: Any = "hold"
+    deadline_ms: int = 250
+    missing_reward: float | None = None
+
+
+def _shown(agent: Agent) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(agent)
+    return shown

@@ -1,0 +1,242 @@
+"""What an operator may do, what is refused, and that an act becomes true by its events alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from hub.errors import AccessDenied, OperatorFault
+from hub.registry.access import agent_of, fingerprint
+from hub.registry.acts import Acts, NewAgent
+from hub.registry.fold import Registry
+from hub.words import AgentName, DeviceId, Key, KeyId
+
+if TYPE_CHECKING:
+    from hub.words import Agent, Event
+
+WALKER = NewAgent(name="walker", algorithm="PPO", observations=[[2], -1.0, 1.0], actions=2)
+
+
+class Office:
+    """Acts on one registry, whose events are folded at once."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.log: list[Event] = []
+        self._drawn = 0
+        self.acts = Acts(self.registry, lambda: 1, self._random_bytes, self._check)
+        self.checked: list[Agent] = []
+
+    def do(self, result: tuple[list[Event], Any]) -> Any:
+        """Log and fold an act's events; its answer."""
+        events, answer = result
+        for event in events:
+            self.log.append(event)
+            self.registry.apply(event)
+        return answer
+
+    def create(self, **changes: Any) -> Any:
+        """An agent; `walker` unless told otherwise."""
+        return self.do(self.acts.create_agent(msgspec.structs.replace(WALKER, **changes), "test"))
+
+    def _random_bytes(self, count: int) -> bytes:
+        self._drawn += 1
+        return self._drawn.to_bytes(count, "big")
+
+    def _check(self, agent: Agent) -> None:
+        self.checked.append(agent)
+        if agent.algorithm not in ("PPO", "DQN", "SAC"):
+            raise OperatorFault(f"unknown algorithm {agent.algorithm}")
+
+
+def test_an_act_changes_nothing_until_its_events_are_folded() -> None:
+    office = Office()
+    events, _ = office.acts.create_agent(WALKER, "test")
+    assert office.registry.agents == {}
+    assert len(events) == 2
+
+
+def test_a_new_agent_comes_with_a_key_that_is_shown_once_and_kept_as_a_hash() -> None:
+    office = Office()
+    answer = office.create()
+    assert answer["agent"] == "walker"
+    secret = answer["api_key"]
+    key, spec = agent_of(office.registry, secret)
+    assert (key.agent, key.device, spec.agent.name) == ("walker", None, "walker")
+    assert all(secret not in (event.payload or "") for event in office.log)
+    assert office.log[1].secret == fingerprint(secret)
+    assert "api_key" not in str(office.acts.list_keys())
+
+
+def test_agents_differ_in_their_seed() -> None:
+    office = Office()
+    office.create()
+    office.create(name="runner")
+    seeds = [spec.agent.seed for spec in office.registry.agents.values()]
+    assert len(set(seeds)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"name": ""}, "must match"),
+        ({"name": "Walker"}, "must match"),
+        ({"name": "a" * 41}, "must match"),
+        ({"name": "a b"}, "must match"),
+        ({"name": "walker\n"}, "must match"),
+        ({"algorithm": "A3C"}, "unknown algorithm"),
+        ({"observations": 0}, "at least 1 choice"),
+        ({"observations": "many"}, "is not a space"),
+        ({"observations": [[2], 1.0, 0.0]}, "below its high"),
+        ({"actions": {"a": 2}}, "not a Dict"),
+        ({"actions": True}, "not a space"),
+        ({"deadline_ms": 0}, "deadline"),
+        ({"deadline_ms": 3_600_001}, "deadline"),
+        ({"fallback": 2}, "fallback"),
+        ({"fallback": "stop"}, "fallback"),
+        ({"missing_reward": float("nan")}, "missing_reward"),
+        ({"missing_reward": float("inf")}, "missing_reward"),
+    ],
+)
+def test_an_agent_that_could_not_be_served_is_refused(changes: dict[str, Any], why: str) -> None:
+    office = Office()
+    with pytest.raises(OperatorFault, match=why):
+        office.create(**changes)
+    assert office.log == []
+
+
+@pytest.mark.parametrize("fallback", ["hold", "none", 0, 1])
+def test_each_kind_of_fallback_is_taken(fallback: Any) -> None:
+    office = Office()
+    office.create(fallback=fallback)
+    assert office.acts.show_agent("walker")["fallback"] == fallback
+
+
+def test_an_agents_name_is_given_once() -> None:
+    office = Office()
+    office.create()
+    with pytest.raises(OperatorFault, match="exists"):
+        office.create()
+
+
+def test_a_deleted_agents_name_stays_taken() -> None:
+    """The log and the policies go by the name: another agent would inherit what this one learnt."""
+    office = Office()
+    office.create()
+    office.do(office.acts.change_agent("walker", {"status": "deleted"}, "test"))
+    with pytest.raises(OperatorFault, match="was deleted"):
+        office.create()
+
+
+def test_delete_hides_the_agent_and_revokes_its_keys() -> None:
+    office = Office()
+    secret = office.create()["api_key"]
+    office.create(name="runner")
+    office.do(office.acts.change_agent("walker", {"status": "deleted"}, "test"))
+    assert [agent["name"] for agent in office.acts.list_agents()] == ["runner"]
+    with pytest.raises(AccessDenied):
+        agent_of(office.registry, secret)
+    with pytest.raises(OperatorFault, match="no agent 'walker'"):
+        office.acts.show_agent("walker")
+    assert len(office.acts.list_keys()) == 1
+
+
+def test_an_agent_changes_field_by_field() -> None:
+    office = Office()
+    office.create(parameters={"learning_rate": "3e-4"})
+    changes = {"parameters": {"n_steps": "64"}, "deadline_ms": 40, "learning": False}
+    shown = office.do(office.acts.change_agent("walker", changes, "test"))
+    assert shown["parameters"] == {"learning_rate": "3e-4", "n_steps": "64"}
+    assert (shown["deadline_ms"], shown["learning"]) == (40, False)
+    assert office.registry.agents[AgentName("walker")].agent.deadline_ms == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"observations": 5}, "can't be changed"),
+        ({"seed": 5}, "can't be changed"),
+        ({"name": "runner"}, "can't be changed"),
+        ({"deadline_ms": "soon"}, "Expected `int`"),
+        ({"deadline_ms": 0}, "deadline"),
+        ({"status": "asleep"}, "Invalid enum"),
+        ({"sharing": "all"}, "Invalid enum"),
+        ({"fallback": 7}, "fallback"),
+        ({"parameters": {"a": 1}}, "Expected `str`"),
+        ({"parameters": ["a"]}, "parameters"),
+        ({"parameters": None}, "parameters"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(changes: dict[str, Any], why: str) -> None:
+    office = Office()
+    office.create()
+    with pytest.raises(OperatorFault, match=why):
+        office.acts.change_agent("walker", changes, "test")
+
+
+def test_what_is_not_there_is_said_with_what_is() -> None:
+    office = Office()
+    office.create()
+    for act in (
+        lambda: office.acts.change_agent("runner", {}, "test"),
+        lambda: office.acts.create_key("runner", None, "test"),
+        lambda: office.acts.add_device("heater", "runner", "test"),
+        lambda: office.acts.show_agent("runner"),
+    ):
+        with pytest.raises(OperatorFault, match=r"no agent 'runner'; there are: walker"):
+            act()
+
+
+def test_a_device_key_names_its_device() -> None:
+    office = Office()
+    office.create()
+    answer = office.do(office.acts.create_key("walker", "heater", "test"))
+    key, _ = agent_of(office.registry, answer["api_key"])
+    assert key.device == "heater"
+
+
+@pytest.mark.parametrize("device", ["hub", "agents", "http-1", "Heater", "", "a" * 24, "a/b", "+"])
+def test_a_key_or_place_for_a_reserved_or_malformed_device_is_refused(device: str) -> None:
+    office = Office()
+    office.create()
+    with pytest.raises(OperatorFault, match="device id"):
+        office.acts.create_key("walker", device, "test")
+    with pytest.raises(OperatorFault, match="device id"):
+        office.acts.add_device(device, "walker", "test")
+
+
+def test_a_revoked_key_opens_nothing() -> None:
+    office = Office()
+    first = office.create()["api_key"]
+    second = office.do(office.acts.create_key("walker", None, "test"))["api_key"]
+    office.do(office.acts.revoke_key(first.split(".")[0], "test"))
+    with pytest.raises(AccessDenied):
+        agent_of(office.registry, first)
+    assert agent_of(office.registry, second)[0].agent == "walker"
+
+
+def test_a_key_that_is_not_there_cannot_be_revoked() -> None:
+    office = Office()
+    office.create()
+    with pytest.raises(OperatorFault, match="no key"):
+        office.acts.revoke_key("abc", "test")
+
+
+def test_a_device_is_added_and_moved() -> None:
+    office = Office()
+    office.create()
+    office.create(name="runner")
+    office.do(office.acts.add_device("heater", "walker", "test"))
+    assert office.acts.list_devices() == [{"device": "heater", "agent": "walker"}]
+    office.do(office.acts.add_device("heater", "runner", "test"))
+    assert office.acts.list_devices() == [{"device": "heater", "agent": "runner"}]
+
+
+def test_an_operators_key_opens_no_agent() -> None:
+    office = Office()
+    office.registry.keys[fingerprint("secret")] = Key(KeyId("abc"), None, user="ann")
+    with pytest.raises(AccessDenied):
+        agent_of(office.registry, "secret")
+    assert office.registry.devices.get(DeviceId("heater")) is None

@@ -1,0 +1,155 @@
+"""The registry is a fold: the same from any cut of the log, and from nothing else."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from hub.registry.fold import Login, Registry
+from hub.words import (
+    AgentMade,
+    AgentName,
+    DeviceAdded,
+    DeviceId,
+    EndedBy,
+    EpisodeEnded,
+    Event,
+    Fact,
+    Hello,
+    Key,
+    KeyId,
+    KeyMade,
+    KeyRevoked,
+    Kind,
+    PolicyMade,
+    Protocol,
+    SessionOpened,
+)
+from tests.intake.fakes import agent_spec
+
+
+def event(fact: Fact, kind: Kind = Kind.ADMIN, **columns: object) -> Event:
+    text = msgspec.json.encode(fact).decode()
+    return structs.replace(Event(kind, 5, agent="walker", payload=text), **columns)
+
+
+def agent(name: str = "walker", **columns: object) -> Event:
+    made = structs.replace(agent_spec(name=AgentName(name)).agent, **columns)
+    return event(AgentMade(made, "test"), agent=name)
+
+
+def key(number: int, name: str = "walker") -> Event:
+    made = KeyMade(Key(KeyId(f"key{number}"), AgentName(name)), "test")
+    return event(made, agent=name, secret=bytes((number,)))
+
+
+def login(number: int, secret: bytes | None = None) -> Event:
+    opened = SessionOpened(Protocol.SHEPHERD, key=KeyId("key1"))
+    device = f"http-{number}"
+    return event(opened, Kind.HELLO, device=device, session=number, secret=secret)
+
+
+def policy(version: int, name: str = "walker") -> Event:
+    made = PolicyMade(sha256=f"{version}", parent=None, position=version)
+    return event(made, Kind.POLICY, agent=name, policy=version)
+
+
+FACTS = st.one_of(
+    st.builds(
+        agent,
+        st.sampled_from(["walker", "runner"]),
+        status=st.sampled_from(["active", "paused", "deleted"]),
+        deadline_ms=st.integers(1, 9),
+    ),
+    st.builds(key, st.integers(0, 4), st.sampled_from(["walker", "runner"])),
+    st.builds(lambda n: event(KeyRevoked(KeyId(f"key{n}"), "test")), st.integers(0, 4)),
+    st.builds(
+        lambda d, a: event(DeviceAdded(DeviceId(d), "test"), agent=a),
+        st.sampled_from(["heater", "cooler"]),
+        st.sampled_from(["walker", "runner"]),
+    ),
+    st.builds(login, st.integers(1, 3), st.sampled_from([None, b"a", b"b"])),
+    st.builds(policy, st.integers(1, 9), st.sampled_from(["walker", "runner"])),
+    st.just(Event(Kind.OBSERVATION, 5, agent="walker", device="heater", payload='{"i":1}')),
+)
+
+
+def folded(registry: Registry, events: list[Event]) -> Registry:
+    for one in events:
+        registry.apply(one)
+    return registry
+
+
+@given(st.lists(FACTS, max_size=20), st.data())
+def test_a_fold_of_prefix_and_suffix_is_the_fold_of_the_whole(
+    events: list[Event], data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(events)))
+    whole = folded(Registry(), events)
+    twice = folded(folded(Registry(), events[:cut]), events[cut:])
+    assert vars(whole) == vars(twice)
+
+
+@given(st.lists(FACTS, max_size=12))
+def test_folding_an_event_twice_in_a_row_changes_nothing(events: list[Event]) -> None:
+    once = folded(Registry(), events)
+    assert vars(once) == vars(folded(Registry(), [one for one in events for _ in range(2)]))
+
+
+def test_what_says_nothing_about_the_registry_passes_by() -> None:
+    registry = Registry()
+    ended = EpisodeEnded(1, 2, 3.0, 4, EndedBy.TERMINATED)
+    registry.apply(event(ended, Kind.EPISODE))
+    registry.apply(Event(Kind.OBSERVATION, 5, payload="not JSON"))
+    registry.apply(Event(Kind.REFUSED, 5, payload="not JSON"))
+    assert vars(registry) == vars(Registry())
+
+
+def test_an_agents_spaces_are_parsed_once() -> None:
+    registry = folded(Registry(), [agent()])
+    spec = registry.agents[AgentName("walker")]
+    assert (spec.observations, spec.actions) == (agent_spec().observations, agent_spec().actions)
+
+
+def test_a_later_declaration_stands() -> None:
+    registry = folded(Registry(), [agent(deadline_ms=5), agent(deadline_ms=6)])
+    assert registry.agents[AgentName("walker")].agent.deadline_ms == 6
+
+
+def test_a_deleted_agent_takes_its_keys_along_and_leaves_its_name() -> None:
+    events = [agent(), agent("runner"), key(1), key(2, "runner"), agent(status="deleted")]
+    registry = folded(Registry(), events)
+    assert list(registry.agents) == ["runner"]
+    assert list(registry.keys) == [b"\2"]
+    assert registry.deleted == {"walker"}
+
+
+def test_a_revoked_key_is_gone_and_the_others_stay() -> None:
+    registry = folded(Registry(), [key(1), key(2), event(KeyRevoked(KeyId("key1"), "test"))])
+    assert registry.key(KeyId("key1")) is None
+    assert registry.key(KeyId("key2")) is not None
+
+
+def test_a_login_is_known_by_its_session_keys_hash() -> None:
+    registry = folded(Registry(), [login(3, b"hash")])
+    assert registry.logins == {
+        b"hash": Login(AgentName("walker"), DeviceId("http-3"), 3, 5, KeyId("key1"))
+    }
+
+
+def test_a_hello_without_a_secret_opens_nothing_again() -> None:
+    hello = SessionOpened(Protocol.MQTT, Hello(b=7))
+    assert folded(Registry(), [event(hello, Kind.HELLO)]).logins == {}
+
+
+def test_the_newest_policy_stands() -> None:
+    registry = folded(Registry(), [policy(1), policy(2)])
+    assert registry.policies[AgentName("walker")].version == 2
+
+
+def test_a_key_without_its_hash_is_a_broken_log() -> None:
+    with pytest.raises(AssertionError):
+        Registry().apply(structs.replace(key(1), secret=None))
