@@ -1,0 +1,1 @@
+"""A placed step gets its action, is logged with it, and is answered."""

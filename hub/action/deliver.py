@@ -1,0 +1,215 @@
+"""A step becomes an action that is on disk, and then an answer.
+
+Rule 1: nothing is acknowledged and no action leaves before it is durable.
+Rule 2: a step is answered once; whoever chooses second is too late, and the log says so.
+Rule 3: by the deadline somebody has chosen: the policy, or the agent's declared fallback.
+
+    begin ─▶ ask the actor ─┬─ answer ─────────────▶ one commit: observation + action ─▶ answer
+                            ├─ grace over: observation alone; the action follows in a later commit
+                            ├─ deadline: fallback ─▶ commit ─▶ answer
+                            └─ no commit in time: `busy`, and nothing else
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+from hub.action.fallback import fallback
+from hub.errors import DeviceFault
+from hub.spaces import unflatten
+from hub.step import Choice
+from hub.words import Answer, Code, Event, Kind, Source
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable
+
+    from hub.clock import Clock
+    from hub.settings import StepSettings
+    from hub.step import Appender, Step
+
+MICROSECONDS: Final = 1_000_000
+
+
+class Actors(Protocol):
+    """The actor processes of all agents."""
+
+    def ask(self, step: Step) -> str | None:
+        """Have an action chosen; the answer comes to `Deliver.choose`.
+
+        Returns why there is no use in waiting, None when an answer can be expected.
+        """
+        ...
+
+
+class Deliver:
+    """Steps between their arrival and their answer."""
+
+    def __init__(
+        self,
+        log: Appender,
+        actors: Actors,
+        clock: Clock,
+        settings: StepSettings,
+        call_later: Callable[[float, Callable[[Step], None], Step], TimerHandle],
+    ) -> None:
+        self._log = log
+        self._actors = actors
+        self._clock = clock
+        self._settings = settings
+        self._call_later = call_later
+        self._newest: dict[str, Step] = {}
+        """Each device's newest step that is not answered yet."""
+        self.waiting = 0
+        """Steps begun and not yet answered."""
+        self.idle = asyncio.Event()
+        """Set while no step waits."""
+        self.idle.set()
+        self.answered = 0
+        self.fallbacks = 0
+        """Of those answered, by the fallback."""
+
+    def begin(self, step: Step) -> None:
+        """Take a placed step on; one that was repeated after `busy` is on its way already."""
+        if step.chosen:
+            step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
+            return
+        self.waiting += 1
+        self.idle.clear()
+        # CRUCIAL: a device's observations are logged in the order it sent them, however their
+        # actors answer; what the log has last is where its counter stands.
+        before = self._newest.get(step.device.id)
+        if before is not None:
+            self._log_alone(before)
+        self._newest[step.device.id] = step
+        if step.ends_episode:
+            step.chosen = True
+            step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
+            self._send(step, None)
+            return
+        step.timer = self._call_later(self._settings.grace_ms / 1000, self._grace_over, step)
+        agent = step.agent.agent
+        hopeless = "paused" if agent.status == "paused" else None
+        if hopeless is None and self.waiting > self._settings.waiting_max:
+            hopeless = "too many steps are waiting"
+        hopeless = hopeless or self._actors.ask(step)
+        if hopeless is not None:
+            self._fall_back(step, hopeless)
+
+    def choose(self, step: Step, choice: Choice) -> None:
+        """An action for the step: log it, and send it once it is durable."""
+        now = self._clock.monotonic()
+        latency_us = int((now - step.arrived) * MICROSECONDS)
+        late = step.chosen
+        event = Event(
+            kind=Kind.REFUSED if late else Kind.ACTION,
+            ts=self._clock.now_us(),
+            agent=step.agent.agent.name,
+            device=step.device.id,
+            session=step.session,
+            boot=step.boot,
+            step=step.number,
+            action=choice.action,
+            policy=choice.policy,
+            logprob=choice.logprob,
+            value=choice.value,
+            source=choice.source,
+            reason="late" if late else choice.reason,
+            latency_us=latency_us,
+            payload=choice.payload,
+        )
+        if late:
+            self._log.append([event], _ignore)
+            return
+        step.chosen = True
+        step.device.last_action = choice.action or step.device.last_action
+        if choice.source is Source.FALLBACK:
+            self.fallbacks += 1
+        self._send(step, event)
+
+    def _send(self, step: Step, action: Event | None) -> None:
+        """To the log, with the observation if that has not gone yet; to the device when durable."""
+        events, step.events = step.events, []
+        went_before = not events
+        if action is not None:
+            events.append(action)
+
+        def committed(first: int) -> None:
+            if not went_before:
+                self._observation_durable(step, first + step.observation_at)
+            self._answer(step, action)
+
+        if events:
+            self._log.append(events, committed)
+        else:
+            self._answer(step, action)
+
+    def _grace_over(self, step: Step) -> None:
+        """The actor is slow: the observation goes alone, so that it is acknowledged meanwhile."""
+        waited_s = self._clock.monotonic() - step.arrived
+        if step.chosen:  # chosen, but not yet durable
+            step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
+            return
+        deadline_s = step.agent.agent.deadline_ms / 1000
+        step.timer = self._call_later(max(0.0, deadline_s - waited_s), self._deadline, step)
+        self._log_alone(step)
+
+    def _log_alone(self, step: Step) -> None:
+        """The observation without its action, if it has not gone yet."""
+        events, step.events = step.events, []
+        if events:
+            self._log.append(
+                events, lambda first: self._observation_durable(step, first + step.observation_at)
+            )
+
+    def _deadline(self, step: Step) -> None:
+        step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
+        if not step.chosen:
+            self._fall_back(step, "deadline")
+
+    def _busy(self, step: Step) -> None:
+        """The log does not commit. What was promised is kept: no answer that is not durable."""
+        step.timer = None
+        fault = DeviceFault(
+            Code.BUSY, "the log can't commit now; send the same step again", step=step.wire_number
+        )
+        for reply in step.replies:
+            reply.refuse(fault, acknowledge=False)
+
+    def _fall_back(self, step: Step, reason: str) -> None:
+        action = fallback(step.agent, step.device.last_action, must_act=step.must_act)
+        self.choose(step, Choice(action, Source.FALLBACK, reason=reason))
+
+    def _observation_durable(self, step: Step, seq: int) -> None:
+        step.seq = seq
+        for reply in step.replies:
+            reply.durable(seq)
+
+    def _answer(self, step: Step, action: Event | None) -> None:
+        values = None if action is None else action.action
+        step.answer = Answer(
+            step=step.wire_number,
+            action=None if values is None else unflatten(step.agent.actions, values),
+            seq=step.seq,
+            policy=None if action is None else action.policy,
+            source=None if action is None else action.source,
+            values=values,
+        )
+        if step.timer is not None:
+            step.timer.cancel()
+            step.timer = None
+        if self._newest.get(step.device.id) is step:
+            del self._newest[step.device.id]
+        self.waiting -= 1
+        if not self.waiting:
+            self.idle.set()
+        self.answered += 1
+        for reply in step.replies:
+            reply.act(step.answer)
+        step.replies.clear()
+        step.device.settle(step)
+
+
+def _ignore(_seq: int) -> None:
+    """A late action changes nothing for anyone."""

@@ -1,0 +1,226 @@
+"""What the hub remembers of a device, and where each of its messages belongs.
+
+Rule 1: (device, boot, step) names one observation for ever; a repeat is never a second one.
+Rule 2: an observation that does not directly follow the one before it is `first`: no transition
+        joins the two.
+Rule 3: a device that doesn't number its steps is numbered by arrival, anew for each session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from hub.errors import DeviceFault
+from hub.step import Content
+from hub.words import WINDOW_STEPS, Code, EndedBy
+
+if TYPE_CHECKING:
+    from hub.step import Step
+    from hub.words import AgentName, Answer, DeviceId, Floats, SessionId
+
+HALF_U16: Final = 1 << 15
+U16: Final = 1 << 16
+BOOTS: Final = 1 << 32
+"""A boot's low 32 bits are the device's own number for it; above them counts how often the hub saw
+it begin again."""
+BOOT_MASK: Final = (1 << 63) - 1
+
+
+class Past(Struct, gc=False, frozen=True):
+    """A step that is done: enough to recognise its repeat and answer it alike."""
+
+    content: Content
+    answer: Answer
+
+
+class Episode(Struct):
+    """The episode a device is in: a fold of its observations."""
+
+    number: int
+    started_us: int
+    steps: int = 0
+    total_reward: float = 0.0
+
+
+class Place(Struct, frozen=True):
+    """Where a new observation belongs."""
+
+    boot: int
+    number: int
+    first: bool
+    """It follows nothing: start of a boot or of an episode, or after a gap."""
+    broken: EndedBy | None = None
+    """Why the episode that was running ends here; None when it goes on or none was."""
+
+
+class Device:
+    """One device's place in its own step counter, its open episode and its last answers."""
+
+    __slots__ = (
+        "agent",
+        "bonus",
+        "boot",
+        "count",
+        "episode",
+        "episodes",
+        "given_boot",
+        "id",
+        "last_action",
+        "packets",
+        "seen_us",
+        "session",
+        "torn",
+        "wide",
+        "window",
+        "wire_last",
+    )
+
+    def __init__(self, device: DeviceId) -> None:
+        self.id: str = device
+        self.agent: AgentName | None = None
+        """Whose the steps so far are; None before the first."""
+        self.boot = 0
+        """As logged; 0 before the first."""
+        self.given_boot: int | None = None
+        """As the device gave it last; None when it gives none."""
+        self.count: int | None = None
+        """Unwrapped number of the newest step in this boot; None before the first."""
+        self.wire_last = 0
+        self.wide = False
+        """This boot's counter has passed u16, so a smaller number is a fall and no wrap."""
+        self.torn = False
+        """A message contradicted the counter: the next new step follows nothing."""
+        self.session: SessionId | None = None
+        """The session of the newest step."""
+        self.seen_us = 0
+        """Hub time of the newest step before a restart, microseconds since 1970 UTC."""
+        self.window: dict[int, Step | Past] = {}
+        self.packets: dict[tuple[int, int], int] = {}
+        """(MQTT packet id, payload hash) to step, for devices that don't number."""
+        self.episode: Episode | None = None
+        self.episodes = 0
+        self.bonus = 0.0
+        """A person's rewards since the newest observation."""
+        self.last_action: Floats | None = None
+
+    def find(
+        self,
+        step: int | None,
+        *,
+        boot: int | None,
+        first: bool,
+        content: Content,
+        duplicate: bool = False,
+    ) -> Step | Past | None:
+        """The step this message repeats, None when it is a new one.
+
+        `duplicate`: its protocol says that it was sent before.
+
+        Raises:
+            DeviceFault: `step` = same number, other content; `late` = older than the window,
+                or a number that was skipped and is past.
+        """
+        if step is None or self.count is None or (boot is not None and boot != self.given_boot):
+            return None
+        behind = -self._ahead(step)
+        if behind < 0:
+            return None
+        known = self.window.get(self.count - behind)
+        if first and behind > 0:
+            # The start of a boot, or a boot's first message once more: only a device that numbers
+            # its boots or says "again" can be known to repeat.
+            repeats = known is not None and known.content.same(content)
+            return known if repeats and (duplicate or boot is not None) else None
+        if boot is None and behind > WINDOW_STEPS:
+            return None  # a fall by more than the window opens a boot
+        if boot is None and (known is None or not known.content.same(content)):
+            self.torn = True  # a restart after few steps looks like this too
+        if known is None:
+            raise DeviceFault(
+                Code.LATE,
+                f"step {step} is {behind} behind step {self.wire_last}; not used",
+                step=step,
+            )
+        if known.content.same(content):
+            return known
+        if first:
+            return None  # the counter began anew on the very number it had reached
+        raise DeviceFault(Code.STEP, f"step {step} was sent before with other content", step=step)
+
+    def place(
+        self, step: int | None, *, boot: int | None, first: bool, session: SessionId
+    ) -> Place:
+        """Where a message that repeats nothing belongs. Changes nothing; `take` does."""
+        ahead = 1 if step is None else self._ahead(step)
+        reboot = (
+            self.count is None
+            or first
+            or (boot is not None and boot != self.given_boot)
+            or (step is None and session != self.session)
+            or ahead <= 0
+        )
+        if reboot:
+            broken = EndedBy.REBOOT if self.episode else None
+            return Place(self._next_boot(boot), step or 0, first=True, broken=broken)
+        assert self.count is not None
+        gap = ahead > 1 or self.torn
+        broken = EndedBy.GAP if gap and self.episode else None
+        first = gap or self.episode is None
+        return Place(self.boot, self.count + ahead, first=first, broken=broken)
+
+    def take(self, place: Place, step: Step, *, given_boot: int | None) -> None:
+        """Remember a step as the newest."""
+        if place.boot != self.boot or self.count is None:
+            self.window.clear()
+            self.packets.clear()
+            self.given_boot = given_boot
+            self.wide = False
+        # One that gives its boot now and then, in hello only say, is still in the same one.
+        elif given_boot is not None:
+            self.given_boot = given_boot
+        self.boot = place.boot
+        self.count = place.number
+        self.wire_last = step.wire_number
+        self.wide = self.wide or step.wire_number >= U16
+        self.torn = False
+        self.session = step.session
+        self.window[place.number] = step
+        while next(iter(self.window)) <= place.number - WINDOW_STEPS:
+            del self.window[next(iter(self.window))]
+
+    def move(self, agent: AgentName) -> None:
+        """Its steps are another agent's from now on, and nothing of before is theirs."""
+        self.window.clear()
+        self.packets.clear()
+        self.agent = agent
+        self.torn = True
+        self.bonus = 0.0
+        self.last_action = None
+
+    def settle(self, step: Step) -> None:
+        """The step is answered: keep only what a repeat needs."""
+        if step.answer is not None and self.window.get(step.number) is step:
+            self.window[step.number] = Past(step.content, step.answer)
+
+    def remember_packet(self, packet: tuple[int, int], number: int) -> None:
+        """A QoS 1 message without a step number: its DUP has this packet id and payload."""
+        self.packets.pop(packet, None)
+        self.packets[packet] = number
+        if len(self.packets) > WINDOW_STEPS:
+            del self.packets[next(iter(self.packets))]
+
+    def _ahead(self, step: int) -> int:
+        """How far `step` is after the newest; u16 counters wrap (RFC 1982, section 3.2)."""
+        if step < U16 and not self.wide:
+            return (step - self.wire_last + HALF_U16) % U16 - HALF_U16
+        return step - self.wire_last
+
+    def _next_boot(self, given: int | None) -> int:
+        """The device's own number, told apart from its last boot of that number; else one more."""
+        if given is None:
+            return self.boot + 1 & BOOT_MASK
+        if self.count is not None and self.boot % BOOTS == given:
+            return self.boot + BOOTS & BOOT_MASK
+        return given

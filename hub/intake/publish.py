@@ -1,0 +1,285 @@
+"""A device's publishes: each goes to the main path, and what comes of it back to the device."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from zlib import crc32
+
+import msgspec
+
+from hub.errors import DeviceFault
+from hub.intake.observation import BOOT_MAX
+from hub.intake.wire import puback
+from hub.payloads import Err, act_of
+from hub.spaces import Discrete, size
+from hub.topics import ENCODINGS
+from hub.words import Code, DeviceId, Hello
+
+if TYPE_CHECKING:
+    from hub.intake.broker import Broker
+    from hub.intake.outbox import Outbox
+    from hub.intake.receive import Receiver
+    from hub.intake.session import Session, Sessions
+    from hub.intake.wire import Publish
+    from hub.spaces import Space
+    from hub.words import Answer
+
+ACTION_LEAVES: Final = {"json": "act", "mp": "act/mp", "f32": "act/f32"}
+F32_VERSION: Final = 1
+_DISCRETE, _BOX, _NONE = 0, 1, 15
+_U8_MAX: Final = 255
+_U16_MAX: Final = 65_535
+
+_hello: Final = msgspec.json.Decoder(Hello, strict=False)
+_json: Final = msgspec.json.Encoder()
+_msgpack: Final = msgspec.msgpack.Encoder()
+
+
+class PersonReward(msgspec.Struct):
+    """The payload of `reward`."""
+
+    r: float
+
+
+_reward: Final = msgspec.json.Decoder(PersonReward)
+
+
+class Line(Protocol):
+    """The device's connection; `hub.intake.gate.Connection` is one."""
+
+    def send(self, packet: bytes) -> None:
+        """To the device, in order."""
+        ...
+
+    def take_unread(self, packet_id: int) -> None:
+        """Acknowledge a QoS 2 publish that was thrown away."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+
+class Publications:
+    """One connection's publishes and their replies."""
+
+    def __init__(
+        self,
+        connection: Line,
+        receiver: Receiver,
+        sessions: Sessions,
+        session: Session,
+        outbox: Outbox,
+        broker: Broker,
+        unacknowledged_max: int,
+    ) -> None:
+        self._connection = connection
+        self._receiver = receiver
+        self._sessions = sessions
+        self.session = session
+        self._broker = broker
+        self.outbox = outbox
+        self.device = DeviceId(session.device.id)
+        self._unacknowledged_max = unacknowledged_max
+        self._unacknowledged = 0
+        self._paused = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, publish: Publish, leaf: str) -> bool:
+        """Handle a QoS 0 or 1 publish; False when it is the broker's (`status`)."""
+        if leaf == "status":
+            return False
+        reply = MqttReply(self, leaf, publish.qos, publish.packet_id)
+        self._begin(publish.qos)
+        packet = (publish.packet_id, crc32(publish.payload)) if publish.qos else None
+        self._dispatch(leaf, publish.payload, reply, packet, duplicate=publish.duplicate)
+        return True
+
+    async def take_slowly(self, topic: str, payload: bytes) -> bool:
+        """Handle a QoS 2 publish once the broker has its PUBREL; returns when it is durable."""
+        leaf = topic.removeprefix(self.outbox.topic(""))
+        if leaf == "status":
+            return False
+        self._begin(2)
+        reply = MqttReply(self, leaf, 2, 0)
+        done = reply.done = asyncio.get_running_loop().create_future()
+        self._dispatch(leaf, payload, reply, None, duplicate=False)
+        await done
+        return True
+
+    def refuse(self, publish: Publish, fault: DeviceFault) -> None:
+        """A publish whose content was not even read."""
+        self._begin(publish.qos)
+        self._receiver.refuse(
+            self.session, fault, MqttReply(self, "obs", publish.qos, publish.packet_id)
+        )
+
+    def say_goodbye(self, why: str) -> None:
+        """The last word on `err` before the connection is closed for what the device did."""
+        self.send("err", _json.encode(Err(e=Code.AUTH, m=f"{why}; the connection is closed")), 0)
+
+    def gone(self) -> None:
+        """The connection is lost; replies still to come find nobody."""
+        self.outbox.detach(self._connection.send)
+
+    def acknowledge(self, qos: int, packet_id: int) -> None:
+        """To the connection that the publish came on: on the next the id may be another's."""
+        if qos == 1:
+            self._connection.send(puback(packet_id))
+        elif qos == 2:
+            self._connection.take_unread(packet_id)
+
+    def release(self, qos: int) -> None:
+        """A publish is dealt with: room for another."""
+        if not qos:
+            return
+        self._unacknowledged -= 1
+        if self._paused and self._unacknowledged <= self._unacknowledged_max // 2:
+            self._paused = False
+            self._connection.resume()
+
+    def send(self, leaf: str, payload: bytes, qos: int) -> None:
+        """To the device, if it has subscribed."""
+        if self.outbox.publish(leaf, payload, qos) == 2:
+            topic = self.outbox.topic(leaf)
+            task = asyncio.ensure_future(self._broker.publish(self.device, topic, payload, 2))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _begin(self, qos: int) -> None:
+        if qos:
+            self._unacknowledged += 1
+            if self._unacknowledged >= self._unacknowledged_max and not self._paused:
+                self._paused = True
+                self._connection.pause()
+
+    def _dispatch(
+        self,
+        leaf: str,
+        payload: bytes,
+        reply: MqttReply,
+        packet: tuple[int, int] | None,
+        *,
+        duplicate: bool,
+    ) -> None:
+        encoding = ENCODINGS.get(leaf)
+        try:
+            if encoding is not None:
+                if encoding == "f32":
+                    self._check_f32()
+                self._receiver.receive(
+                    self.session, payload, encoding, reply, packet=packet, duplicate=duplicate
+                )
+            elif leaf == "hello":
+                self._take_hello(payload, reply)
+            else:
+                self._receiver.reward(self.session, _read(_reward, payload, leaf).r, reply)
+        except DeviceFault as fault:
+            self._receiver.refuse(self.session, fault, reply)
+
+    def _check_f32(self) -> None:
+        """Raises DeviceFault where an action would not fit: the step could not be answered."""
+        spec = self._sessions.spec(self.session)
+        if spec is not None and not _fits_f32(spec.actions):
+            text = "an f32 action holds 255 values or a choice below 65536; use obs or obs/mp"
+            raise DeviceFault(Code.TYPE, text)
+
+    def _take_hello(self, payload: bytes, reply: MqttReply) -> None:
+        hello = _read(_hello, payload or b"{}", "hello")
+        if hello.b is not None and not 0 <= hello.b <= BOOT_MAX:
+            raise DeviceFault(Code.TYPE, f"hello: boot {hello.b} is not a u32")
+        self._sessions.hello(self.session, hello, reply.durable)
+        configuration = self._sessions.configuration(self.session, hello)
+        self.send("cfg", _json.encode(configuration), 1)
+
+
+class MqttReply:
+    """Answers one publish: PUBACK, then `act`; or `err`."""
+
+    __slots__ = ("_leaf", "_packet_id", "_publications", "_qos", "_released", "done")
+
+    def __init__(self, publications: Publications, leaf: str, qos: int, packet_id: int) -> None:
+        self._publications = publications
+        self._leaf = leaf
+        self._qos = qos
+        self._packet_id = packet_id
+        self._released = False
+        self.done: asyncio.Future[None] | None = None
+        """QoS 2: the broker waits for it before PUBCOMP."""
+
+    def durable(self, seq: int) -> None:
+        """On disk: acknowledge."""
+        del seq  # MQTT 3.1.1 has no place for it in a PUBACK
+        self._acknowledge()
+
+    def act(self, answer: Answer) -> None:
+        """Send the action in the encoding of its observation."""
+        encoding = ENCODINGS[self._leaf]
+        payload = _encode_f32(answer) if encoding == "f32" else _encode(answer, encoding)
+        self._publications.send(ACTION_LEAVES[encoding], payload, self._qos)
+
+    def warn(self, fault: DeviceFault) -> None:
+        """Say it on `err`."""
+        error = Err(e=fault.code, s=fault.step, m=fault.message)
+        self._publications.send("err", _json.encode(error), self._qos)
+
+    def refuse(self, fault: DeviceFault, *, acknowledge: bool) -> None:
+        """Say it on `err`; refused content is acknowledged, for 3.1.1 has no other answer to it."""
+        if acknowledge:
+            self._acknowledge()
+        else:
+            self._release()
+        self.warn(fault)
+
+    def _acknowledge(self) -> None:
+        if self.done is not None:
+            if not self.done.done():
+                self.done.set_result(None)
+        else:
+            self._publications.acknowledge(self._qos, self._packet_id)
+        self._release()
+
+    def _release(self) -> None:
+        if not self._released:
+            self._released = True
+            self._publications.release(self._qos)
+
+
+_T = TypeVar("_T")
+
+
+def _read(decoder: msgspec.json.Decoder[_T], payload: bytes, leaf: str) -> _T:
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        raise DeviceFault(Code.TYPE, f"{leaf}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DeviceFault(Code.PAYLOAD, f"{leaf}: not JSON: {error}") from error
+
+
+def _fits_f32(actions: Space) -> bool:
+    if isinstance(actions, Discrete):
+        return actions.n - 1 <= _U16_MAX
+    return size(actions) <= _U8_MAX
+
+
+def _encode(answer: Answer, encoding: str) -> bytes:
+    return (_json if encoding == "json" else _msgpack).encode(act_of(answer))
+
+
+def _encode_f32(answer: Answer) -> bytes:
+    """`u8 version<<4|kind, u8 m, u16 step`, then m × u16 or f32 (contract, section 4)."""
+    step = answer.step & 0xFFFF
+    if answer.values is None:
+        return struct.pack("<BBH", F32_VERSION << 4 | _NONE, 0, step)
+    if isinstance(answer.action, int):
+        return struct.pack("<BBHH", F32_VERSION << 4 | _DISCRETE, 1, step, answer.action)
+    return (
+        struct.pack("<BBH", F32_VERSION << 4 | _BOX, len(answer.values) // 4, step) + answer.values
+    )

@@ -1,0 +1,333 @@
+"""THE MAIN PATH: a payload from a device becomes an observation at its place, a step on its way.
+
+    decode ─▶ check against the agent's spaces ─▶ repeat? same answer ─▶ place ─▶ action room
+
+MQTT and HTTP both end here. Whatever a device sends wrong ends in `refuse` and costs it alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+from msgspec import structs
+
+from hub.errors import DeviceFault
+from hub.intake.device import Episode, Past
+from hub.intake.observation import REWARD_MAX, check, decode
+from hub.step import Content, Step
+from hub.words import Code, EndedBy, EpisodeEnded, Event, Kind, Observation, Refusal
+from hub.words import Protocol as DeviceProtocol
+
+if TYPE_CHECKING:
+    from hub.clock import Clock
+    from hub.intake.device import Device, Place
+    from hub.intake.session import Session
+    from hub.registry.fold import Registry, Spec
+    from hub.settings import StepSettings
+    from hub.step import Appender, Reply
+    from hub.words import Message
+
+REFUSAL_WINDOW_US: Final = 60_000_000
+
+
+class Delivery(Protocol):
+    """The action room; `hub.action.deliver.Deliver` is one."""
+
+    def begin(self, step: Step) -> None:
+        """Find an action for the step, log both, answer."""
+        ...
+
+
+class Receiver:
+    """Takes payloads in; everything it needs of the world is handed to it."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        log: Appender,
+        delivery: Delivery,
+        clock: Clock,
+        settings: StepSettings,
+    ) -> None:
+        self._registry = registry
+        self._log = log
+        self._delivery = delivery
+        self._clock = clock
+        self._settings = settings
+        self._refusals: dict[str, tuple[int, int]] = {}
+        self.closing = False
+        """The hub is stopping: nothing new is taken."""
+        self.refused = 0
+        """Messages refused since start."""
+
+    def receive(
+        self,
+        session: Session,
+        payload: bytes,
+        encoding: str,
+        reply: Reply,
+        *,
+        packet: tuple[int, int] | None = None,
+        duplicate: bool = False,
+    ) -> None:
+        """Take one observation; every outcome goes to `reply`.
+
+        `packet` is (MQTT packet id, hash of the payload), `duplicate` the DUP flag: they tell the
+        repeats of a device that doesn't number its steps.
+        """
+        try:
+            message = decode(encoding, payload)
+            self.take(session, message, reply, packet=packet, duplicate=duplicate)
+        except DeviceFault as fault:
+            self.refuse(session, fault, reply)
+
+    def take(
+        self,
+        session: Session,
+        message: Message,
+        reply: Reply,
+        *,
+        packet: tuple[int, int] | None = None,
+        duplicate: bool = False,
+    ) -> None:
+        """Take one decoded message.
+
+        Raises:
+            DeviceFault: it was refused; `refuse` tells the device and the log.
+        """
+        spec = self._registry.agents.get(session.agent)
+        if spec is None:
+            raise DeviceFault(Code.AUTH, f"agent {session.agent!r} was deleted", step=message.s)
+        observation = check(spec, message)
+        device = session.device
+        if device.agent != session.agent:
+            self._move(session)
+        if message.b is not None and session.boot is not None:
+            session.boot = message.b  # what hello said was true until now
+        boot = session.boot if message.b is None else message.b
+        content = content_of(observation)
+        if duplicate and message.s is None and packet in device.packets:
+            known = device.window.get(device.packets[packet])
+        else:
+            known = device.find(
+                message.s, boot=boot, first=message.f, content=content, duplicate=duplicate
+            )
+        if known is not None:
+            self._repeat(known, message, reply)
+            return
+        if self._log.crowded or self.closing:
+            why = "the hub is stopping" if self.closing else "the log is behind"
+            raise DeviceFault(Code.BUSY, f"{why}; send the same step again", step=message.s)
+        place = device.place(message.s, boot=boot, first=message.f, session=session.id)
+        step = self._step(session, spec, message, observation, place, content)
+        device.take(place, step, given_boot=boot)
+        if packet is not None and message.s is None:
+            device.remember_packet(packet, place.number)
+        step.replies.append(reply)
+        if observation.missing_value:
+            reply.warn(
+                DeviceFault(Code.RANGE, "reward is no float32: taken as missing", step=message.s)
+            )
+        self._delivery.begin(step)
+
+    def refuse(self, session: Session, fault: DeviceFault, reply: Reply) -> None:
+        """Tell the device, log it within the limit, acknowledge it: or it is sent for ever."""
+        self.refused += 1
+        if fault.code is Code.BUSY:
+            reply.refuse(fault, acknowledge=False)
+            return
+        if not self._may_log_refusal(session.device.id):
+            reply.refuse(fault, acknowledge=True)
+            return
+        event = Event(
+            kind=Kind.REFUSED,
+            ts=self._clock.now_us(),
+            agent=session.agent,
+            device=session.device.id,
+            session=session.id,
+            boot=session.device.boot,
+            step=fault.step,
+            reason=fault.code,
+            payload=msgspec.json.encode(Refusal(fault.code, fault.message)).decode(),
+        )
+        self._log.append([event], lambda _seq: reply.refuse(fault, acknowledge=True))
+
+    def reset(self, session: Session) -> None:
+        """End the device's episode as truncated, without an observation."""
+        if session.device.episode is not None:
+            now_us = self._clock.now_us()
+            self._log.append([self._end_episode(session, EndedBy.RESET, now_us)], _ignore)
+
+    def reward(self, session: Session, reward: float, reply: Reply) -> None:
+        """A person's reward: it adds to that of the device's next observation."""
+        bonus = session.device.bonus + reward
+        if not abs(bonus) <= REWARD_MAX:
+            self.refuse(session, DeviceFault(Code.RANGE, f"reward {reward} is no float32"), reply)
+            return
+        session.device.bonus = bonus
+        event = Event(
+            kind=Kind.REWARD,
+            ts=self._clock.now_us(),
+            agent=session.agent,
+            device=session.device.id,
+            session=session.id,
+            boot=session.device.boot,
+            step=session.device.count,
+            reward=reward,
+        )
+        self._log.append([event], reply.durable)
+
+    def _step(
+        self,
+        session: Session,
+        spec: Spec,
+        message: Message,
+        observation: Observation,
+        place: Place,
+        content: Content,
+    ) -> Step:
+        """The step with its events: the observation, and episodes that end before or with it."""
+        device = session.device
+        step = Step(
+            agent=spec,
+            device=device,
+            session=session.id,
+            boot=place.boot,
+            number=place.number,
+            wire_number=place.number if message.s is None else message.s,
+            observation=observation,
+            content=content,
+            arrived=self._clock.monotonic(),
+            must_act=session.protocol is DeviceProtocol.SHEPHERD,
+        )
+        now_us = self._clock.now_us()
+        if place.broken is not None:
+            step.events.append(self._end_episode(session, place.broken, now_us))
+        step.observation_at = len(step.events)
+        reward = self._reward_of(session, spec, observation, place)
+        step.events.append(
+            Event(
+                kind=Kind.OBSERVATION,
+                ts=now_us,
+                agent=session.agent,
+                device=device.id,
+                session=session.id,
+                boot=place.boot,
+                step=place.number,
+                obs=observation.values,
+                executed=None if place.first else observation.executed,
+                reward=reward,
+                terminated=observation.terminated,
+                truncated=observation.truncated,
+                first=place.first,
+                payload=observation.info,
+            )
+        )
+        self._continue_episode(device, reward, now_us, first=place.first)
+        if step.ends_episode:
+            ended_by = EndedBy.TERMINATED if observation.terminated else EndedBy.TRUNCATED
+            step.events.append(self._end_episode(session, ended_by, now_us, place))
+        return step
+
+    def _reward_of(
+        self, session: Session, spec: Spec, observation: Observation, place: Place
+    ) -> float | None:
+        """What the log keeps as the reward of the action before; None = there is none."""
+        bonus, session.device.bonus = session.device.bonus, 0.0
+        if place.first:
+            return None
+        reward = observation.reward
+        if reward is None:
+            reward = spec.agent.missing_reward
+        if reward is None and session.protocol is DeviceProtocol.SHEPHERD:
+            reward = 0.0
+        if reward is None:
+            return bonus or None
+        return max(-REWARD_MAX, min(reward + bonus, REWARD_MAX))
+
+    def _continue_episode(
+        self, device: Device, reward: float | None, now_us: int, *, first: bool
+    ) -> None:
+        if first or device.episode is None:
+            device.episodes += 1
+            device.episode = Episode(device.episodes, now_us)
+            return
+        device.episode.steps += 1
+        device.episode.total_reward += reward or 0.0
+
+    def _end_episode(
+        self, session: Session, ended_by: EndedBy, now_us: int, place: Place | None = None
+    ) -> Event:
+        """The open episode is over, with the observation at `place` or, without, the one before."""
+        device = session.device
+        episode, device.episode = device.episode, None
+        assert episode is not None, "only an open episode ends"
+        fact = EpisodeEnded(
+            episode=episode.number,
+            steps=episode.steps,
+            total_reward=episode.total_reward,
+            started=episode.started_us,
+            ended_by=ended_by,
+        )
+        return Event(
+            kind=Kind.EPISODE,
+            ts=now_us,
+            agent=device.agent or session.agent,
+            device=device.id,
+            session=device.session or session.id,
+            boot=place.boot if place else device.boot,
+            step=place.number if place else device.count,
+            terminated=ended_by is EndedBy.TERMINATED,
+            truncated=ended_by is not EndedBy.TERMINATED,
+            reason=ended_by,
+            payload=msgspec.json.encode(fact).decode(),
+        )
+
+    def _repeat(self, known: Step | Past, message: Message, reply: Reply) -> None:
+        """The same stored answer, now or as soon as there is one."""
+        if isinstance(known, Past):
+            answer = known.answer
+            if (
+                message.s is not None and message.s != answer.step
+            ):  # a u16 that had wrapped before a restart
+                answer = structs.replace(answer, step=message.s)
+            reply.durable(answer.seq)
+            reply.act(answer)
+            return
+        known.replies.append(reply)
+        if known.seq:
+            reply.durable(known.seq)
+        if known.timer is None:
+            # Durable before a restart and never answered; or the device was told `busy` meanwhile.
+            if not known.chosen:
+                known.arrived = self._clock.monotonic()
+            self._delivery.begin(known)
+
+    def _move(self, session: Session) -> None:
+        """The device is another agent's now: its running episode ends with the old one's."""
+        device = session.device
+        if device.episode is not None:
+            ended = self._end_episode(session, EndedBy.RESET, self._clock.now_us())
+            self._log.append([ended], _ignore)
+        device.move(session.agent)
+
+    def _may_log_refusal(self, device: str) -> bool:
+        now_us = self._clock.now_us()
+        since, count = self._refusals.get(device, (now_us, 0))
+        if not 0 <= now_us - since < REFUSAL_WINDOW_US:
+            since, count = now_us, 0
+        self._refusals[device] = (since, count + 1)
+        return count < self._settings.refused_per_minute
+
+
+def _ignore(_seq: int) -> None:
+    """Nobody is told: the next answer comes after it."""
+
+
+def content_of(observation: Observation) -> Content:
+    """What a repeat must have in common with the message before."""
+    return Content(
+        saw=hash((observation.values, observation.terminated, observation.truncated)),
+        rest=hash((observation.reward, observation.executed)),
+    )

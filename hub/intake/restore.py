@@ -1,0 +1,120 @@
+"""Devices as they were when the log ended, so that their repeats are recognised after a restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import structs
+
+from hub.intake.device import BOOTS, Device, Episode, Past
+from hub.intake.receive import content_of
+from hub.spaces import unflatten
+from hub.step import Content, Step
+from hub.words import (
+    AgentName,
+    Answer,
+    DeviceId,
+    EpisodeEnded,
+    Event,
+    Kind,
+    Observation,
+    SessionId,
+)
+
+if TYPE_CHECKING:
+    from hub.clock import Clock
+    from hub.intake.session import Sessions
+    from hub.log.recover import Recovered, Tail
+    from hub.registry.fold import Registry, Spec
+
+_ended = msgspec.json.Decoder(EpisodeEnded)
+
+
+def restore(recovered: Recovered, registry: Registry, sessions: Sessions, clock: Clock) -> None:
+    """Fold what the log recovered into the registry and the devices' traces."""
+    for event in recovered.facts:
+        registry.apply(event)
+    sessions.last_id = recovered.session_last
+    for tail in recovered.tails:
+        # By the agent the steps were made for: the device may have been moved since.
+        spec = registry.agents.get(AgentName(tail.events[-1].agent))
+        if spec is not None:
+            _restore_device(sessions.device(DeviceId(tail.device)), tail, spec, clock)
+
+
+def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> None:
+    observations = [event for event in tail.events if event.kind is Kind.OBSERVATION]
+    actions = {event.step: event for event in tail.events if event.kind is Kind.ACTION}
+    newest = observations[-1]
+    assert newest.step is not None, "an observation has a step"
+    device.agent = spec.agent.name
+    device.boot = newest.boot
+    device.given_boot = newest.boot % BOOTS
+    device.count = newest.step
+    device.wire_last = newest.step
+    device.seen_us = newest.ts
+    device.session = SessionId(newest.session)
+    for event in observations:
+        assert event.step is not None
+        action = actions.get(event.step)
+        if action is None and not (event.terminated or event.truncated):
+            device.window[event.step] = _unanswered(device, event, spec, clock)
+        else:
+            device.window[event.step] = Past(_content(event), _answer(event, action, spec))
+        if action is not None and action.action is not None:
+            device.last_action = action.action
+    if tail.episode is not None and tail.episode.payload is not None:
+        device.episodes = _ended.decode(tail.episode.payload).episode
+    if tail.started is not None:
+        device.episodes += 1
+        taken = tail.actions - (newest.step in actions)
+        device.episode = Episode(device.episodes, tail.started, taken, tail.reward_sum)
+
+
+def _unanswered(device: Device, event: Event, spec: Spec, clock: Clock) -> Step:
+    """Durable, but the hub ended before it chose: the device's repeat will have it answered."""
+    assert event.step is not None
+    step = Step(
+        agent=spec,
+        device=device,
+        session=SessionId(event.session),
+        boot=event.boot,
+        number=event.step,
+        wire_number=event.step,
+        observation=_observation(event),
+        content=_content(event),
+        arrived=clock.monotonic(),
+    )
+    step.seq = event.seq
+    return step
+
+
+def _content(event: Event) -> Content:
+    """The log keeps the reward as it counted, not as it was sent: only the rest can be compared."""
+    return structs.replace(content_of(_observation(event)), rest=None)
+
+
+def _observation(event: Event) -> Observation:
+    assert event.obs is not None, "an observation event has values"
+    return Observation(
+        values=event.obs,
+        reward=event.reward,
+        terminated=bool(event.terminated),
+        truncated=bool(event.truncated),
+        executed=event.executed,
+        info=event.payload,
+    )
+
+
+def _answer(event: Event, action: Event | None, spec: Spec) -> Answer:
+    assert event.step is not None
+    values = None if action is None else action.action
+    return Answer(
+        step=event.step,
+        action=None if values is None else unflatten(spec.actions, values),
+        seq=event.seq,
+        policy=None if action is None else action.policy,
+        source=None if action is None else action.source,
+        values=values,
+    )

@@ -1,0 +1,169 @@
+"""A step on its way: from the observation's arrival to the answer that left.
+
+    placed ──▶ asked ──▶ chosen ──▶ durable ──▶ answered
+       └── last of its episode ─────────┘
+
+The intake places it, the action room chooses and delivers; the two rooms meet here only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from hub.words import Floats, Source
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable
+
+    from hub.errors import DeviceFault
+    from hub.registry.fold import Spec
+    from hub.words import Answer, Event, Observation, SessionId
+
+
+class Reply(Protocol):
+    """How an answer gets back to the device that asked; one for each protocol.
+
+    Called on the event loop, must not raise, and does nothing once the device has gone.
+    """
+
+    def durable(self, seq: int) -> None:
+        """The observation is on disk at `seq`: acknowledge it."""
+        ...
+
+    def act(self, answer: Answer) -> None:
+        """The action is on disk too: send it."""
+        ...
+
+    def warn(self, fault: DeviceFault) -> None:
+        """The observation was taken, but something in it was not right."""
+        ...
+
+    def refuse(self, fault: DeviceFault, *, acknowledge: bool) -> None:
+        """Say what was wrong. `acknowledge`: take it all the same, lest it come for ever."""
+        ...
+
+
+class Appender(Protocol):
+    """The log as the step path sees it; `hub.log.link.LogLink` is one."""
+
+    @property
+    def crowded(self) -> bool:
+        """So much is waiting to be committed that nothing new should be taken."""
+        ...
+
+    def append(self, events: list[Event], committed: Callable[[int], None]) -> None:
+        """Commit in order; `committed(seq of the first)` is called on the loop once durable."""
+        ...
+
+
+class Trace(Protocol):
+    """What the action room knows of a device."""
+
+    id: str
+    last_action: Floats | None
+    """Sent last, for the fallback `hold`; None before the first."""
+
+    def settle(self, step: Step) -> None:
+        """The step is answered: keep only what a repeat needs."""
+        ...
+
+
+class Choice(Struct, frozen=True, gc=False):
+    """An action and where it came from."""
+
+    action: Floats | None
+    source: Source
+    policy: int | None = None
+    logprob: float | None = None
+    value: float | None = None
+    reason: str | None = None
+    payload: str | None = None
+    """JSON text the log keeps with the action."""
+
+
+class Content(Struct, frozen=True, gc=False):
+    """Tells a repeat of a message from a conflict with it. Compared within one process only."""
+
+    saw: int
+    """Hash of values and end of episode."""
+    rest: int | None
+    """Hash of reward and executed action; None after a restart: the log keeps what they became."""
+
+    def same(self, other: Content) -> bool:
+        """Whether both are of one message, as far as is known."""
+        return self.saw == other.saw and (
+            None in (self.rest, other.rest) or self.rest == other.rest
+        )
+
+
+class Step:
+    """One observation and what becomes of it. Mutable: the only record of work in flight."""
+
+    __slots__ = (
+        "agent",
+        "answer",
+        "arrived",
+        "boot",
+        "chosen",
+        "content",
+        "device",
+        "events",
+        "must_act",
+        "number",
+        "observation",
+        "observation_at",
+        "replies",
+        "seq",
+        "session",
+        "timer",
+        "wire_number",
+    )
+
+    def __init__(
+        self,
+        *,
+        agent: Spec,
+        device: Trace,
+        session: SessionId,
+        boot: int,
+        number: int,
+        wire_number: int,
+        observation: Observation,
+        content: Content,
+        arrived: float,
+        must_act: bool = False,
+    ) -> None:
+        self.agent = agent
+        self.device = device
+        self.session = session
+        self.boot = boot
+        self.number = number
+        """Unwrapped, as logged."""
+        self.wire_number = wire_number
+        """As the device wrote it."""
+        self.observation = observation
+        self.content = content
+        self.arrived = arrived
+        """Seconds on the monotonic clock."""
+        self.must_act = must_act
+        """The protocol has no way to say "no action" in mid-episode (Shepherd)."""
+        self.events: list[Event] = []
+        """What the log must keep before the action; empty once handed over."""
+        self.observation_at = 0
+        """Index of the observation's own event in `events`."""
+        self.replies: list[Reply] = []
+        self.seq = 0
+        """Of the observation, 0 until durable."""
+        self.chosen = False
+        """An action was chosen; any later one is too late."""
+        self.answer: Answer | None = None
+        """What every repeat is given; None until durable."""
+        self.timer: TimerHandle | None = None
+
+    @property
+    def ends_episode(self) -> bool:
+        """No action follows this observation."""
+        return self.observation.terminated or self.observation.truncated
