@@ -1,0 +1,166 @@
+"""A process of ours at the other end of a socketpair, started again whenever it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from hub.errors import HubFault
+from hub.frames import Splitter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+    from hub.clock import Clock
+    from hub.settings import LearnerSettings
+
+log: Final = logging.getLogger("hub.learner")
+
+HEALTHY_S: Final = 60.0
+"""Having run so long, a process is started again without a wait."""
+END_S_MAX: Final = 1.0
+"""A process that was told to end is killed after this."""
+
+
+class Child:
+    """One process, its socket, and the waits between its restarts."""
+
+    def __init__(
+        self,
+        name: str,
+        target: Callable[[], tuple[Callable[..., None], tuple[object, ...]]],
+        context: ForkServerContext,
+        settings: LearnerSettings,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._target = target
+        self._context = context
+        self._settings = settings
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._process: ForkServerProcess | None = None
+        self._pipe: _Pipe | None = None
+        self._stopping = False
+
+    def start(self, *, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
+        """Keep the process running. `opened` at each start, `received` for each frame it sends."""
+        self._task = asyncio.get_running_loop().create_task(self._keep(opened, received))
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None while it does not run."""
+        return None if self._process is None or self._pipe is None else self._process.pid
+
+    def send(self, frame: bytes) -> None:
+        """To the process; lost when it does not run: `opened` tells it again all it must know."""
+        if self._pipe is not None:
+            self._pipe.write(frame)
+
+    def restart(self) -> None:
+        """End the process; it starts again after the shortest wait."""
+        if self._pipe is not None:
+            self._pipe.close()
+
+    def stop(self) -> None:
+        """Close the socket: the process ends by itself, and is not started again."""
+        self._stopping = True
+        if self._pipe is not None:
+            self._pipe.close()
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _stop_now(self) -> bool:
+        """A call, not the attribute: `stop` may come during any await."""
+        return self._stopping
+
+    async def ended(self) -> None:
+        """Returns when the process is gone and will not come back."""
+        if self._task is not None:
+            await self._task
+
+    async def _keep(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
+        wait_s = 0.0
+        while not self._stop_now():
+            await asyncio.sleep(wait_s)
+            began = self._clock.monotonic()
+            await self._run(opened, received)
+            if self._stop_now():
+                return
+            if self._clock.monotonic() - began > HEALTHY_S:
+                wait_s = 0.0
+            wait_s = min(
+                max(2 * wait_s, self._settings.restart_s_first), self._settings.restart_s_max
+            )
+            log.warning("%s ended; it starts again in %.1f s", self.name, wait_s)
+
+    async def _run(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
+        ours, theirs = socket.socketpair()
+        function, arguments = self._target()
+        process = self._context.Process(
+            target=function, args=(theirs, *arguments), name=self.name, daemon=True
+        )
+        try:
+            # In a thread: the first start waits for the fork server to import torch (3 s).
+            await asyncio.to_thread(process.start)
+        except (OSError, EOFError) as error:
+            log.error("%s can't be started: %s", self.name, error)  # noqa: TRY400 - no traceback needed
+            ours.close()
+            return
+        finally:
+            theirs.close()
+        self._process = process
+        loop = asyncio.get_running_loop()
+        _, pipe = await loop.create_unix_connection(lambda: _Pipe(received), sock=ours)
+        self._pipe = pipe
+        if self._stop_now():
+            pipe.close()
+        opened()
+        await pipe.lost.wait()
+        self._pipe = None
+        await asyncio.to_thread(_reap, process)
+
+
+class _Pipe(asyncio.Protocol):
+    """Frames from and to the process."""
+
+    def __init__(self, received: Callable[[bytes], None]) -> None:
+        self._received = received
+        self._splitter = Splitter()
+        self._transport: asyncio.WriteTransport | None = None
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for body in self._splitter.feed(data):
+                self._received(body)
+        except HubFault:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        self._transport = None
+        self.lost.set()
+
+    def write(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _reap(process: ForkServerProcess) -> None:
+    process.join(END_S_MAX)
+    if process.is_alive():
+        process.kill()
+        process.join(END_S_MAX)
+    with suppress(ValueError):
+        process.close()

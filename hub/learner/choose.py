@@ -1,0 +1,276 @@
+"""A policy version's numpy half: features, forward pass, and how an action is drawn.
+
+    chooser = Chooser(read_policy(path), seed=agent.seed)
+    replies = chooser.choose(questions, greedy=False)
+
+The same numbers as Stable-Baselines3's own policies to float32 rounding, 13 times faster alone
+(15-20 µs), without torch. What is logged is what stands here: it is never computed again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from hub.learner.chance import Chance, normals
+from hub.learner.messages import Question, Reply
+from hub.spaces import Box, Dict, Discrete, Space, parse, size
+from hub.words import Floats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from hub.learner.parameters import Activation
+    from hub.learner.policy import PolicyFile, PolicyKind, Tensors
+
+    Matrix = NDArray[np.float32]
+
+LOG_STD_MIN: Final = -20.0
+LOG_STD_MAX: Final = 2.0
+SQUASH_EPSILON: Final = 1e-6
+"""SAC's bounds on log(standard deviation), and what keeps its log(1 - tanh²) finite; as in SB3."""
+LOG_SQRT_2PI: Final = 0.5 * math.log(2.0 * math.pi)
+
+
+class Choice(NamedTuple):
+    """Actions for a batch."""
+
+    actions: Matrix
+    """float32 (batch, m), within the bounds."""
+    logprobs: Matrix | None
+    """(batch,); None when greedy."""
+    values: Matrix | None
+    """(batch,)."""
+    raw: Matrix | None = None
+    """(batch, m), before the bounds cut it."""
+
+
+class Chooser:
+    """One version, ready to act."""
+
+    def __init__(self, policy: PolicyFile, seed: int) -> None:
+        card, tensors = policy.card, policy.tensors
+        self.version = card.version
+        self._observations = parse(card.observations)
+        self._actions = parse(card.actions)
+        self._kind = KINDS[card.kind]
+        self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
+        self.exploration = card.exploration
+        if isinstance(self._actions, Box):
+            self.low = np.array(self._actions.low, dtype=np.float32)
+            self.high = np.array(self._actions.high, dtype=np.float32)
+        self._chance = Chance(seed, UNIFORMS[card.kind](self._actions))
+        self._size = size(self._observations)
+        self._plain = isinstance(self._observations, Box)
+
+    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
+        """A reply to each question, in order."""
+        joined = b"".join([question.values for question in questions])
+        observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
+        x = observations if self._plain else features(self._observations, observations)
+        choice = self._kind(self, x, None if greedy else self._chance.uniforms(questions))
+        return self._replies(questions, choice)
+
+    def _replies(self, questions: Sequence[Question], choice: Choice) -> list[Reply]:
+        count = len(questions)
+        actions = choice.actions
+        width = actions.shape[1] * actions.itemsize
+        data = actions.tobytes()
+        logprobs = [None] * count if choice.logprobs is None else choice.logprobs.tolist()
+        values = [None] * count if choice.values is None else choice.values.tolist()
+        raws: list[Floats | None] = [None] * count
+        if choice.raw is not None:
+            for i in np.flatnonzero((choice.raw != actions).any(axis=1)):
+                raws[i] = Floats(choice.raw[i].tobytes())
+        return [
+            Reply(
+                question.id,
+                Floats(data[i * width : (i + 1) * width]),
+                raws[i],
+                logprobs[i],
+                values[i],
+                self.version,
+            )
+            for i, question in enumerate(questions)
+        ]
+
+
+class Net:
+    """The linear layers of a policy, transposed once so that a batch is one product a layer."""
+
+    def __init__(
+        self,
+        tensors: Tensors,
+        activation: Activation,
+        action_layers: list[str],
+        value_layers: list[str],
+        spread: str | None,
+    ) -> None:
+        self._activate = ACTIVATIONS[activation]
+        self._action = [_layer(tensors, name) for name in action_layers]
+        self._value = [_layer(tensors, name) for name in value_layers]
+        self._spread = tensors.get(spread) if spread else None
+        self._spread_layer = _layer(tensors, spread) if spread and self._spread is None else None
+
+    def action(self, x: Matrix) -> Matrix:
+        """Logits, Q-values or means, float32 (batch, m)."""
+        weight, bias = self._action[-1]
+        return _product(self._hidden(x, self._action), weight, bias)
+
+    def mean_and_log_std(self, x: Matrix) -> tuple[Matrix, Matrix]:
+        """A Gaussian's parameters, float32 (batch, m) and (m,) or (batch, m)."""
+        hidden = self._hidden(x, self._action)
+        mean = _product(hidden, *self._action[-1])
+        if self._spread is not None:
+            return mean, self._spread
+        assert self._spread_layer is not None, "a Gaussian has a spread"
+        return mean, _product(hidden, *self._spread_layer)
+
+    def value(self, x: Matrix) -> Matrix:
+        """V(o), float32 (batch,)."""
+        return _product(self._hidden(x, self._value), *self._value[-1])[:, 0]
+
+    def _hidden(self, x: Matrix, layers: list[tuple[Matrix, Matrix]]) -> Matrix:
+        for weight, bias in layers[:-1]:
+            x = self._activate(_product(x, weight, bias))
+        return x
+
+
+def features(space: Space, observations: Matrix) -> Matrix:
+    """What the first layer sees: Discrete parts one-hot, all parts in the order of their names."""
+    parts = list(space.spaces.values()) if isinstance(space, Dict) else [space]
+    columns, start = [], 0
+    for part in parts:
+        end = start + size(part)
+        values = observations[:, start:end]
+        if isinstance(part, Discrete):
+            values = np.eye(part.n, dtype=np.float32)[values[:, 0].astype(np.int64)]
+        columns.append(values)
+        start = end
+    return np.concatenate(columns, axis=1)
+
+
+# --- the kinds of policy ---------------------------------------------------------------------
+
+
+def _categorical(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    logits = chooser.net.action(x)
+    values = chooser.net.value(x)
+    if uniforms is None:
+        return Choice(_column(logits.argmax(axis=1)), None, values)
+    # `np.maximum.reduce` is `.max` without 2 µs of Python around it, and so below.
+    shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    cumulative = np.add.accumulate(np.exp(shifted), axis=1)
+    total = cumulative[:, -1:]
+    chosen = np.add.reduce(uniforms * total > cumulative[:, :-1], axis=1)  # the inverse CDF
+    logprobs = shifted[np.arange(len(chosen)), chosen] - np.log(total[:, 0])
+    return Choice(_column(chosen), logprobs, values)
+
+
+def _gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    mean, log_std = chooser.net.mean_and_log_std(x)
+    values = chooser.net.value(x)
+    if uniforms is None:
+        return Choice(mean.clip(chooser.low, chooser.high), None, values)
+    noise = normals(uniforms).astype(np.float32)
+    raw = (mean + np.exp(log_std) * noise).astype(np.float32, copy=False)
+    logprobs = _normal_logprobs(noise, log_std)
+    return Choice(raw.clip(chooser.low, chooser.high), logprobs, values, raw)
+
+
+def _epsilon_greedy(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    q = chooser.net.action(x)
+    best = q.argmax(axis=1)
+    values = q.max(axis=1)
+    if uniforms is None:
+        return Choice(_column(best), None, values)
+    count = q.shape[1]
+    epsilon = chooser.exploration
+    anything = np.minimum((uniforms[:, 1] * count).astype(np.int64), count - 1)
+    chosen = np.where(uniforms[:, 0] < epsilon, anything, best)
+    probabilities = (epsilon / count + (1.0 - epsilon) * (chosen == best)).astype(np.float32)
+    return Choice(_column(chosen), np.log(probabilities), values)
+
+
+def _squashed_gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    low, high = chooser.low, chooser.high
+    mean, log_std = chooser.net.mean_and_log_std(x)
+    if uniforms is None:
+        squashed = np.tanh(mean)
+        logprobs = None
+    elif chooser.exploration >= 1.0:
+        # The steps before learning starts are drawn from the whole action space, as SB3 does.
+        squashed = (2.0 * uniforms[:, : mean.shape[1]] - 1.0).astype(np.float32)
+        logprobs = np.full(len(squashed), -math.log(2.0) * mean.shape[1], dtype=np.float32)
+    else:
+        log_std = log_std.clip(LOG_STD_MIN, LOG_STD_MAX)
+        noise = normals(uniforms).astype(np.float32)
+        squashed = np.tanh(mean + np.exp(log_std) * noise)
+        correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
+        logprobs = _normal_logprobs(noise, log_std) - correction
+    actions = low + 0.5 * (squashed + 1.0) * (high - low)
+    return Choice(actions.clip(low, high), logprobs, None)
+
+
+KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | None], Choice]]] = {
+    "categorical": _categorical,
+    "gaussian": _gaussian,
+    "epsilon_greedy": _epsilon_greedy,
+    "squashed_gaussian": _squashed_gaussian,
+}
+
+UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
+    "categorical": lambda _: 1,
+    "gaussian": lambda actions: 2 * size(actions),
+    "epsilon_greedy": lambda _: 2,
+    "squashed_gaussian": lambda actions: 2 * size(actions),
+}
+"""Random numbers that one action uses."""
+
+
+def _elu(x: Matrix) -> Matrix:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def _leaky_relu(x: Matrix) -> Matrix:
+    return np.where(x > 0, x, x * np.float32(0.01))
+
+
+def _relu(x: Matrix) -> Matrix:
+    return np.maximum(x, 0, out=x)
+
+
+def _tanh(x: Matrix) -> Matrix:
+    return np.tanh(x, out=x)
+
+
+ACTIVATIONS: Final[dict[Activation, Callable[[Matrix], Matrix]]] = {
+    "tanh": _tanh,
+    "relu": _relu,
+    "elu": _elu,
+    "leaky_relu": _leaky_relu,
+}
+
+
+def _normal_logprobs(noise: Matrix, log_std: Matrix) -> Matrix:
+    """Log-density of mean + std * noise, summed over the dimensions."""
+    return np.asarray((-0.5 * noise**2 - log_std - np.float32(LOG_SQRT_2PI)).sum(axis=1))
+
+
+def _column(chosen: NDArray[np.int64]) -> Matrix:
+    return chosen.astype(np.float32).reshape(-1, 1)
+
+
+def _layer(tensors: Tensors, name: str) -> tuple[Matrix, Matrix]:
+    weight = np.ascontiguousarray(tensors[f"{name}.weight"].T)
+    return weight, tensors[f"{name}.bias"]
+
+
+def _product(x: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    y = x @ weight
+    y += bias
+    return y

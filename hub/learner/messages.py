@@ -1,0 +1,173 @@
+"""What the hub and an agent's two learner processes say to each other.
+
+The hub holds one end of a socketpair to each; every message is one frame of `hub.frames`. Neither
+torch nor numpy is imported here, because the hub imports this file.
+
+    hub ──Ask, Load, Greedy──▶ actor
+    hub ◀──Answers, Loaded──── actor
+    hub ◀──Made─────────────── trainer      (what it needs to know is in the log)
+
+The end of the socket means that the other side is gone: both processes then end at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from hub.frames import frame
+from hub.words import FLOAT_BYTES, Floats, PolicyMade, Updated
+
+if TYPE_CHECKING:
+    from hub.words import AgentName
+
+POLICIES_FOLDER: Final = "policies"
+POLICY_SUFFIX: Final = ".safetensors"
+
+
+# --- hub -> actor --------------------------------------------------------------------------
+
+
+class Question(Struct, frozen=True, array_like=True, gc=False):
+    """One observation that wants an action."""
+
+    id: int
+    """The asker's own number for it, returned with the reply."""
+    device: str
+    boot: int
+    step: int
+    """Unwrapped; with device and boot it is the key of the action's randomness."""
+    values: Floats
+    """float32 (n,), already checked against the agent's observation space."""
+
+
+class Ask(Struct, frozen=True, array_like=True, tag="ask", gc=False):
+    """Choose an action for each. Asked before any `Load`, it gets no answer: the fallback does."""
+
+    questions: list[Question]
+
+
+class Load(Struct, frozen=True, array_like=True, tag="load"):
+    """Act by this version from now on. Send it only when its `policy` event is durable."""
+
+    version: int
+    path: str
+
+
+class Greedy(Struct, frozen=True, array_like=True, tag="greedy"):
+    """Stop or start exploring; on while the agent's `learning` is off."""
+
+    on: bool
+
+
+ToActor = Ask | Load | Greedy
+
+
+# --- actor -> hub --------------------------------------------------------------------------
+
+
+class Reply(Struct, frozen=True, array_like=True, gc=False):
+    """The action for one Question."""
+
+    id: int
+    action: Floats
+    """float32 (m,), within the bounds of the action space."""
+    raw: Floats | None
+    """What was sampled, where the bounds changed it: the ratio of an update needs it."""
+    logprob: float | None
+    """Of `raw or action`; None when greedy: nothing was drawn."""
+    value: float | None
+    """The policy's own estimate of the return; None where it has none (SAC)."""
+    version: int
+
+
+class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
+    """Replies to all Questions that had arrived together, in one frame."""
+
+    replies: list[Reply]
+
+
+class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
+    """The version acts now; with an error it can't be read, and the one before goes on acting."""
+
+    version: int
+    error: str | None = None
+
+
+FromActor = Answers | Loaded
+
+
+# --- trainer -> hub ------------------------------------------------------------------------
+
+
+class Made(Struct, frozen=True, array_like=True, tag="made"):
+    """A version is on disk. Log `update` (if any) and `policy`, then send the actor its `Load`.
+
+    After a restart a trainer may make again, byte for byte, a version that was not yet logged.
+    """
+
+    version: int
+    policy: PolicyMade
+    update: Updated | None
+    """None for the version an agent begins with."""
+
+
+FromTrainer = Made
+
+
+class LoggedPolicy(Struct, frozen=True):
+    """The newest version with a `policy` event in the log: where a trainer starts again."""
+
+    version: int
+    sha256: str
+
+
+# --- on the wire ---------------------------------------------------------------------------
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_to_actor = msgspec.msgpack.Decoder(ToActor).decode
+decode_from_actor = msgspec.msgpack.Decoder(FromActor).decode
+decode_from_trainer = msgspec.msgpack.Decoder(FromTrainer).decode
+
+
+def framed(message: ToActor | FromActor | FromTrainer) -> bytes:
+    """The message as one frame, ready to be sent."""
+    return frame(_encode(message))
+
+
+# --- beside the wire: names and texts both sides must agree on -------------------------------
+
+
+def policy_path(folder: Path, agent: AgentName, sha256: str) -> Path:
+    """Where a version lies under the hub's data folder."""
+    return folder / POLICIES_FOLDER / agent / f"{sha256}{POLICY_SUFFIX}"
+
+
+class _RawPayload(Struct):
+    raw: list[float]
+
+
+_decode_raw = msgspec.json.Decoder(_RawPayload).decode
+
+
+def payload_of_raw(raw: Floats | None) -> str | None:
+    """What the `payload` of an action event says of an action that the bounds changed."""
+    if raw is None:
+        return None
+    values = struct.unpack(f"<{len(raw) // FLOAT_BYTES}f", raw)
+    return msgspec.json.encode(_RawPayload(list(values))).decode()
+
+
+def raw_of_payload(payload: str | None) -> Floats | None:
+    """The same, read back to the last bit; None when the payload speaks of something else."""
+    if payload is None:
+        return None
+    try:
+        values = _decode_raw(payload).raw
+    except msgspec.ValidationError:
+        return None
+    return Floats(struct.pack(f"<{len(values)}f", *values))

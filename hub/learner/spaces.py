@@ -1,0 +1,57 @@
+"""Flat float32 values as Stable-Baselines3 wants them, and the spaces it is told of.
+
+The log holds every observation as one flat vector (`hub.spaces`); SB3 wants arrays of the space's
+shape, whole numbers for Discrete, a dict for Dict. The numbers are the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from hub.spaces import Box, Dict, Discrete, Space, size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hub.words import Floats
+
+
+class Spaces(gymnasium.Env[Any, Any]):
+    """The environment that SB3's constructors ask for; they read its spaces and never step it."""
+
+    def __init__(self, observations: Space, actions: Space) -> None:
+        self.observation_space = gym_space(observations)
+        self.action_space = gym_space(actions)
+
+
+def gym_space(space: Space) -> gymnasium.Space[Any]:
+    """The Gymnasium space of the same values."""
+    if isinstance(space, Discrete):
+        return gymnasium.spaces.Discrete(space.n)
+    if isinstance(space, Box):
+        low = np.array(space.low, dtype=space.dtype).reshape(space.shape)
+        high = np.array(space.high, dtype=space.dtype).reshape(space.shape)
+        return gymnasium.spaces.Box(low, high, dtype=np.dtype(space.dtype).type)
+    return gymnasium.spaces.Dict({name: gym_space(part) for name, part in space.spaces.items()})
+
+
+def shaped(space: Space, values: Floats) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """One value with a batch axis in front, as SB3's buffers and policies take it."""
+    flat = np.frombuffer(values, dtype="<f4")
+    if isinstance(space, Dict):
+        parts, start = {}, 0
+        for name, part in space.spaces.items():
+            end = start + size(part)
+            parts[name] = _shaped_leaf(part, flat[start:end])
+            start = end
+        return parts
+    return _shaped_leaf(space, flat)
+
+
+def _shaped_leaf(space: Discrete | Box, values: NDArray[np.float32]) -> NDArray[Any]:
+    if isinstance(space, Discrete):
+        return values.astype(np.int64)
+    return values.astype(space.dtype).reshape(1, *space.shape)

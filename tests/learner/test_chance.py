@@ -1,0 +1,53 @@
+"""An action's random numbers are a function of who asks and when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hub.learner.chance import Chance, normals
+from hub.learner.messages import Question
+from hub.words import Floats
+
+
+def questions(count: int, *, device: str = "heater") -> list[Question]:
+    return [Question(i, device, 3, i, Floats(b"")) for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 40])
+def test_the_same_step_draws_the_same_numbers_in_any_batch(count: int) -> None:
+    chance = Chance(seed=1, count=count)
+    together = chance.uniforms(questions(50))
+    assert together.shape == (50, count)
+    alone = [Chance(seed=1, count=count).uniforms([one])[0] for one in reversed(questions(50))]
+    assert np.array_equal(together, alone[::-1])
+
+
+def test_seed_device_boot_and_step_each_change_them() -> None:
+    base = Question(0, "heater", 3, 5, Floats(b""))
+    others = [
+        Question(0, "heates", 3, 5, Floats(b"")),
+        Question(0, "heater", 4, 5, Floats(b"")),
+        Question(0, "heater", 3, 6, Floats(b"")),
+    ]
+    drawn = Chance(seed=1, count=2).uniforms([base, *others])
+    other_seed = Chance(seed=2, count=2).uniforms([base])
+    assert len(np.unique(np.concatenate([drawn, other_seed]))) == 10
+
+
+def test_they_are_uniform_and_never_0_or_1() -> None:
+    drawn = Chance(seed=5, count=4).uniforms(questions(20_000)).ravel()
+    assert drawn.min() > 0
+    assert drawn.max() < 1
+    counts, _ = np.histogram(drawn, bins=20, range=(0, 1))
+    expected = len(drawn) / 20
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < 43.8  # 19 degrees of freedom, 0.1 %
+
+
+def test_normals_have_mean_0_and_variance_1() -> None:
+    drawn = normals(Chance(seed=7, count=4).uniforms(questions(20_000)))
+    assert drawn.shape == (20_000, 2)
+    assert abs(drawn.mean()) < 0.02
+    assert abs(drawn.var() - 1) < 0.03
+    assert abs((drawn[:, 0] * drawn[:, 1]).mean()) < 0.03

@@ -1,0 +1,232 @@
+"""The numpy policies say what Stable-Baselines3's own say, and draw as they should."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from hub.learner.choose import Chooser, features
+from hub.learner.messages import Question
+from hub.learner.parameters import read_parameters
+from hub.learner.policy import PolicyFile
+from hub.learner.sb3 import OffPolicy, OnPolicy, open_learner
+from hub.learner.snapshot import card_of, tensors_of
+from hub.learner.spaces import gym_space, shaped
+from hub.spaces import parse, size
+from hub.words import Agent, AgentName, Floats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH: Final = 32
+NEAR: Final = 1e-5
+
+SPACES: Final[dict[str, Any]] = {
+    "box": [[4], "-inf", "inf"],
+    "matrix": [[2, 3], -1.0, 1.0],
+    "bytes": [[5], 0, 255],
+    "discrete": 6,
+    "dict": {"z": 3, "a": [[2], -1.0, 1.0], "m": [[2, 2], 0.0, 5.0]},
+}
+ACTIONS: Final[dict[str, Any]] = {"choices": 3, "box": [[2], [-2.0, 0.0], [2.0, 1.0]]}
+CASES: Final[list[tuple[str, str, str]]] = [
+    (algorithm, observations, actions)
+    for algorithm, actions in (
+        ("PPO", "choices"),
+        ("PPO", "box"),
+        ("DQN", "choices"),
+        ("SAC", "box"),
+    )
+    for observations in SPACES
+]
+
+
+def opened(agent: Agent) -> tuple[OnPolicy | OffPolicy, PolicyFile]:
+    """A learner with weights well away from where they begin, and its policy."""
+    parameters = read_parameters(agent)
+    learner = open_learner(agent, parameters)
+    chance = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weights in learner.model.policy.parameters():
+            weights.add_(0.1 * torch.randn(weights.shape, generator=chance))
+    card = card_of(learner, agent, parameters, version=3, parent=None, position=0)
+    return learner, PolicyFile(card, tensors_of(learner.model), "")
+
+
+def agent_of(algorithm: str, observations: str, actions: str, **parameters: str) -> Agent:
+    if algorithm != "PPO":
+        parameters = {"buffer_size": "1000"} | parameters
+    return Agent(
+        AgentName("walker"),
+        algorithm,
+        SPACES[observations],
+        ACTIONS[actions],
+        seed=11,
+        parameters=parameters,
+    )
+
+
+def observed(declared: Any) -> list[Floats]:
+    """Random values of a space, as the log has them."""
+    space = parse(declared)
+    gym = gym_space(space)
+    gym.seed(3)
+    return [flat(_flat(gym, gym.sample())) for _ in range(BATCH)]
+
+
+def flat(values: NDArray[Any]) -> Floats:
+    return Floats(values.astype("<f4").tobytes())
+
+
+def _flat(space: gymnasium.Space[Any], value: Any) -> NDArray[Any]:
+    if isinstance(space, gymnasium.spaces.Dict):
+        return np.concatenate([_flat(part, value[name]) for name, part in space.spaces.items()])
+    return np.asarray(value).reshape(-1)
+
+
+def questions(values: list[Floats]) -> list[Question]:
+    return [Question(i, "heater", 0, i, one) for i, one in enumerate(values)]
+
+
+def batch(declared: Any, values: list[Floats]) -> Any:
+    rows: list[Any] = [shaped(parse(declared), one) for one in values]
+    if isinstance(rows[0], dict):
+        return {name: torch.as_tensor(np.concatenate([r[name] for r in rows])) for name in rows[0]}
+    return torch.as_tensor(np.concatenate(rows))
+
+
+@pytest.mark.parametrize(("algorithm", "observations", "actions"), CASES)
+def test_greedy_actions_are_those_of_the_torch_policy(
+    algorithm: str, observations: str, actions: str
+) -> None:
+    agent = agent_of(algorithm, observations, actions)
+    learner, policy = opened(agent)
+    values = observed(agent.observations)
+    replies = Chooser(policy, agent.seed).choose(questions(values), greedy=True)
+    rows: list[Any] = [shaped(parse(agent.observations), one) for one in values]
+    for reply, row in zip(replies, rows, strict=True):
+        wanted, _ = learner.model.policy.predict(row, deterministic=True)
+        # Bytes go in unscaled: sums of hundreds cancel, and leave that much less of float32.
+        near = NEAR if observations != "bytes" else 10 * NEAR
+        assert np.frombuffer(reply.action, "<f4") == pytest.approx(wanted[0], rel=near, abs=near)
+        assert reply.logprob is None
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "elu", "leaky_relu"])
+@pytest.mark.parametrize("actions", ["choices", "box"])
+@pytest.mark.parametrize("observations", list(SPACES))
+def test_ppos_values_and_log_probabilities_are_those_of_the_torch_policy(
+    observations: str, actions: str, activation: str
+) -> None:
+    agent = agent_of("PPO", observations, actions, activation_fn=activation, net_arch="16,8")
+    learner, policy = opened(agent)
+    values = observed(agent.observations)
+    replies = Chooser(policy, agent.seed).choose(questions(values), greedy=False)
+    drawn = np.array([np.frombuffer(reply.raw or reply.action, "<f4") for reply in replies])
+    given = torch.as_tensor(drawn[:, 0] if actions == "choices" else drawn)
+    model: Any = learner.model
+    with torch.no_grad():
+        v, logprob, _ = model.policy.evaluate_actions(batch(agent.observations, values), given)
+    assert [reply.value for reply in replies] == pytest.approx(v[:, 0].tolist(), rel=NEAR, abs=NEAR)
+    assert [reply.logprob for reply in replies] == pytest.approx(
+        logprob.tolist(), rel=NEAR, abs=NEAR
+    )
+    assert {reply.version for reply in replies} == {3}
+
+
+def test_a_gaussian_action_stays_in_bounds_and_keeps_what_was_sampled() -> None:
+    agent = agent_of("PPO", "box", "box")
+    _, policy = opened(agent)
+    replies = Chooser(policy, agent.seed).choose(
+        questions(observed(agent.observations)), greedy=False
+    )
+    assert any(reply.raw is not None for reply in replies)
+    for reply in replies:
+        action = np.frombuffer(reply.action, "<f4")
+        sampled = np.frombuffer(reply.raw or reply.action, "<f4")
+        assert np.array_equal(action, sampled.clip([-2.0, 0.0], [2.0, 1.0]))
+        assert (reply.raw is None) == np.array_equal(action, sampled)
+
+
+def test_sacs_log_probability_is_that_of_the_torch_policy() -> None:
+    agent = agent_of("SAC", "box", "box")
+    learner, policy = opened(agent)
+    learner.model._n_updates = 1
+    card = card_of(learner, agent, read_parameters(agent), version=1, parent=0, position=0)
+    values = observed(agent.observations)
+    chooser = Chooser(PolicyFile(card, policy.tensors, ""), agent.seed)
+    replies = chooser.choose(questions(values), greedy=False)
+    model: Any = learner.model
+    actor = model.policy.actor
+    for reply, one in zip(replies, values, strict=True):
+        scaled = model.policy.scale_action(np.frombuffer(reply.action, "<f4"))
+        with torch.no_grad():
+            mean, log_std, _ = actor.get_action_dist_params(batch(agent.observations, [one]))
+            density = actor.action_dist.proba_distribution(mean, log_std)
+            wanted = density.log_prob(torch.as_tensor(scaled)[None])
+        # Where tanh is flat its inverse has lost digits; compare where it has them.
+        if np.abs(scaled).max() < 0.99:
+            assert reply.logprob == pytest.approx(wanted.item(), abs=2e-3)
+
+
+def test_before_sac_learns_it_draws_from_the_whole_action_space() -> None:
+    agent = agent_of("SAC", "box", "box")
+    _, policy = opened(agent)
+    assert policy.card.exploration == 1.0
+    replies = Chooser(policy, agent.seed).choose(
+        questions(observed(agent.observations) * 100), greedy=False
+    )
+    drawn = np.array([np.frombuffer(reply.action, "<f4") for reply in replies])
+    assert drawn.mean(axis=0) == pytest.approx([0.0, 0.5], abs=0.1)
+    assert drawn.min(axis=0) == pytest.approx([-2.0, 0.0], abs=0.05)
+    assert drawn.max(axis=0) == pytest.approx([2.0, 1.0], abs=0.05)
+
+
+def test_a_categorical_action_is_drawn_as_often_as_its_probability_says() -> None:
+    agent = agent_of("PPO", "discrete", "choices")
+    learner, policy = opened(agent)
+    value = flat(np.array([2.0]))
+    count = 20_000
+    replies = Chooser(policy, agent.seed).choose(questions([value] * count), greedy=False)
+    drawn = np.array([np.frombuffer(reply.action, "<f4")[0] for reply in replies], dtype=int)
+    model: Any = learner.model
+    with torch.no_grad():
+        density = model.policy.get_distribution(batch(agent.observations, [value]))
+    wanted = density.distribution.probs[0].numpy()
+    assert np.bincount(drawn, minlength=3) / count == pytest.approx(wanted, abs=0.02)
+
+
+def test_epsilon_greedy_explores_at_the_versions_rate_and_knows_its_probability() -> None:
+    agent = agent_of("DQN", "box", "choices", exploration_initial_eps="0.3")
+    _, policy = opened(agent)
+    values = observed(agent.observations)[:1] * 20_000
+    chooser = Chooser(policy, agent.seed)
+    best = chooser.choose(questions(values[:1]), greedy=True)[0].action
+    replies = chooser.choose(questions(values), greedy=False)
+    share = np.mean([reply.action == best for reply in replies])
+    assert share == pytest.approx(0.8, abs=0.02)  # 0.7 greedy and a third of 0.3
+    for reply in replies[:50]:
+        wanted = np.log(0.8 if reply.action == best else 0.1)
+        assert reply.logprob == pytest.approx(wanted, abs=NEAR)
+
+
+def test_an_action_does_not_depend_on_who_else_asked() -> None:
+    agent = agent_of("PPO", "box", "choices")
+    _, policy = opened(agent)
+    asked = questions(observed(agent.observations))
+    chooser = Chooser(policy, agent.seed)
+    together = chooser.choose(asked, greedy=False)
+    alone = [chooser.choose([one], greedy=False)[0] for one in reversed(asked)]
+    assert [reply.action for reply in together] == [reply.action for reply in alone[::-1]]
+
+
+def test_features_are_in_the_order_of_names_with_choices_one_hot() -> None:
+    space = parse(SPACES["dict"])
+    assert size(space) == 7
+    given = np.array([[0.1, 0.2, 1, 2, 3, 4, 2]], dtype=np.float32)
+    wanted = [[0.1, 0.2, 1, 2, 3, 4, 0, 0, 1]]
+    assert features(space, given) == pytest.approx(np.array(wanted, dtype=np.float32))

@@ -1,0 +1,83 @@
+"""What goes over the sockets comes back the same."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.frames import Splitter
+from hub.learner.messages import (
+    Answers,
+    Ask,
+    Greedy,
+    Load,
+    Loaded,
+    Made,
+    Question,
+    Reply,
+    decode_from_actor,
+    decode_from_trainer,
+    decode_to_actor,
+    framed,
+    payload_of_raw,
+    raw_of_payload,
+)
+from hub.words import Floats, PolicyMade, Updated
+
+FOUR = Floats(struct.pack("<4f", 1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ask([Question(1, "heater", 2, 3, FOUR), Question(2, "cooler", 0, 0, FOUR)]),
+        Load(7, "/data/policies/walker/abc.safetensors"),
+        Greedy(on=True),
+    ],
+)
+def test_messages_to_the_actor_round_trip(message: Ask | Load | Greedy) -> None:
+    (body,) = Splitter().feed(framed(message))
+    assert decode_to_actor(body) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Answers([Reply(1, FOUR, None, -0.5, None, 7), Reply(2, FOUR, FOUR, None, 1.5, 7)]), Loaded(7)],
+)
+def test_messages_from_the_actor_round_trip(message: Answers | Loaded) -> None:
+    (body,) = Splitter().feed(framed(message))
+    assert decode_from_actor(body) == message
+
+
+def test_what_a_trainer_made_round_trips() -> None:
+    update = Updated(0, 1, 2, 3, 4, "ab", 5.5)
+    for made in (
+        Made(0, PolicyMade("ab", None, 0), None),
+        Made(1, PolicyMade("cd", 0, 9, {"loss": 0.5}), update),
+    ):
+        (body,) = Splitter().feed(framed(made))
+        assert decode_from_trainer(body) == made
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+def test_a_raw_action_survives_json_to_the_last_bit(values: list[float]) -> None:
+    raw = Floats(struct.pack(f"<{len(values)}f", *values))
+    assert raw_of_payload(payload_of_raw(raw)) == raw
+
+
+@pytest.mark.parametrize("payload", [None, "{}", '{"mask":[1]}', '{"raw":"x"}', "[]"])
+def test_a_payload_about_something_else_has_no_raw_action(payload: str | None) -> None:
+    assert raw_of_payload(payload) is None
+
+
+def test_the_hubs_side_imports_neither_torch_nor_numpy() -> None:
+    names = "messages", "start", "parameters"
+    code = "import sys\n" + "\n".join(f"import hub.learner.{name}" for name in names)
+    code += "\nprint([m for m in ('torch', 'numpy', 'gymnasium', 'duckdb') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

@@ -1,0 +1,245 @@
+"""Simulated devices that learn through a log in one process: everything real but the wires.
+
+Devices step when they please, as in the field: waits are exponential, and the last device is four
+times slower than the first. A new version acts only `HANDOVER_STEPS` steps after it was made, as
+long as an update takes. The log is a list; Trainer, Chooser and policy files are the hub's own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import gymnasium
+import msgspec
+import numpy as np
+
+from hub.learner.choose import Chooser
+from hub.learner.messages import Made, Question, payload_of_raw, policy_path
+from hub.learner.policy import read_policy
+from hub.learner.train import Trainer
+from hub.words import Agent, AgentName, Event, Floats, Kind, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HANDOVER_STEPS: Final = 64
+SLOWEST: Final = 4.0
+EPISODES: Final = 20
+"""Training episodes in a mean return."""
+
+
+class ProcessClock:
+    """Counts this process's CPU time, so that what else runs on the machine does not count."""
+
+    def now_us(self) -> int:
+        return 0
+
+    def monotonic(self) -> float:
+        return time.process_time()
+
+
+class StoppedClock:
+    """Always the same instant: what is measured with it is 0 and may be compared."""
+
+    def now_us(self) -> int:
+        return 0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+class Outcome(NamedTuple):
+    """What a run of devices came to."""
+
+    solved_at: int | None
+    """Steps of all devices when the mean return of the last episodes reached the threshold."""
+    returns: list[float]
+    """Of all episodes, in the order they ended."""
+    trainer_s: float
+    versions: int
+    dropped: int
+
+
+class Device:
+    """One environment, and what it has to say next."""
+
+    def __init__(self, name: str, environment: str, seed: int, wait_s: float) -> None:
+        self.name = name
+        self.wait_s = wait_s
+        self._env: gymnasium.Env[Any, Any] = gymnasium.make(environment)
+        self._seed: int | None = seed
+        self.step = -1
+        self.returned = 0.0
+        self._over = True
+
+    def observe(self, action: Floats | None) -> tuple[Event, float | None]:
+        """Carry the action out; the observation that follows and, at an end, the return."""
+        self.step += 1
+        if self._over:
+            values, _ = self._env.reset(seed=self._seed)
+            self._seed, self._over, self.returned = None, False, 0.0
+            return self._event(values, first=True), None
+        assert action is not None, "every observation was answered"
+        values, reward, terminated, truncated, _ = self._env.step(self._native(action))
+        self.returned += float(reward)
+        self._over = terminated or truncated
+        event = self._event(
+            values, reward=float(reward), terminated=terminated, truncated=truncated
+        )
+        return event, self.returned if self._over else None
+
+    def _native(self, action: Floats) -> Any:
+        values = np.frombuffer(action, dtype="<f4")
+        if isinstance(self._env.action_space, gymnasium.spaces.Discrete):
+            return int(values[0])
+        return values
+
+    def _event(self, values: Any, **columns: Any) -> Event:
+        return Event(
+            Kind.OBSERVATION,
+            ts=0,
+            agent="walker",
+            device=self.name,
+            step=self.step,
+            obs=Floats(np.asarray(values, dtype="<f4").tobytes()),
+            **columns,
+        )
+
+
+class Hub:
+    """Gives each event its seq, hands it to the trainer, and lets the newest version act."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        folder: Path,
+        *,
+        handover_steps: int = HANDOVER_STEPS,
+        policies_kept: int = 4,
+    ) -> None:
+        self.agent = agent
+        self.folder = folder
+        self.log: list[Event] = []
+        self.versions: list[Made] = []
+        self.trainer_s = 0.0
+        self.trainer = Trainer(agent, folder, ProcessClock(), policies_kept=policies_kept)
+        self._handover_steps = handover_steps
+        self._next: list[tuple[int, Made]] = []
+        self._chooser: Chooser | None = None
+        self._made(self.trainer.open(None))
+        self._load()
+
+    def answer(self, observation: Event) -> Floats | None:
+        """Log the observation and its action, and train on both."""
+        self._load()
+        action = None
+        events = [observation]
+        if not observation.terminated and not observation.truncated:
+            assert self._chooser is not None, "version 0 acts at once"
+            assert observation.obs is not None
+            assert observation.step is not None
+            question = Question(0, observation.device, 0, observation.step, observation.obs)
+            (reply,) = self._chooser.choose([question], greedy=not self.agent.learning)
+            action = reply.action
+            events.append(
+                Event(
+                    Kind.ACTION,
+                    ts=0,
+                    agent=observation.agent,
+                    device=observation.device,
+                    step=observation.step,
+                    action=reply.action,
+                    policy=reply.version,
+                    logprob=reply.logprob,
+                    value=reply.value,
+                    source=Source.POLICY,
+                    payload=payload_of_raw(reply.raw),
+                )
+            )
+        for event in events:
+            self._append(event)
+        return action
+
+    def _append(self, event: Event) -> None:
+        event = msgspec.structs.replace(event, seq=len(self.log) + 1)
+        self.log.append(event)
+        started = time.process_time()
+        made = self.trainer.take(event)
+        self.trainer_s += time.process_time() - started
+        if made is not None:
+            self._made(made)
+
+    def _made(self, made: Made | None) -> None:
+        if made is not None:
+            self.versions.append(made)
+            self._next.append((len(self.log) + 2 * self._handover_steps, made))
+
+    def _load(self) -> None:
+        while self._next and (self._chooser is None or self._next[0][0] <= len(self.log)):
+            _, made = self._next.pop(0)
+            path = policy_path(self.folder, self.agent.name, made.policy.sha256)
+            self._chooser = Chooser(read_policy(path), self.agent.seed)
+
+
+def run(hub: Hub, environment: str, *, devices: int, steps_max: int, threshold: float) -> Outcome:
+    """Let devices learn until the mean return reaches the threshold, or `steps_max` in all."""
+    returns: list[float] = []
+    for steps, returned in enumerate(_steps(hub, environment, devices)):
+        if returned is not None:
+            returns.append(returned)
+            if len(returns) >= EPISODES and np.mean(returns[-EPISODES:]) >= threshold:
+                return _outcome(hub, returns, steps)
+        if steps >= steps_max:
+            break
+    return _outcome(hub, returns, None)
+
+
+def _outcome(hub: Hub, returns: list[float], solved_at: int | None) -> Outcome:
+    dropped = sum(made.update.dropped for made in hub.versions if made.update)
+    return Outcome(solved_at, returns, hub.trainer_s, len(hub.versions), dropped)
+
+
+def _steps(hub: Hub, environment: str, count: int) -> Iterator[float | None]:
+    """For each step of any device, the return of the episode that it ended."""
+    chance = np.random.default_rng(hub.agent.seed)
+    due: list[tuple[float, int]] = []
+    fleet: list[Device] = []
+    actions: list[Floats | None] = [None] * count
+    for i in range(count):
+        wait_s = SLOWEST ** (i / max(count - 1, 1))
+        fleet.append(Device(f"device-{i}", environment, hub.agent.seed * 100 + i, wait_s))
+        heapq.heappush(due, (chance.exponential(wait_s), i))
+    while True:
+        now, i = heapq.heappop(due)
+        observation, returned = fleet[i].observe(actions[i])
+        actions[i] = hub.answer(observation)
+        heapq.heappush(due, (now + chance.exponential(fleet[i].wait_s), i))
+        yield returned
+
+
+def agent_of(
+    algorithm: str, observations: Any, actions: Any, *, seed: int, **parameters: str
+) -> Agent:
+    """An agent called walker."""
+    return Agent(
+        AgentName("walker"), algorithm, observations, actions, seed=seed, parameters=parameters
+    )
+
+
+def cartpole(algorithm: str, *, seed: int, **parameters: str) -> Agent:
+    """CartPole-v1's spaces."""
+    return agent_of(algorithm, [[4], "-inf", "inf"], 2, seed=seed, **parameters)
+
+
+def pendulum(algorithm: str, *, seed: int, **parameters: str) -> Agent:
+    """Pendulum-v1's spaces."""
+    return agent_of(
+        algorithm,
+        [[3], [-1.0, -1.0, -8.0], [1.0, 1.0, 8.0]],
+        [[1], -2.0, 2.0],
+        seed=seed,
+        **parameters,
+    )

@@ -1,0 +1,193 @@
+"""Transitions of one device, fed as a log, give the weights that `learn()` gives, bit for bit.
+
+Method: SB3's own `learn()` runs on a Gymnasium environment while a callback writes down as events
+what happened. A fresh Trainer reads the events; nothing else goes from one to the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import LinearSchedule
+
+from hub.learner.messages import policy_path
+from hub.learner.parameters import Fall, read_parameters
+from hub.learner.policy import read_policy
+from hub.learner.sb3 import ACTIVATIONS
+from hub.learner.train import Trainer
+from hub.words import Agent, Event, Floats, Kind, Source
+from tests.learning.harness import StoppedClock, cartpole, pendulum
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEWEST: Final = 1_000_000
+"""A version that is never too old."""
+GRID: Final = 128
+"""Actions are multiples of 1/128: scaled to [-1, 1] and back they come back exact."""
+
+
+class Written(BaseCallback):
+    """Writes each step of `learn()` down as the events that a device would have caused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self._step = -1
+        self._begins = True
+
+    def _on_step(self) -> bool:
+        told = self.locals
+        if self._begins:
+            self._observe(self.model._last_obs[0], first=True)  # type: ignore[index]
+        info, over = told["infos"][0], bool(told["dones"][0])
+        action = told.get("clipped_actions", told["actions"])[0]
+        self._log(
+            kind=Kind.ACTION,
+            action=floats(action),
+            policy=NEWEST,
+            source=Source.POLICY,
+            logprob=float(told["log_probs"][0]) if "log_probs" in told else None,
+            value=float(told["values"][0]) if "values" in told else None,
+        )
+        truncated = over and info["TimeLimit.truncated"]
+        self._observe(
+            info["terminal_observation"] if over else told["new_obs"][0],
+            reward=float(told["rewards"][0]),
+            terminated=over and not truncated,
+            truncated=truncated,
+        )
+        self._begins = over
+        return True
+
+    def _observe(self, values: Any, **columns: Any) -> None:
+        self._step += 1
+        self._log(kind=Kind.OBSERVATION, obs=floats(values), **columns)
+
+    def _log(self, **columns: Any) -> None:
+        seq = len(self.events) + 1
+        self.events.append(Event(ts=0, seq=seq, device="d", step=self._step, **columns))
+
+
+class Scripted:
+    """Acts from a generator of its own: how an action is chosen is not what is compared."""
+
+    def _sample_action(self, *_: Any) -> tuple[Any, Any]:
+        model: Any = self
+        chance = model.__dict__.setdefault("script", np.random.default_rng(3))
+        if isinstance(model.action_space, gymnasium.spaces.Discrete):
+            action = np.array([chance.integers(model.action_space.n)])
+            return action, action
+        scaled = chance.integers(-GRID, GRID, size=(1, *model.action_space.shape)) / GRID
+        scaled = scaled.astype(np.float32)
+        return model.policy.unscale_action(scaled), scaled
+
+
+class ScriptedDQN(Scripted, DQN):
+    """DQN's learning with other acting."""
+
+
+class ScriptedSAC(Scripted, SAC):
+    """SAC's learning with other acting."""
+
+
+def floats(values: Any) -> Floats:
+    return Floats(np.asarray(values, dtype="<f4").tobytes())
+
+
+def learned(model_class: Any, agent: Agent, environment: Any) -> tuple[Any, list[Event]]:
+    """What `learn()` makes of the agent, and the events of it."""
+    torch.set_num_threads(1)  # as the trainer: sums of two threads differ in the last bit
+    torch.set_deterministic_debug_mode("error")
+    parameters = read_parameters(agent)
+    arguments = {
+        name: LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Fall) else value
+        for name, value in parameters.arguments.items()
+    }
+    model = model_class(
+        "MlpPolicy",
+        environment,
+        seed=agent.seed,
+        device="cpu",
+        policy_kwargs={
+            "net_arch": list(parameters.net_arch),
+            "activation_fn": ACTIVATIONS[parameters.activation_fn],
+        },
+        **arguments,
+    )
+    written = Written()
+    model.learn(parameters.total_timesteps, callback=written)
+    return model.policy.state_dict(), written.events
+
+
+def trained(agent: Agent, events: list[Event], folder: Path) -> dict[str, Any]:
+    """The tensors of the last version that a trainer makes of the events."""
+    trainer = Trainer(agent, folder, StoppedClock(), policies_kept=2)
+    made = trainer.open(None)
+    for event in events:
+        made = trainer.take(event) or made
+    assert made is not None
+    return read_policy(policy_path(folder, agent.name, made.policy.sha256)).tensors
+
+
+def assert_same(weights: Any, tensors: dict[str, Any]) -> None:
+    for name, wanted in weights.items():
+        assert torch.equal(torch.from_numpy(tensors[name].copy()), wanted), name
+
+
+@pytest.mark.parametrize("episode_steps", [500, 25])
+def test_ppo_learns_what_learn_learns(tmp_path: Path, episode_steps: int) -> None:
+    agent = cartpole(
+        "PPO",
+        seed=4,
+        n_steps="128",
+        batch_size="32",
+        n_epochs="4",
+        learning_rate="lin_1e-3_1e-4",
+        total_timesteps="768",
+    )
+    environment = gymnasium.make("CartPole-v1", max_episode_steps=episode_steps)
+    weights, events = learned(PPO, agent, environment)
+    assert_same(weights, trained(agent, events, tmp_path))
+
+
+def test_dqn_learns_what_learn_learns(tmp_path: Path) -> None:
+    agent = cartpole(
+        "DQN",
+        seed=4,
+        buffer_size="300",
+        learning_starts="100",
+        train_freq="16",
+        gradient_steps="8",
+        batch_size="32",
+        target_update_interval="50",
+        total_timesteps="640",
+        publish_every="1",
+    )
+    environment = gymnasium.make("CartPole-v1", max_episode_steps=15)
+    weights, events = learned(ScriptedDQN, agent, environment)
+    assert_same(weights, trained(agent, events, tmp_path))
+
+
+def test_sac_learns_what_learn_learns(tmp_path: Path) -> None:
+    agent = pendulum(
+        "SAC",
+        seed=4,
+        buffer_size="300",
+        learning_starts="100",
+        train_freq="4",
+        gradient_steps="2",
+        batch_size="32",
+        net_arch="16,16",
+        total_timesteps="400",
+        publish_every="1",
+    )
+    environment = gymnasium.make("Pendulum-v1", max_episode_steps=30)
+    weights, events = learned(ScriptedSAC, agent, environment)
+    assert_same(weights, trained(agent, events, tmp_path))

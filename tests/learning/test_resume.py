@@ -1,0 +1,179 @@
+"""A trainer killed at any version makes the same bytes again as one that was never killed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+import pytest
+
+from hub.learner.messages import LoggedPolicy, Made, policy_path
+from hub.learner.policy import read_policy
+from hub.learner.train import Trainer
+from hub.words import Agent, AgentMade, Event, Kind
+from tests.learning.harness import Hub, StoppedClock, cartpole, pendulum, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES_KEPT: Final = 1000
+PPO: Final = cartpole("PPO", seed=3, n_steps="128", batch_size="64", n_epochs="3")
+DQN: Final = cartpole(
+    "DQN",
+    seed=3,
+    buffer_size="400",
+    learning_starts="100",
+    train_freq="16",
+    gradient_steps="4",
+    publish_every="64",
+)
+SAC: Final = pendulum(
+    "SAC",
+    seed=3,
+    buffer_size="300",
+    learning_starts="100",
+    train_freq="8",
+    gradient_steps="2",
+    batch_size="32",
+    net_arch="16,16",
+    publish_every="64",
+)
+
+
+def devices(agent: Agent, folder: Path, *, steps: int = 900) -> Hub:
+    """A log of four devices, and every version the trainer made of it."""
+    hub = Hub(agent, folder, policies_kept=FILES_KEPT)
+    environment = "Pendulum-v1" if agent.algorithm == "SAC" else "CartPole-v1"
+    run(hub, environment, devices=4, steps_max=steps, threshold=1e9)
+    return hub
+
+
+def logged(made: Made) -> LoggedPolicy:
+    return LoggedPolicy(made.version, made.policy.sha256)
+
+
+def resumed(hub: Hub, newest: LoggedPolicy | None) -> tuple[Trainer, list[Made]]:
+    """Another trainer, from a version on, over the same log."""
+    trainer = Trainer(hub.agent, hub.folder, StoppedClock(), policies_kept=FILES_KEPT)
+    versions = [made] if (made := trainer.open(newest)) else []
+    events = [event for event in hub.log if event.seq > trainer.read_after]
+    versions += [made for event in events if (made := trainer.take(event))]
+    return trainer, versions
+
+
+def names(versions: list[Made]) -> list[tuple[int, str]]:
+    return [(made.version, made.policy.sha256) for made in versions]
+
+
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC], ids=lambda agent: agent.algorithm)
+def test_a_resumed_trainer_makes_the_same_bytes(tmp_path: Path, agent: Agent) -> None:
+    hub = devices(agent, tmp_path)
+    assert len(hub.versions) > 5
+    for at in (0, 1, len(hub.versions) // 2, len(hub.versions) - 1):
+        _, versions = resumed(hub, logged(hub.versions[at]))
+        assert names(versions) == names(hub.versions[at + 1 :]), f"from version {at}"
+
+
+def test_a_trainer_without_a_version_makes_all_of_them_again(tmp_path: Path) -> None:
+    hub = devices(PPO, tmp_path)
+    _, versions = resumed(hub, None)
+    assert names(versions) == names(hub.versions)
+
+
+def test_no_event_is_used_twice_or_left_out(tmp_path: Path) -> None:
+    hub = devices(DQN, tmp_path)
+    updates = [made.update for made in hub.versions if made.update]
+    for before, after in pairwise(updates):
+        assert before.position_last < after.position_first
+        assert after.parent == before.parent + 1
+    used = sum(update.transitions for update in updates)
+    steps = sum(event.reward is not None for event in hub.log[: updates[-1].position_last])
+    assert used == steps
+
+
+@pytest.mark.parametrize("harm", ["torn", "missing"])
+def test_a_bad_file_makes_it_fall_back_to_the_version_before(
+    tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = devices(PPO, tmp_path)
+    newest, before = hub.versions[4], hub.versions[3]
+    path = policy_path(tmp_path, hub.agent.name, newest.policy.sha256)
+    path.write_bytes(path.read_bytes()[:100])
+    if harm == "missing":
+        path.unlink()
+    trainer, versions = resumed(hub, logged(newest))
+    assert trainer.read_after == before.policy.position
+    assert (versions[0].version, versions[0].policy.parent) == (5, 3)
+    assert "version 4: policy file" in capsys.readouterr().err
+
+
+def test_without_any_readable_file_it_begins_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = devices(PPO, tmp_path, steps=300)
+    trainer = Trainer(hub.agent, tmp_path / "elsewhere", StoppedClock(), policies_kept=4)
+    made = trainer.open(logged(hub.versions[-1]))
+    assert made is not None
+    assert (made.version, made.policy.position, made.update) == (len(hub.versions), 0, None)
+    assert "begins anew" in capsys.readouterr().err
+
+
+def test_another_network_begins_anew_where_the_old_one_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = devices(PPO, tmp_path)
+    wider = msgspec.structs.replace(PPO, parameters={**PPO.parameters, "net_arch": "32"})
+    trainer = Trainer(wider, tmp_path, StoppedClock(), policies_kept=FILES_KEPT)
+    made = trainer.open(logged(hub.versions[2]))
+    assert made is not None
+    assert (made.version, made.policy.parent) == (3, None)
+    assert made.policy.position == hub.versions[2].policy.position
+    assert "another network" in capsys.readouterr().err
+
+
+def switched(hub: Hub, events: list[Event], *, at: int, learning: bool) -> list[Event]:
+    """The log with the agent's `learning` set at an event."""
+    agent = msgspec.structs.replace(hub.agent, learning=learning)
+    payload = msgspec.json.encode(AgentMade(agent, "admin")).decode()
+    switch = Event(Kind.ADMIN, ts=0, agent=agent.name, payload=payload)
+    changed = [*events[:at], switch, *events[at:]]
+    return [msgspec.structs.replace(event, seq=i) for i, event in enumerate(changed, 1)]
+
+
+@pytest.mark.parametrize("agent", [PPO, DQN], ids=lambda agent: agent.algorithm)
+def test_while_learning_is_off_nothing_is_learnt_and_a_resume_knows_it(
+    tmp_path: Path, agent: Agent
+) -> None:
+    hub = devices(agent, tmp_path / "before")
+    hub.folder = tmp_path
+    third = hub.versions[3].policy.position
+    hub.log = switched(hub, hub.log, at=third, learning=False)
+    hub.log = switched(hub, hub.log, at=third + 300, learning=True)
+    _, versions = resumed(hub, None)
+    for made in versions:
+        assert not third < made.policy.position <= third + 301
+    _, again = resumed(hub, logged(versions[3]))
+    assert names(again) == names(versions[4:])
+    _, again = resumed(hub, logged(versions[5]))
+    assert names(again) == names(versions[6:])
+
+
+def test_an_update_that_fails_is_dropped_and_the_version_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = devices(PPO, tmp_path / "before")
+    hub.folder = tmp_path
+    # A double that is no float32: JSON carries it, SB3's buffers make it infinite.
+    at = hub.versions[2].policy.position + 10
+    hub.log = [
+        msgspec.structs.replace(event, reward=1e39) if event.seq == at else event
+        for event in hub.log
+    ]
+    _, versions = resumed(hub, None)
+    assert "was dropped, version 2 stays" in capsys.readouterr().err
+    assert versions[3].update is not None
+    assert versions[3].update.dropped >= 128
+    path = policy_path(tmp_path, hub.agent.name, versions[-1].policy.sha256)
+    assert np.isfinite(read_policy(path).tensors["action_net.weight"]).all()
