@@ -1,0 +1,1 @@
+"""HTTP in and out. Stands on hub; hub never imports it."""

@@ -1,0 +1,126 @@
+"""The whole route table, and how the hub opens it.
+
+POST /v1/step  /v1/reward                        native.py
+POST /shepherd/login_user/  /shepherd/env/       shepherd.py
+GET  /healthz  /readyz                           health.py
+GET  /schema/openapi.json                        openapi.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from litestar import Litestar, asgi
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+
+from bridge import errors, shepherd
+from bridge.health import health_routes
+from bridge.http import endpoint
+from bridge.native import Native
+from bridge.openapi import document as openapi_document
+from bridge.openapi import openapi_route
+from bridge.shepherd import Shepherd
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+    from bridge.http import Request, Response
+    from hub.processes import Hub
+
+__all__ = ["create_app", "open_bridge", "openapi_document"]
+
+BACKLOG: Final = 1024
+SHUTDOWN_S: Final = 2
+
+
+@contextlib.asynccontextmanager
+async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve HTTP on a bound socket while the block runs; named in the setting `http.app`."""
+    config = uvicorn.Config(
+        create_app(hub),
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=BACKLOG,
+        limit_concurrency=hub.settings.http.connections_max,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if serving.done():
+                await serving
+            await asyncio.sleep(0)
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def create_app(hub: Hub) -> Litestar:
+    """The application over a hub's rooms; device routes carry no middleware."""
+    native = Native(hub.registry, hub.sessions, hub.receiver)
+    logins = Shepherd(
+        hub.registry,
+        hub.sessions,
+        hub.receiver,
+        hub.clock,
+        os.urandom,
+        hub.settings.http.session_idle_s,
+    )
+    logins.reopen()
+    body_bytes_max = hub.settings.http.body_bytes_max
+
+    def device_route(
+        path: str,
+        handle: Callable[[Request], Awaitable[Response]],
+        too_large: Callable[[int], Response] = errors.too_large,
+    ) -> ControllerRouterHandler:
+        return _mounted(path, endpoint(handle, too_large, body_bytes_max))
+
+    return Litestar(
+        route_handlers=[
+            device_route("/v1/step", native.step),
+            device_route("/v1/reward", native.reward),
+            device_route("/shepherd/login_user", logins.login, shepherd.too_large),
+            device_route("/shepherd/env", logins.env, shepherd.too_large),
+            *health_routes(hub),
+            openapi_route(),
+        ],
+        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _mounted(
+    path: str, application: Callable[[Scope, Receive, Send], Awaitable[None]]
+) -> ControllerRouterHandler:
+    @asgi(path, copy_scope=False)
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        await application(scope, receive, send)
+
+    return handler
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the hub decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the hub."""
+        yield

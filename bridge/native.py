@@ -1,0 +1,148 @@
+"""`POST /v1/step` and `/v1/reward`: one observation in, its action out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import structs
+
+from bridge.answer import DurableReply, HttpReply
+from bridge.errors import denied, problem, unauthorized
+from bridge.http import Response
+from bridge.openapi import RewardResponse
+from hub.errors import AccessDenied, DeviceFault
+from hub.intake.observation import from_document
+from hub.payloads import Act, act_of
+from hub.registry.access import admit, agent_of
+from hub.words import Code, DeviceId, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bridge.http import Request
+    from hub.intake.receive import Receiver
+    from hub.intake.session import Session, Sessions
+    from hub.registry.fold import Registry, Spec
+    from hub.words import Answer, Key
+
+BEARER: Final = b"bearer "
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Native:
+    """The native routes. A device's session opens with its first step and ends with the hub."""
+
+    def __init__(self, registry: Registry, sessions: Sessions, receiver: Receiver) -> None:
+        self._registry = registry
+        self._sessions = sessions
+        self._receiver = receiver
+        self._open: dict[DeviceId, Session] = {}
+
+    async def step(self, request: Request) -> Response:
+        """Take an observation; answer with the action once both are durable."""
+        return await self._answer(request, self._step)
+
+    async def reward(self, request: Request) -> Response:
+        """Take a person's reward for the device's next observation."""
+        return await self._answer(request, self._reward)
+
+    async def _answer(
+        self,
+        request: Request,
+        take: Callable[[Session, Spec, dict[str, object]], Awaitable[Act | RewardResponse]],
+    ) -> Response:
+        """Who speaks, what comes of it, and every refusal as its problem document."""
+        device: str | None = None
+        try:
+            key, spec = self._known(request)
+            document = _object(request)
+            device, session = self._enter(key, spec, document)
+            answer = await take(session, spec, document)
+        except DeviceFault as fault:
+            return problem(fault, device=device)
+        except NoKey as error:
+            return unauthorized(str(error))
+        except AccessDenied as error:
+            return denied(str(error), device=device)
+        return Response(200, _encode(answer))
+
+    async def _step(self, session: Session, spec: Spec, document: dict[str, object]) -> Act:
+        message = from_document({k: v for k, v in document.items() if k != "device"})
+        reply = HttpReply()
+        try:
+            self._receiver.take(session, message, reply)
+        except DeviceFault as fault:
+            self._receiver.refuse(session, fault, reply)
+        return _act(await reply.answer(spec.agent.deadline_ms / 1000))
+
+    async def _reward(
+        self, session: Session, spec: Spec, document: dict[str, object]
+    ) -> RewardResponse:
+        del spec  # a reward waits for no action
+        reply = DurableReply()
+        self._receiver.reward(session, _reward(document), reply)
+        return RewardResponse(await reply.seq())
+
+    def _known(self, request: Request) -> tuple[Key, Spec]:
+        """The key and its agent, before anything of the body is read.
+
+        Raises:
+            NoKey: no key, or one that is not accepted.
+        """
+        try:
+            return agent_of(self._registry, _secret(request.headers))
+        except AccessDenied as error:
+            raise NoKey(str(error)) from error
+
+    def _enter(self, key: Key, spec: Spec, document: dict[str, object]) -> tuple[str, Session]:
+        """The device that speaks, and its session.
+
+        Raises:
+            AccessDenied: the key is not for this device.
+            DeviceFault: the document names no device.
+        """
+        device = document.get("device") or key.device
+        if not isinstance(device, str):
+            raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
+        agent = spec.agent.name
+        known = self._open.get(DeviceId(device))
+        here = self._registry.devices.get(DeviceId(device)) == agent
+        # A device that was moved, or comes with another key, is admitted anew.
+        if known is not None and known.agent == agent and here and key.device in (None, device):
+            return device, known
+        admitted = admit(self._registry, key, device)
+        session = self._sessions.open(admitted, agent, Protocol.HTTP, key=key.id)
+        self._open[admitted] = session
+        return device, session
+
+
+class NoKey(AccessDenied):
+    """401 where AccessDenied alone is 403."""
+
+
+def _object(request: Request) -> dict[str, object]:
+    document = request.document()
+    if not isinstance(document, dict):
+        raise DeviceFault(Code.PAYLOAD, "expected an object with 'device' and 'o'")
+    return document
+
+
+def _reward(document: dict[str, object]) -> float:
+    reward = document.get("r", document.get("reward"))
+    if isinstance(reward, bool) or not isinstance(reward, (int, float)):
+        raise DeviceFault(Code.TYPE, "'r' (reward) must be a number")
+    return float(reward)
+
+
+def _secret(headers: dict[bytes, bytes]) -> str:
+    authorization = headers.get(b"authorization", b"")
+    if authorization[: len(BEARER)].lower() == BEARER:
+        return authorization[len(BEARER) :].strip().decode("latin-1")
+    if b"x-api-key" in headers:
+        return headers[b"x-api-key"].decode("latin-1")
+    raise AccessDenied("send the API key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'")
+
+
+def _act(answer: Answer) -> Act:
+    return structs.replace(act_of(answer), seq=answer.seq)

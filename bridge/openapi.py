@@ -1,0 +1,157 @@
+"""`/schema/openapi.json`: the HTTP routes, generated from the words they carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar import MediaType, Response, get
+from msgspec import Struct
+
+from bridge.errors import STATUS
+from hub.payloads import Act
+from hub.words import Message
+
+if TYPE_CHECKING:
+    from litestar.types import ControllerRouterHandler
+
+OPENAPI: Final = "3.1.0"
+
+
+class StepRequest(Message, frozen=True, kw_only=True):
+    """Body of `POST /v1/step`."""
+
+    device: str | None = None
+    """Device id; may be left out with a key of one device."""
+
+
+class RewardRequest(Struct, frozen=True):
+    """Body of `POST /v1/reward`."""
+
+    r: float
+    device: str | None = None
+
+
+class RewardResponse(Struct, frozen=True):
+    """Where the reward stands in the log."""
+
+    seq: int
+
+
+class LoginRequest(Struct, frozen=True):
+    """Body of `POST /shepherd/login_user/`."""
+
+    apikey: str
+    device: str | None = None
+    """Absent: the login is device `http-<n>`."""
+
+
+class LoginResponse(Struct, frozen=True):
+    """Either `ok` and a session key, or `error`."""
+
+    ok: bool | msgspec.UnsetType = msgspec.UNSET
+    session_key: str | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class EnvRequest(Struct, frozen=True):
+    """Body of `POST /shepherd/env/`."""
+
+    session_key: str
+    obs: Any
+    reward: float = 0.0
+    done: bool = False
+    info: dict[str, Any] | None = None
+
+
+class EnvResponse(Struct, frozen=True):
+    """Either an action (null after done) or `error`."""
+
+    action: int | list[Any] | msgspec.UnsetType | None = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Problem(Struct, frozen=True):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    device: str | msgspec.UnsetType = msgspec.UNSET
+    step: int | msgspec.UnsetType = msgspec.UNSET
+
+
+_ROUTES: Final[list[tuple[str, str, type[Struct], type[Struct], bool]]] = [
+    ("/v1/step", "One observation in, its action out.", StepRequest, Act, True),
+    ("/v1/reward", "A person's reward.", RewardRequest, RewardResponse, True),
+    ("/shepherd/login_user/", "Shepherd: open a session.", LoginRequest, LoginResponse, False),
+    ("/shepherd/env/", "Shepherd: one step.", EnvRequest, EnvResponse, False),
+]
+
+
+def document() -> bytes:
+    """The OpenAPI document, as JSON with sorted keys."""
+    carried: set[type[Struct]] = {Problem, *(t for route in _ROUTES for t in route[2:4])}
+    types = sorted(carried, key=lambda t: t.__name__)
+    schemas, components = msgspec.json.schema_components(
+        types, ref_template="#/components/schemas/{name}"
+    )
+    references = dict(zip((t.__name__ for t in types), schemas, strict=True))
+    paths = {
+        path: {"post": _operation(summary, references, request, response, native=native)}
+        for path, summary, request, response, native in _ROUTES
+    }
+    for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):
+        paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
+    api = {
+        "openapi": OPENAPI,
+        "info": {"title": "Sheepfold", "version": "1", "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
+        },
+    }
+    return msgspec.json.format(msgspec.json.encode(api, order="sorted"), indent=2) + b"\n"
+
+
+def openapi_route() -> ControllerRouterHandler:
+    """Serves the document."""
+    body = document()
+
+    @get("/schema/openapi.json", media_type=MediaType.JSON, sync_to_thread=False)
+    def schema() -> Response[bytes]:
+        return Response(body, media_type=MediaType.JSON)
+
+    return schema
+
+
+def _operation(
+    summary: str,
+    references: dict[str, Any],
+    request: type[Struct],
+    response: type[Struct],
+    *,
+    native: bool,
+) -> dict[str, Any]:
+    def content(of: type[Struct], media_type: str = "application/json") -> dict[str, Any]:
+        return {media_type: {"schema": references[of.__name__]}}
+
+    responses: dict[str, Any] = {"200": {"description": "Durable.", "content": content(response)}}
+    if native:
+        problem = content(Problem, "application/problem+json")
+        for status in sorted({*STATUS.values(), 403}):
+            responses[str(int(status))] = {"description": "Refused.", "content": problem}
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "requestBody": {"required": True, "content": content(request)},
+        "responses": responses,
+    }
+    if native:
+        operation["security"] = [{"bearer": []}, {"header": []}]
+    return operation

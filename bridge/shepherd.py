@@ -1,0 +1,218 @@
+"""Shepherd's two routes, for its clients as they are.
+
+    POST /shepherd/login_user/  {"apikey"}                            {"ok": true, "session_key"}
+    POST /shepherd/env/         {"session_key", "obs", "reward", "done"}            {"action"}
+
+Errors come with status 200 as {"error": "a sentence"} and no `ok`: its clients test for that key.
+A login is device `http-<n>` unless it names a `device`; its session key outlives the hub.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from bridge.answer import DurableReply, HttpReply
+from bridge.http import Response
+from hub.errors import AccessDenied, DeviceFault
+from hub.intake.observation import from_document
+from hub.registry.access import admit, agent_of, fingerprint, make_secret
+from hub.words import AgentName, Code, DeviceId, Protocol, SessionId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.http import Request
+    from hub.clock import Clock
+    from hub.intake.receive import Receiver
+    from hub.intake.session import Session, Sessions
+    from hub.registry.fold import Registry, Spec
+    from hub.words import KeyId
+
+HTTP_DEVICE: Final = "http-"
+_END: Final = Response(200, b'{"action":null}')
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Open(Struct):
+    """A login in use."""
+
+    session: Session
+    key: KeyId | None
+    """The API key it was opened with."""
+    used: float
+    """Seconds on the monotonic clock when it was used last."""
+
+
+class Shepherd:
+    """Logins and steps in Shepherd's protocol. A device's newest login is the one that counts."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        sessions: Sessions,
+        receiver: Receiver,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+        idle_s: float,
+    ) -> None:
+        self._registry = registry
+        self._sessions = sessions
+        self._receiver = receiver
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._idle_s = idle_s
+        self._open: dict[bytes, Open] = {}
+        """By the SHA-256 of the session key; in the order of their use."""
+        self._newest: dict[DeviceId, bytes] = {}
+        """The SHA-256 of the session key of each device's newest login."""
+        self._free: dict[AgentName, list[DeviceId]] = {}
+        """`http-<n>` of expired logins: taken again, by the same agent only."""
+        self._numbers = 0
+
+    def reopen(self) -> None:
+        """Open the logins that the log knows again: session keys outlive the hub."""
+        logins = self._registry.logins
+        self._newest = {login.device: secret for secret, login in logins.items()}  # in log order
+        now, now_us = self._clock.monotonic(), self._clock.now_us()
+        found = []
+        for secret in self._newest.values():
+            login = logins[secret]
+            idle_s = max(0.0, (now_us - self._sessions.last_used_us(login)) / 1_000_000)
+            session = self._sessions.again(
+                SessionId(login.session), login.device, login.agent, Protocol.SHEPHERD
+            )
+            found.append((secret, Open(session, login.key, now - idle_s)))
+        self._open = dict(sorted(found, key=lambda one: one[1].used))
+
+    async def login(self, request: Request) -> Response:
+        """Open a session for an API key; durable when it returns."""
+        try:
+            document = _object(request)
+            key, spec = agent_of(self._registry, str(document.get("apikey", "")))
+            named = document.get("device") or key.device
+            self._expire()
+            agent = spec.agent.name
+            if named is None:
+                device = self._next_device(agent)
+            else:
+                device = admit(self._registry, key, str(named), reserved=True)
+            _, session_key = make_secret(self._random_bytes)
+            secret = fingerprint(session_key)
+            reply = DurableReply()
+            session = self._sessions.open(
+                device,
+                agent,
+                Protocol.SHEPHERD,
+                key=key.id,
+                secret=secret,
+                committed=reply.durable,
+            )
+            self._supersede(device, secret)
+            self._open[secret] = Open(session, key.id, self._clock.monotonic())
+            await reply.seq()
+        except (AccessDenied, DeviceFault) as error:
+            return _error(str(error))
+        return Response(200, _encode({"ok": True, "session_key": session_key}))
+
+    async def env(self, request: Request) -> Response:
+        """Take an observation, answer with the action; `null` after done and never otherwise."""
+        try:
+            document = _object(request)
+            if "obs" in document and document["obs"] is None and not document.get("session_key"):
+                return _END  # its clients probe so, before they have logged in
+            session, spec = self._session(document.get("session_key"))
+            if document.get("obs") is None:
+                self._receiver.reset(session)
+                return _END
+            reply = HttpReply()
+            try:
+                message = from_document(_without_key(document))
+                self._receiver.take(session, message, reply)
+            except DeviceFault as fault:
+                self._receiver.refuse(session, fault, reply)
+            answer = await reply.answer(spec.agent.deadline_ms / 1000)
+        except (AccessDenied, DeviceFault) as error:
+            return _error(str(error))
+        return Response(200, _encode({"action": answer.action}))
+
+    def _session(self, session_key: object) -> tuple[Session, Spec]:
+        """The login's session.
+
+        Raises:
+            AccessDenied: no such login, it expired, or its device, agent or key is gone.
+        """
+        secret = fingerprint(session_key) if isinstance(session_key, str) else b""
+        open_ = self._open.get(secret)
+        now = self._clock.monotonic()
+        if open_ is None or now - open_.used > self._idle_s:
+            raise AccessDenied(
+                "this session_key is unknown, expired or replaced by a newer login; log in again"
+            )
+        session = open_.session
+        spec = self._registry.agents.get(session.agent)
+        if spec is None or (open_.key is not None and self._registry.key(open_.key) is None):
+            raise AccessDenied("this session's API key was revoked; ask the agent's owner")
+        if self._registry.devices.get(DeviceId(session.device.id)) != session.agent:
+            raise AccessDenied(f"device {session.device.id!r} was moved to another agent")
+        open_.used = now
+        self._open[secret] = self._open.pop(secret)  # at the end: the first is unused longest
+        return session, spec
+
+    def _supersede(self, device: DeviceId, secret: bytes) -> None:
+        """The device's login before this one is over: the newest wins."""
+        before = self._newest.get(device)
+        if before is not None:
+            self._open.pop(before, None)
+            self._registry.logins.pop(before, None)
+        self._newest[device] = secret
+
+    def _expire(self) -> None:
+        """Forget logins unused for too long; their numbers are free again."""
+        before = self._clock.monotonic() - self._idle_s
+        while self._open:
+            secret, oldest = next(iter(self._open.items()))
+            if oldest.used >= before:
+                return
+            del self._open[secret]
+            self._registry.logins.pop(secret, None)
+            device = DeviceId(oldest.session.device.id)
+            del self._newest[device]
+            if device.startswith(HTTP_DEVICE):
+                self._free.setdefault(oldest.session.agent, []).append(device)
+
+    def _next_device(self, agent: AgentName) -> DeviceId:
+        free = self._free.get(agent)
+        if free:
+            return free.pop()
+        while True:
+            self._numbers += 1
+            device = DeviceId(f"{HTTP_DEVICE}{self._numbers}")
+            if device not in self._registry.devices:
+                return device
+
+
+def _object(request: Request) -> dict[str, object]:
+    document = request.document()
+    if not isinstance(document, dict):
+        raise DeviceFault(Code.PAYLOAD, "expected a JSON object, or form fields")
+    return document
+
+
+def _without_key(document: dict[str, object]) -> dict[str, object]:
+    """The message in a request; `info` that is no object says nothing."""
+    message = {k: v for k, v in document.items() if k != "session_key"}
+    if not isinstance(message.get("info"), dict):
+        message.pop("info", None)
+    return message
+
+
+def _error(sentence: str) -> Response:
+    return Response(200, _encode({"error": sentence}))
+
+
+def too_large(body_bytes_max: int) -> Response:
+    """A body over the limit, in the protocol's own shape."""
+    return _error(f"the body has over {body_bytes_max} bytes")
