@@ -1,0 +1,247 @@
+"""The composition root: builds the hub from its rooms, starts its processes, stops them in order.
+
+start   folder ─▶ log ─▶ recover ─▶ broker, gate ─▶ front end ─▶ operator's socket ─▶ ready.json
+stop    refuse new sockets ─▶ answer what waits ─▶ trainers' snapshots ─▶ commit ─▶ end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+import msgspec
+import uvloop
+from msgspec import Struct
+
+from hub.action.deliver import Deliver
+from hub.clock import SystemClock
+from hub.control import Control
+from hub.errors import OperatorFault
+from hub.intake.broker import Broker
+from hub.intake.gate import Gate
+from hub.intake.receive import Receiver
+from hub.intake.restore import restore
+from hub.intake.session import Sessions
+from hub.intake.websocket import open_websocket
+from hub.learner.parameters import read_parameters
+from hub.learner.pool import Pool
+from hub.log.link import LogLink
+from hub.registry.acts import Acts
+from hub.registry.fold import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from hub.clock import Clock
+    from hub.settings import Settings
+
+log: Final = logging.getLogger("hub")
+
+READY: Final = "ready.json"
+LOCK: Final = "hub.lock"
+STOP_S_MAX: Final = 9.0
+"""From the first signal to the end, whatever hangs; the contract promises 10 s."""
+
+
+class Ready(Struct, frozen=True):
+    """`DATA/ready.json`: where the hub can be reached."""
+
+    pid: int
+    http: int
+    mqtt: int
+    ws: int
+    version: str
+
+
+class Hub:
+    """The rooms, wired together. Front ends stand on this."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.clock = clock
+        self.data = Path(settings.hub.data)
+        self.registry = Registry()
+        self.log = LogLink(
+            self.data,
+            settings.log,
+            restart_s_first=settings.learner.restart_s_first,
+            restart_s_max=settings.learner.restart_s_max,
+        )
+        self.sessions = Sessions(self.registry, self.log, clock)
+        self.pool = Pool(self.registry, self.log, self.data, settings.learner, clock)
+        self.deliver = Deliver(self.log, self.pool, clock, settings.step, loop.call_later)
+        self.pool.choose = self.deliver.choose
+        self.receiver = Receiver(self.registry, self.log, self.deliver, clock, settings.step)
+        self.broker = Broker(settings.mqtt.base)
+        self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
+        acts = Acts(self.registry, clock.now_us, os.urandom, read_parameters)
+        self.control = Control(acts, self.registry, self.log, self.pool.changed, self.status)
+        self.stopping = asyncio.Event()
+
+    def not_ready(self) -> str | None:
+        """Why a step sent now would not be answered; None when it would."""
+        if self.stopping.is_set():
+            return "stopping"
+        if not self.log.available:
+            return "the log is being opened again"
+        if self.log.crowded:
+            return "the log is behind"
+        return None
+
+    def status(self) -> dict[str, Any]:
+        """Processes and counts since start."""
+        return {
+            "processes": {"hub": os.getpid(), "log": self.log.pid, **self.pool.processes},
+            "waiting": self.deliver.waiting,
+            "answered": self.deliver.answered,
+            "fallbacks": self.deliver.fallbacks,
+            "refused": self.receiver.refused,
+            "sockets": self.gate.sockets,
+        }
+
+
+def serve(settings: Settings) -> NoReturn:
+    """Run the hub until SIGTERM or SIGINT, and leave with exit code 0.
+
+    Raises:
+        OperatorFault: it can't start with these settings; the message says what to change.
+        LogUnavailable: the log can't be opened.
+    """
+    os.umask(0o077)  # what the hub writes is its user's alone
+    with _claimed(Path(settings.hub.data)):
+        uvloop.run(_serve(settings))
+    raise AssertionError("the hub leaves by itself")
+
+
+@contextlib.contextmanager
+def _claimed(data: Path) -> Iterator[None]:
+    """The folder is this hub's alone; the kernel lets go of it however the process ends."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / LOCK).open("ab")
+    except OSError as error:
+        reason = f"data folder {data} can't be used ({error.strerror})"
+        raise OperatorFault(f"{reason}; choose another with --data") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            reason = f"another hub runs on data folder {data}"
+            raise OperatorFault(f"{reason}; stop it, or choose another with --data") from error
+        yield
+
+
+async def _serve(settings: Settings) -> NoReturn:
+    hub = Hub(settings, SystemClock())
+    ready_file = hub.data / READY
+    ready_file.unlink(missing_ok=True)
+    async with AsyncExitStack() as stack:
+        opened = await hub.log.open()
+        stack.push_async_callback(hub.log.close)
+        if opened.damage is not None:
+            log.error("the log was damaged: %s", opened.damage)
+        restore(await hub.log.recover(), hub.registry, hub.sessions, hub.clock)
+        hub.pool.prepare()
+        stack.push_async_callback(hub.pool.close)
+        await hub.broker.start()
+        stack.push_async_callback(hub.broker.stop)
+        http, mqtt, ws = await _open_listeners(hub, stack)
+        await hub.control.open(hub.data)
+        stack.push_async_callback(hub.control.close)
+        _stop_on_signals(hub)
+        _write_ready(ready_file, Ready(os.getpid(), http, mqtt, ws, version("sheepfold")))
+        stack.callback(ready_file.unlink, missing_ok=True)
+        host = settings.hub.host
+        print(  # noqa: T201 - the one line that says where we are
+            f"sheepfold is ready: http://{host}:{http}  mqtt://{host}:{mqtt}  data {hub.data}",
+            flush=True,
+        )
+        await hub.stopping.wait()
+        await _drain(hub)
+    _leave()
+
+
+async def _open_listeners(hub: Hub, stack: AsyncExitStack) -> tuple[int, int, int]:
+    """The ports of HTTP, MQTT and MQTT over WebSocket, all served until the stack closes."""
+    settings = hub.settings
+    loop = asyncio.get_running_loop()
+    mqtt_socket = _listen(settings.hub.host, settings.mqtt.port, "--mqtt-port")
+    server = await loop.create_server(hub.gate.accept, sock=mqtt_socket)
+    stack.callback(server.close)
+    ws_socket = _listen(settings.hub.host, settings.mqtt.ws_port, "--ws-port")
+    await stack.enter_async_context(open_websocket(hub.gate, ws_socket))
+    http_socket = _listen(settings.hub.host, settings.http.port, "--http-port")
+    await stack.enter_async_context(_front_end(settings.http.app)(hub, http_socket))
+    http, mqtt, ws = (s.getsockname()[1] for s in (http_socket, mqtt_socket, ws_socket))
+    return http, mqtt, ws
+
+
+def _front_end(name: str) -> Callable[[Hub, socket.socket], AbstractAsyncContextManager[None]]:
+    """A front end by its name: the hub imports none, they stand on it."""
+    module, _, function = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise OperatorFault(f"setting http.app = {name!r} can't be loaded: {error}") from error
+    return cast("Callable[[Hub, socket.socket], AbstractAsyncContextManager[None]]", found)
+
+
+def _listen(host: str, port: int, flag: str) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        message = f"can't listen on {host}:{port} ({error.strerror})"
+        raise OperatorFault(f"{message}; choose another with {flag}, 0 = any free") from error
+
+
+def _stop_on_signals(hub: Hub) -> None:
+    """The first signal drains; a second one ends at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if hub.stopping.is_set():
+            os._exit(1)
+        hub.stopping.set()
+        loop.call_later(STOP_S_MAX, give_up)
+
+    def give_up() -> None:
+        log.error("not stopped after %g s: ended by force; the log has all it promised", STOP_S_MAX)
+        os._exit(1)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+async def _drain(hub: Hub) -> None:
+    """Steps that wait get their answers; nothing new is taken."""
+    hub.receiver.closing = True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(hub.settings.hub.drain_s):
+            await hub.deliver.idle.wait()
+
+
+def _leave() -> NoReturn:
+    """End at once: all is closed, and threads that wait for a learner to start would take 5 s."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _write_ready(file: Path, ready: Ready) -> None:
+    """Whole or not at all: whoever waits for the file reads it at once."""
+    draft = file.with_suffix(".tmp")
+    draft.write_bytes(msgspec.json.encode(ready) + b"\n")
+    draft.replace(file)

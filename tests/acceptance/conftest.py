@@ -1,0 +1,67 @@
+"""Real hubs for the tests: one for a whole file, or a fresh one for those that kill it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.acceptance.devices import Http
+from tests.acceptance.real_hub import RealHub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+KILLS_SMALL: Final = 3
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A hub that all tests of a file share; each makes an agent of its own."""
+    hub = RealHub(tmp_path_factory.mktemp("hub") / "data")
+    hub.start()
+    yield hub
+    hub.end()
+
+
+@pytest.fixture
+def new_hub(tmp_path: Path) -> Iterator[Callable[[str], RealHub]]:
+    """Makes hubs in folders of their own, with settings as TOML, not yet started."""
+    hubs: list[RealHub] = []
+
+    def make(settings: str) -> RealHub:
+        hubs.append(RealHub(tmp_path / f"data-{len(hubs)}", settings))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        hub.end()
+
+
+@pytest.fixture
+def fresh_hub(new_hub: Callable[[str], RealHub]) -> RealHub:
+    """A started hub of the test's own, to be killed at will."""
+    hub = new_hub("")
+    hub.start()
+    return hub
+
+
+@pytest.fixture
+def http(hub: RealHub) -> Iterator[Http]:
+    """A connection to the shared hub."""
+    http = Http(hub.ready.http)
+    yield http
+    http.close()
+
+
+@pytest.fixture
+def kills(pytestconfig: pytest.Config) -> int:
+    """How often the hub is killed in the test that kills it."""
+    # Unknown when pytest was started higher up and did not read this file first.
+    return int(pytestconfig.getoption("--kills", KILLS_SMALL))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The large form: `pytest tests/acceptance/test_kill.py --kills 20`."""
+    parser.addoption("--kills", type=int, default=KILLS_SMALL, help="kill -9 of the hub, so often")

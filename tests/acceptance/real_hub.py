@@ -1,0 +1,231 @@
+"""A real hub in its own process, started by the command line, on free ports in a folder of its own.
+
+hub = RealHub(tmp_path / "data")
+hub.start()
+key = hub.make_agent("cart")
+hub.kill_nine()
+hub.start(); hub.sql("SELECT seq FROM events ORDER BY seq")
+hub.end()                                      # asserts that nothing of it is left
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from hub import control
+from hub.processes import Ready
+from hub.registry.acts import NewAgent
+from tests.acceptance.family import family, lives
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tests.acceptance.family import Member
+
+HOST: Final = "127.0.0.1"
+START_S_MAX: Final = 30.0
+"""A busy machine, and Python's modules read for the first time."""
+STOP_S_MAX: Final = 10.0
+"""Contract, section 1: SIGTERM drains and exits within it."""
+ORPHAN_S_MAX: Final = 1.0
+"""No process of a hub lives longer than this once the hub has ended."""
+POLL_S: Final = 0.01
+QUICK_PPO: Final = {"n_steps": "64", "batch_size": "64", "n_epochs": "2"}
+"""A new policy every 64 transitions, within tens of milliseconds."""
+
+
+def until(condition: Callable[[], object], what: str, *, timeout_s: float = 20.0) -> None:
+    """Wait for a condition.
+
+    Raises:
+        AssertionError: it did not come true in time.
+    """
+    deadline = time.perf_counter() + timeout_s
+    while not condition():
+        assert time.perf_counter() < deadline, f"waited {timeout_s} s in vain: {what}"
+        pause()
+
+
+def pause() -> None:
+    """Between two looks at a condition."""
+    threading.Event().wait(POLL_S)  # nobody sets it
+
+
+class RealHub:
+    """Starts, kills and asks one hub; `ready` says where it is."""
+
+    ready: Ready
+
+    def __init__(self, data: Path, settings: str = "") -> None:
+        self.data = data
+        self.says = data.with_name(data.name + ".txt")
+        """What the hub and its processes printed, over all starts."""
+        self._settings = settings
+        """TOML."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._family: list[Member] = []
+
+    # --- its life ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start, and return when it is ready; the second time on the same ports."""
+        before = getattr(self, "ready", None)
+        http, mqtt = (before.http, before.mqtt) if before else (0, 0)
+        self.spawn("--http-port", str(http), "--mqtt-port", str(mqtt), "--ws-port", "0")
+        until(self._is_ready, f"ready.json of {self.data}", timeout_s=START_S_MAX)
+
+    def spawn(self, *flags: str) -> subprocess.Popen[bytes]:
+        """Start without waiting."""
+        config = self.data.with_name(self.data.name + ".toml")
+        config.write_text(self._settings)
+        command = [sys.executable, "-m", "hub", "serve", "--config", str(config)]
+        with self.says.open("ab") as says:
+            self._process = subprocess.Popen(
+                [*command, "--data", str(self.data), *flags], stdout=says, stderr=says
+            )
+        return self._process
+
+    def kill_nine(self) -> None:
+        """`kill -9`; returns when it is gone, and asserts that its processes go with it."""
+        self._remember_family()
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        self.assert_no_orphans()
+
+    def terminate(self) -> subprocess.Popen[bytes]:
+        """SIGTERM; returns at once, with the process to wait for."""
+        self._remember_family()
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        code = self.terminate().wait(STOP_S_MAX)
+        self._process = None
+        self.assert_no_orphans()
+        return code
+
+    def end(self) -> None:
+        """Kill what is left, and look at what it left behind."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill_nine()
+        self._process = None
+        self.assert_no_orphans()
+        text = self.says.read_text(errors="replace") if self.says.exists() else ""
+        assert "Traceback" not in text, text
+
+    def assert_no_orphans(self) -> None:
+        """Assert that no process of the hub outlives it for long."""
+        members, self._family = self._family, []
+        deadline = time.perf_counter() + ORPHAN_S_MAX
+        while any(map(lives, members)) and time.perf_counter() < deadline:
+            pause()
+        orphans = list(filter(lives, members))
+        for orphan in orphans:
+            os.kill(orphan.pid, signal.SIGKILL)
+        assert orphans == [], f"outlived the hub by {ORPHAN_S_MAX} s: {orphans}"
+
+    # --- questions --------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """Of the hub itself."""
+        return self.ready.pid
+
+    def make_agent(
+        self,
+        name: str,
+        *,
+        algorithm: str = "PPO",
+        observations: Any = (4, "box"),
+        actions: Any = 2,
+        parameters: Mapping[str, str] = QUICK_PPO,
+        fallback: Any = "hold",
+        deadline_ms: int = 250,
+    ) -> str:
+        """A new agent; its key. Observations default to four numbers without bounds."""
+        if observations == (4, "box"):
+            observations = [[4], "-inf", "inf"]
+        declared = NewAgent(
+            name=name,
+            algorithm=algorithm,
+            observations=observations,
+            actions=actions,
+            parameters=dict(parameters),
+            fallback=fallback,
+            deadline_ms=deadline_ms,
+        )
+        return str(self.ask(control.CreateAgent(declared))["api_key"])
+
+    def ask(self, request: control.Request) -> Any:
+        """What the hub answers an operator."""
+        done = control.ask(self.data, request)
+        assert isinstance(done, control.Done)
+        return done.answer
+
+    def change(self, agent: str, **changes: Any) -> None:
+        """`sheepfold agent update`."""
+        self.ask(control.ChangeAgent(agent, changes))
+
+    def sql(self, query: str) -> list[dict[str, Any]]:
+        """A query's rows."""
+        result = control.ask(self.data, control.Query(query, "json"))
+        assert isinstance(result, control.Result)
+        return [msgspec.json.decode(line) for line in result.body.splitlines()]
+
+    def value(self, query: str) -> Any:
+        """The one value a query answers."""
+        ((value,),) = (row.values() for row in self.sql(query))
+        return value
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """Name to process id, as `sheepfold status` says."""
+        return dict(self.ask_status()["processes"])
+
+    def ask_status(self) -> dict[str, Any]:
+        """`sheepfold status`."""
+        return dict(self.ask(control.Status()))
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`sheepfold ARGUMENTS` against this hub, in a process of its own."""
+        return sheepfold(*arguments, data=self.data)
+
+    def _is_ready(self) -> bool:
+        process = self._process
+        assert process is not None
+        assert process.poll() is None, f"the hub ended:\n{self.says.read_text(errors='replace')}"
+        try:
+            ready = msgspec.json.decode((self.data / "ready.json").read_bytes(), type=Ready)
+        except FileNotFoundError:
+            return False
+        self.ready = ready
+        return ready.pid == process.pid  # else a hub that was killed left it behind
+
+    def _remember_family(self) -> None:
+        assert self._process is not None
+        self._family = family(self._process.pid)
+
+
+def sheepfold(*arguments: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command; its exit code and what it printed."""
+    where = [] if data is None else ["--data", str(data)]
+    return subprocess.run(
+        [sys.executable, "-m", "hub", *arguments, *where],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

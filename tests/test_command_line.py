@@ -1,0 +1,314 @@
+"""The commands as an operator types them: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+import pyarrow.ipc
+import pytest
+
+from hub.__main__ import main
+from hub.errors import OperatorFault
+from tests.acceptance.devices import Http
+from tests.acceptance.real_hub import RealHub, sheepfold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.acceptance
+
+PPO: Final = ("--algorithm", "PPO", "--observations", "[[4], -5, 5]", "--actions", "2")
+
+
+class Said(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        """Its answer: one JSON object a line."""
+        return [msgspec.json.decode(line, type=dict[str, object]) for line in self.out.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A hub for all commands of this file."""
+    hub = RealHub(tmp_path_factory.mktemp("commands") / "data")
+    hub.start()
+    yield hub
+    hub.end()
+
+
+@pytest.fixture
+def run(
+    hub: RealHub, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., Said]:
+    """Runs a command in this process, which starts no Python anew."""
+
+    def run(*arguments: str, data: Path = hub.data) -> Said:
+        monkeypatch.setattr(sys, "argv", ["sheepfold", *arguments])
+        monkeypatch.setenv("SHEEPFOLD_DATA", str(data))
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 0
+        out, err = capfdbinary.readouterr()
+        return Said(code, out, err.decode())
+
+    return run
+
+
+def test_agent_create_prints_name_and_key_in_one_json_line(
+    run: Callable[..., Said], hub: RealHub
+) -> None:
+    said = run("agent", "create", "first", *PPO, "--set", "n_steps=64", "--set", "batch_size=64")
+    assert (said.code, said.err) == (0, "")
+    (line,) = said.lines
+    assert list(line) == ["agent", "api_key"]
+    with Http(hub.ready.http) as http:
+        step = {"device": "d", "s": 0, "o": [0, 0, 0, 0]}
+        assert http.step(str(line["api_key"]), step)[0] == 200
+
+
+def test_agent_lives_through_its_commands(run: Callable[..., Said]) -> None:
+    assert run("agent", "create", "living", *PPO).code == 0
+    assert "living" in {line["name"] for line in run("agent", "list").lines}
+    assert run("agent", "update", "living", "--deadline-ms", "100", "--learning", "off").code == 0
+    (shown,) = run("agent", "show", "living").lines
+    assert (shown["deadline_ms"], shown["learning"]) == (100, False)
+    for verb, status in (("pause", "paused"), ("resume", "active"), ("delete", "deleted")):
+        (changed,) = run("agent", verb, "living").lines
+        assert changed["status"] == status
+    assert run("agent", "show", "living").code == 1
+    assert "living" not in {line["name"] for line in run("agent", "list").lines}
+
+
+@pytest.mark.parametrize(("fallback", "kept"), [("hold", "hold"), ("none", "none"), ("1", 1)])
+def test_fallback_is_a_word_or_an_action(
+    run: Callable[..., Said], fallback: str, kept: object
+) -> None:
+    name = f"fallback-{fallback}"
+    assert run("agent", "create", name, *PPO, "--fallback", fallback).code == 0
+    assert run("agent", "show", name).lines[0]["fallback"] == kept
+
+
+def test_key_is_shown_once_and_never_again(run: Callable[..., Said], hub: RealHub) -> None:
+    run("agent", "create", "keys", *PPO)
+    (made,) = run("key", "create", "keys", "--device", "boiler").lines
+    secret = str(made["api_key"])
+    listed = run("key", "list")
+    assert {"keys"} <= {line["agent"] for line in listed.lines}
+    hidden = secret.partition(".")[2].encode()
+    assert hidden not in listed.out
+    assert hidden not in run("sql", "SELECT * FROM events", "--format", "json").out
+    assert hidden not in (hub.data / "log.duckdb").read_bytes()
+    assert run("key", "revoke", secret.partition(".")[0]).code == 0
+    with Http(hub.ready.http) as http:
+        assert http.step(secret, {"s": 0, "o": [0, 0, 0, 0]})[0] == 401
+
+
+def test_devices_are_added_moved_and_listed(run: Callable[..., Said]) -> None:
+    for agent in ("here", "there"):
+        run("agent", "create", agent, *PPO)
+    assert run("device", "add", "mover", "--agent", "here").code == 0
+    assert {"device": "mover", "agent": "here"} in run("device", "list").lines
+    assert run("device", "move", "mover", "--agent", "there").code == 0
+    assert {"device": "mover", "agent": "there"} in run("device", "list").lines
+
+
+def test_status_names_the_processes(run: Callable[..., Said], hub: RealHub) -> None:
+    (status,) = run("status").lines
+    processes = status["processes"]
+    assert isinstance(processes, dict)
+    assert processes["hub"] == hub.pid
+
+
+# --- sql ------------------------------------------------------------------------------------
+
+TWO_ROWS: Final = (
+    "SELECT * FROM (VALUES (1, 'a,b', NULL), (2, 'c', [0.5::FLOAT])) AS t(n, word, numbers)"
+)
+
+
+def test_sql_as_a_table(run: Callable[..., Said]) -> None:
+    header, rule, *rows = run("sql", TWO_ROWS).out.decode().splitlines()
+    assert header.split() == ["n", "word", "numbers"]
+    assert set(rule) == {"-", " "}
+    assert [row.split()[:2] for row in rows] == [["1", "a,b"], ["2", "c"]]
+
+
+def test_sql_as_json_is_one_object_a_line(run: Callable[..., Said]) -> None:
+    assert run("sql", TWO_ROWS, "--format", "json").lines == [
+        {"n": 1, "word": "a,b", "numbers": None},
+        {"n": 2, "word": "c", "numbers": [0.5]},
+    ]
+
+
+def test_sql_as_csv(run: Callable[..., Said]) -> None:
+    lines = run("sql", TWO_ROWS, "--format", "csv").out.decode().splitlines()
+    assert lines == ["n,word,numbers", '1,"a,b",', "2,c,[0.5]"]
+
+
+def test_sql_as_arrow_is_a_stream(run: Callable[..., Said]) -> None:
+    with pyarrow.ipc.open_stream(io.BytesIO(run("sql", TWO_ROWS, "--format", "arrow").out)) as read:
+        assert read.read_all().to_pydict()["word"] == ["a,b", "c"]
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv", "arrow"])
+def test_sql_without_rows_is_no_error(run: Callable[..., Said], form: str) -> None:
+    assert run("sql", "SELECT seq FROM events WHERE seq < 0", "--format", form).code == 0
+
+
+def test_sql_sees_what_was_acknowledged_before(run: Callable[..., Said]) -> None:
+    for number in range(3):
+        run("agent", "create", f"counted-{number}", *PPO)
+        found = run(
+            "sql",
+            "SELECT count(*) AS n FROM agents WHERE agent LIKE 'counted-%'",
+            "--format",
+            "json",
+        )
+        assert found.lines == [{"n": number + 1}]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DROP VIEW events",
+        "DELETE FROM log",
+        "SELECT 1; SELECT 2",
+        "SELECT * FROM log",
+        "SELECT * FROM meta",
+        "SELECT * FROM duckdb_settings()",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM read_blob('log.duckdb')",
+        "COPY (SELECT 1) TO 'file.csv'",
+        "ATTACH 'other.db'",
+        "INSTALL httpfs",
+        "SET memory_limit = '1TB'",
+        "PRAGMA database_list",
+        "EXPORT DATABASE 'folder'",
+        "SELECT secret FROM events",
+        "SELECT getenv('HOME')",
+        "WITH d AS (DELETE FROM log RETURNING *) SELECT * FROM d",
+        "no query at all",
+        "",
+    ],
+)
+def test_sql_that_is_not_a_select_of_the_views_is_refused(
+    run: Callable[..., Said], query: str
+) -> None:
+    said = run("sql", query)
+    assert (said.code, said.out) == (1, b"")
+    assert said.err.startswith("sheepfold: ")
+    assert "Traceback" not in said.err
+
+
+# --- exit codes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("agent", "show", "nobody"),
+        ("agent", "create", "Capital", *PPO),
+        ("agent", "create", "a" * 41, *PPO),
+        ("agent", "create", "x", "--algorithm", "XYZ", *PPO[2:]),
+        ("agent", "create", "x", *PPO[:2], "--observations", "[[0], 0, 1]", *PPO[4:]),
+        ("agent", "create", "x", *PPO[:2], "--observations", "four", *PPO[4:]),
+        ("agent", "create", "x", *PPO, "--set", "no_such=1"),
+        ("agent", "create", "x", *PPO, "--set", "n_steps=many"),
+        ("agent", "create", "x", *PPO, "--fallback", "7"),
+        ("agent", "create", "x", *PPO, "--fallback", "jump"),
+        ("agent", "create", "x", *PPO, "--deadline-ms", "0"),
+        ("agent", "delete", "nobody"),
+        ("key", "create", "nobody"),
+        ("key", "revoke", "nothing"),
+        ("device", "add", "hub", "--agent", "nobody"),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:60],
+)
+def test_refused_is_1_and_one_line_that_helps(
+    run: Callable[..., Said], arguments: tuple[str, ...]
+) -> None:
+    said = run(*arguments)
+    assert (said.code, said.out) == (1, b"")
+    (line,) = said.err.splitlines()
+    assert line.startswith("sheepfold: ")
+
+
+def test_name_that_is_taken_is_refused(run: Callable[..., Said]) -> None:
+    assert run("agent", "create", "taken", *PPO).code == 0
+    said = run("agent", "create", "taken", *PPO)
+    assert said.code == 1
+    assert "taken" in said.err
+
+
+def test_of_several_at_once_one_gets_the_name(hub: RealHub) -> None:
+    def create(_: int) -> bool:
+        try:
+            hub.make_agent("contested")
+        except OperatorFault:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as operators:
+        assert sum(operators.map(create, range(8))) == 1
+    assert hub.value("SELECT count(*) FROM operators WHERE agent = 'contested'") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("agent",),
+        ("agent", "create"),
+        ("agent", "create", "x"),
+        ("agent", "create", "x", *PPO, "--set", "n_steps"),
+        ("agent", "create", "x", *PPO, "--deadline-ms", "soon"),
+        ("agent", "create", "x", *PPO, "--sharing", "some"),
+        ("sql",),
+        ("sql", "SELECT 1", "--format", "xml"),
+        ("serve", "--http-port", "eighty"),
+        ("key", "create"),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:60],
+)
+def test_wrong_usage_is_2(run: Callable[..., Said], arguments: tuple[str, ...]) -> None:
+    said = run(*arguments)
+    assert said.code == 2
+    assert "Usage" in said.err
+
+
+def test_without_a_hub_the_folder_is_named(run: Callable[..., Said], tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        said = run("agent", "list", data=folder)
+        assert said.code == 1
+        assert re.fullmatch(
+            rf"sheepfold: no hub answers in {re.escape(str(folder))} .*\n", said.err
+        )
+
+
+def test_commands_are_processes_with_exit_codes(hub: RealHub) -> None:
+    assert hub.command("agent", "list").returncode == 0
+    assert hub.command("agent", "show", "nobody").returncode == 1
+    assert hub.command("nonsense").returncode == 2
+    assert sheepfold("--version").stdout.strip()
+
+
+def test_version_and_help_need_no_hub(run: Callable[..., Said], tmp_path: Path) -> None:
+    assert run("--version", data=tmp_path).code == 0
+    said = run("--help", data=tmp_path)
+    assert said.code == 0
+    assert {"serve", "agent", "key", "device", "sql"} <= set(said.out.decode().split())
