@@ -1,0 +1,1 @@
+"""Simulated devices that learn CartPole live, and `sheepfold demo`: all of it outside the hub."""

@@ -1,0 +1,158 @@
+"""`sheepfold demo`: a hub, CartPole devices that learn live, and what the log says of it."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from msgspec import Struct
+from rich.console import Console
+
+from hub.clock import SystemClock
+from hub.demo import check, curve
+from hub.demo.display import open_display
+from hub.demo.fleet import Fleet, muster
+from hub.demo.serving import ServedHub
+from hub.demo.standing import EPISODES_JUDGED, SOLVED_RETURN, Standing
+from hub.errors import OperatorFault, SheepfoldError
+
+if TYPE_CHECKING:
+    from hub.clock import Clock
+
+AGENT: Final = "cartpole"
+OBSERVATIONS: Final = "[[4],-3.4e38,3.4e38]"
+ACTIONS: Final = "2"
+SECONDS: Final = 120.0
+DEVICES: Final = 4
+DEVICES_FOLDER: Final = "devices"
+"""Below the hub's data: what each device was told, and its last words."""
+LISTEN_S: Final = 0.25
+SHOWN_SQL: Final = (
+    'SELECT device, count(*) AS episodes, round(avg("return"), 1) AS mean_return, '
+    'max("return") AS best FROM episodes GROUP BY device ORDER BY device'
+)
+EVENTS_SQL: Final = "SELECT count(*) AS events, coalesce(max(seq), 0) AS seq_last FROM events"
+
+
+def run(seconds: float = SECONDS, devices: int = DEVICES, data: Path | None = None) -> int:
+    """Run the demo until it is solved or the time is over.
+
+    Args:
+        seconds: for learning, counted from the start of the devices.
+        devices: simulated ones; their protocols are MQTT, MQTT, HTTP, Shepherd and so on.
+        data: folder of the hub, kept at the end; None = a new temporary one.
+
+    Returns:
+        0 = solved, and every acknowledged step is in the log; 1 otherwise.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    clock = SystemClock()
+    if data is None:
+        data = Path(tempfile.mkdtemp(prefix="sheepfold-demo-"))
+    data.mkdir(parents=True, exist_ok=True)
+    before = signal.signal(signal.SIGTERM, _exit_at_sigterm)
+    try:
+        if (data / DEVICES_FOLDER).exists():
+            raise OperatorFault(f"{data} holds an earlier demo; name a new folder")
+        with ServedHub(data, log=data / "hub.txt", clock=clock, pause=time.sleep) as served:
+            good = _run(served, seconds, devices, data, console=console, clock=clock)
+    except SheepfoldError as error:
+        console.print(f"not solved: {error}", markup=False)
+        good = False
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    console.print(f"data folder kept: {data}", markup=False)
+    return 0 if good else 1
+
+
+def _run(
+    served: ServedHub,
+    seconds: float,
+    devices: int,
+    data: Path,
+    *,
+    console: Console,
+    clock: Clock,
+) -> bool:
+    agent = served.create_agent(AGENT, algorithm="PPO", observations=OBSERVATIONS, actions=ACTIONS)
+    address = f"http://127.0.0.1:{served.ready.http}/console/"
+    console.print(f"console: {address}   MQTT: 127.0.0.1:{served.ready.mqtt}", markup=False)
+    fleet = Fleet(muster(devices), data / DEVICES_FOLDER, key=agent.api_key, ready=served.ready)
+    with fleet:
+        outcome = _watch(fleet, seconds, title=address, console=console, clock=clock)
+        console.print(outcome.text, markup=False)
+        return _look_back(served, fleet, data, console=console) and outcome.solved
+
+
+class _Outcome(Struct, frozen=True):
+    solved: bool
+    text: str
+
+
+def _watch(fleet: Fleet, seconds: float, *, title: str, console: Console, clock: Clock) -> _Outcome:
+    """Show the devices' progress until there is an outcome, then stop them."""
+    standing = Standing([m.device for m in fleet.members], now=clock.monotonic())
+    reason = ""
+    with open_display(console, fleet.members, title=title) as display:
+        try:
+            while not (standing.solved or reason):
+                for progress in fleet.receive(LISTEN_S):
+                    standing.add(progress, now=clock.monotonic())
+                display.show(standing, now=clock.monotonic())
+                if fleet.running < len(fleet.members):
+                    reason = "; ".join(fleet.failures()) or "a device ended"
+                elif clock.monotonic() - standing.started >= seconds:
+                    reason = f"{seconds:.0f} s are over"
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        outcome = _outcome(standing, reason, took_s=clock.monotonic() - standing.started)
+        for _ in fleet.stop():
+            pass  # counted where it matters: in the lists of acknowledged steps
+    return outcome
+
+
+def _outcome(standing: Standing, reason: str, *, took_s: float) -> _Outcome:
+    mean = standing.mean_return
+    returned = "nothing yet" if mean is None else f"{mean:.1f} on average"
+    policy = "no policy yet" if standing.policy is None else f"policy {standing.policy}"
+    facts = (
+        f"the last {EPISODES_JUDGED} episodes returned {returned} "
+        f"after {took_s:.1f} s and {standing.total_steps:,} steps ({policy})"
+    )
+    if standing.solved:
+        return _Outcome(solved=True, text=f"solved: {facts}")
+    asked = f"{SOLVED_RETURN:.0f} is asked"
+    return _Outcome(solved=False, text=f"not solved: {reason}; {facts}; {asked}")
+
+
+class _Count(Struct, frozen=True):
+    """One row of `EVENTS_SQL`."""
+
+    events: int
+    seq_last: int
+
+
+def _look_back(served: ServedHub, fleet: Fleet, data: Path, *, console: Console) -> bool:
+    """Tell the run again from the log alone; False when the log does not hold it."""
+    episodes = served.sql(curve.SQL, curve.EndedEpisode)
+    if episodes:
+        learned = curve.trace(episodes)
+        console.print(curve.draw_in_terminal(learned), markup=False)
+        console.print("learning curve:", *curve.save(learned, data), markup=False)
+    (count,) = served.sql(EVENTS_SQL, _Count)
+    gapless = count.events == count.seq_last
+    gaps = "without a gap" if gapless else "WITH GAPS"
+    console.print(f"log: {count.events:,} events, seq 1 to {count.seq_last:,} {gaps}", markup=False)
+    verdict = check.compare(fleet.acknowledged(), served.sql(check.SQL, check.LoggedStep))
+    console.print(f"check {'passed' if verdict.ok else 'FAILED'}: {verdict}", markup=False)
+    console.print(f"$ sheepfold sql {shlex.quote(SHOWN_SQL)} --data {data}", markup=False)
+    console.print(served.command("sql", SHOWN_SQL), markup=False)
+    return gapless and verdict.ok
+
+
+def _exit_at_sigterm(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)

@@ -1,0 +1,184 @@
+"""A device's end of MQTT 3.1.1, for simulated devices; the only door to paho.
+
+    with MqttLink(device, key, host=host, port=port, clock=clock) as link:
+        link.publish("obs", b'{"s":0,"o":[21.5,40]}')
+        leaf, payload = link.receive(timeout_s=1.0)     # "act", b'{"s":0,"a":1}'
+
+Rule 1: one link is one connection. When it is lost the link says so once and is finished; its
+    owner opens another and sends again what was not answered, so nothing is queued in here.
+Rule 2: no thread. paho runs inside `open`, `publish` and `receive` only, which costs a device half
+    of what a network thread and the hand-over to it would.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Final, Self
+
+from paho.mqtt.client import Client, MQTTMessage, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
+from hub.errors import AccessDenied
+from hub.topics import device_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paho.mqtt.client import ConnectFlags, SocketLike
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from hub.clock import Clock
+    from hub.words import DeviceId
+
+SUBSCRIBED: Final = ("act", "err")
+OPEN_TIMEOUT_S: Final = 5.0
+"""From the first SYN to the last SUBACK."""
+KEEPALIVE_S: Final = 5
+"""A hub that vanished without closing its socket is noticed after at most twice this."""
+_REFUSED: Final = ("Bad user name or password", "Not authorized")
+
+
+class MqttLink:
+    """One connection of one device: sends below its own topic, hears its `act` and `err`."""
+
+    def __init__(
+        self,
+        device: DeviceId,
+        key: str,
+        *,
+        host: str,
+        port: int,
+        clock: Clock,
+        base: str = "rl/v1",
+        qos: int = 1,
+    ) -> None:
+        self._device = device
+        self._key = key
+        self._host = host
+        self._port = port
+        self._clock = clock
+        self._base = base
+        self._qos = qos
+        self._client = Client(
+            CallbackAPIVersion.VERSION2, client_id=device, protocol=MQTTv311, clean_session=True
+        )
+        self._connected: ReasonCode | None = None
+        self._subscriptions = 0
+        self._inbox: deque[tuple[str, bytes]] = deque()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Connect and subscribe; when it returns, answers can arrive.
+
+        Raises:
+            AccessDenied: the hub knows no such key, or not for this device; trying again is no use.
+            OSError: no connection, or no answer within `OPEN_TIMEOUT_S`; try again later.
+        """
+        client = self._client
+        client.username_pw_set(self._device, self._key)
+        client.on_socket_open = _send_at_once
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.connect_timeout = OPEN_TIMEOUT_S
+        client.connect(self._host, self._port, keepalive=KEEPALIVE_S)
+        deadline = self._clock.monotonic() + OPEN_TIMEOUT_S
+        self._run_until(lambda: self._connected is not None, deadline, "CONNACK")
+        assert self._connected is not None
+        if self._connected.is_failure:
+            self.close()
+            if self._connected.getName() in _REFUSED:
+                raise AccessDenied(f"the hub refused device {self._device!r}: {self._connected}")
+            raise ConnectionRefusedError(f"the hub refused the connection: {self._connected}")
+        for leaf in SUBSCRIBED:
+            client.subscribe(device_topic(self._base, self._device, leaf), qos=self._qos)
+        self._run_until(lambda: self._subscriptions == len(SUBSCRIBED), deadline, "SUBACK")
+
+    def publish(self, leaf: str, payload: bytes) -> None:
+        """Send on `<base>/<device>/<leaf>`.
+
+        Raises:
+            ConnectionError: the connection is lost; whether it arrived is not known.
+        """
+        topic = device_topic(self._base, self._device, leaf)
+        self._check(self._client.publish(topic, payload, qos=self._qos).rc)
+
+    def receive(self, timeout_s: float) -> tuple[str, bytes] | None:
+        """The next (leaf, payload) the hub sent, None when nothing came in time.
+
+        Raises:
+            ConnectionError: the connection is lost.
+        """
+        deadline = self._clock.monotonic() + timeout_s
+        while not self._inbox:
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                return None
+            self._run_once(left_s)
+        return self._inbox.popleft()
+
+    def close(self) -> None:
+        """Say goodbye where that is still possible; never raises."""
+        self._client.disconnect()
+
+    def _run_until(self, condition: Callable[[], bool], deadline: float, missing: str) -> None:
+        while not condition():
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                self.close()
+                raise TimeoutError(f"no {missing} from {self._host}:{self._port}")
+            self._run_once(left_s)
+
+    def _run_once(self, timeout_s: float) -> None:
+        """Wait for the socket, at most until paho wants to look at its keep-alive, and serve it."""
+        client = self._client
+        connection = client.socket()
+        if connection is None:
+            raise ConnectionResetError(f"{self._device!r} lost the hub")
+        waiting_to_write = [connection] if client.want_write() else []
+        readable, writable, _ = select.select(
+            [connection], waiting_to_write, [], min(timeout_s, KEEPALIVE_S / 2)
+        )
+        if readable:
+            self._check(client.loop_read())
+        if writable:
+            self._check(client.loop_write())
+        self._check(client.loop_misc())
+
+    def _check(self, code: MQTTErrorCode) -> None:
+        # A refused CONNECT ends the connection as well; there the CONNACK's reason says more.
+        refused = self._connected is not None and self._connected.is_failure
+        if code is not MQTTErrorCode.MQTT_ERR_SUCCESS and not refused:
+            raise ConnectionResetError(f"{self._device!r} lost the hub: {code.name}")
+
+    # paho fixes these signatures.
+
+    def _on_connect(
+        self, _c: Client, _u: object, _f: ConnectFlags, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        self._connected = reason
+
+    def _on_subscribe(
+        self, _c: Client, _u: object, _m: int, _r: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        self._subscriptions += 1
+
+    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+        leaf = message.topic.removeprefix(f"{self._base}/{self._device}/")
+        self._inbox.append((leaf, bytes(message.payload)))
+
+
+def _send_at_once(_client: Client, _userdata: object, connection: SocketLike) -> None:
+    # CRUCIAL: paho leaves Nagle on, and a PUBACK followed by a PUBLISH then waits for the hub's
+    # delayed ACK: 40 ms a step instead of 0.3.
+    assert isinstance(connection, socket.socket)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

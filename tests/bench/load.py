@@ -1,0 +1,148 @@
+"""Closed-loop devices in one process: each asks, waits for its answer, asks again at once.
+
+with Load("127.0.0.1", port, talks) as load:
+load.run(1.0)                     # warm up
+measured = load.run(4.0)
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from array import array
+from typing import TYPE_CHECKING, Final, Self
+
+from msgspec import Struct
+
+from tests.bench.talk import CONNECT_TIMEOUT_S, READ_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bench.talk import Talk
+
+STALL_S: Final = 10.0
+"""No answer to anybody for so long is a failure of the bench, not a latency."""
+
+
+class Measured(Struct, frozen=True):
+    """What one run gave."""
+
+    seconds: float
+    latencies_ms: array[float]
+    """From sending to answer, one a step; in no order of devices."""
+    refused: int
+
+    @property
+    def actions_per_s(self) -> float:
+        """Answered steps over the whole run."""
+        return len(self.latencies_ms) / self.seconds
+
+    def quantile_ms(self, quantile: float) -> float:
+        """The latency that this part of the steps stayed below."""
+        ordered = sorted(self.latencies_ms)
+        return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)]
+
+
+class _Line:
+    """One device's socket and the step in flight on it."""
+
+    __slots__ = ("asked", "connection", "talk")
+
+    def __init__(self, connection: socket.socket, talk: Talk) -> None:
+        self.connection = connection
+        self.talk = talk
+        self.asked = 0.0
+
+
+class Load:
+    """Devices that stay connected between runs; a step in flight at the end counts in the next.
+
+    Args:
+        host: of all ports.
+        port: of `talks`.
+        talks: the devices.
+    """
+
+    def __init__(self, host: str, port: int, talks: Sequence[Talk]) -> None:
+        self._host = host
+        self._port = port
+        self._talks = talks
+        self._lines: dict[int, _Line] = {}
+        self._epoll = select.epoll()
+
+    def __enter__(self) -> Self:
+        for talk in self._talks:
+            connection = connect((self._host, self._port))
+            talk.greet(connection)
+            self._lines[connection.fileno()] = _Line(connection, talk)
+            self._epoll.register(connection, select.EPOLLIN)
+        for line in self._lines.values():
+            _ask(line)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._epoll.close()
+        for line in self._lines.values():
+            line.connection.close()
+
+    def run(self, seconds: float) -> Measured:
+        """Step for so long.
+
+        Raises:
+            TimeoutError: nobody was answered for `STALL_S`.
+            ConnectionError: the hub closed a connection.
+        """
+        latencies_ms = array("d")
+        refused = 0
+        started = time.perf_counter()
+        ends = started + seconds
+        while time.perf_counter() < ends:
+            ready = self._epoll.poll(STALL_S)
+            if not ready:
+                raise TimeoutError(f"no answer for {STALL_S} s")
+            for descriptor, _ in ready:
+                line = self._lines[descriptor]
+                data = line.connection.recv(READ_BYTES)
+                if not data:
+                    raise ConnectionError("the hub closed a connection under load")
+                answered = line.talk.hear(data)
+                if answered is None:
+                    continue
+                if answered:
+                    latencies_ms.append((time.perf_counter() - line.asked) * 1000)
+                refused += not answered
+                _ask(line)
+        return Measured(time.perf_counter() - started, latencies_ms, refused)
+
+
+def run_reconnecting(host: str, port: int, talk: Talk, seconds: float) -> Measured:
+    """One device that opens a new connection for every step, and closes it after the answer."""
+    latencies_ms = array("d")
+    refused = 0
+    started = time.perf_counter()
+    while time.perf_counter() < started + seconds:
+        asked = time.perf_counter()
+        with connect((host, port)) as connection:
+            connection.sendall(talk.ask())
+            while (answered := talk.hear(connection.recv(READ_BYTES))) is None:
+                pass
+            if answered:
+                latencies_ms.append((time.perf_counter() - asked) * 1000)
+            else:
+                refused += 1
+    return Measured(time.perf_counter() - started, latencies_ms, refused)
+
+
+def connect(address: tuple[str, int]) -> socket.socket:
+    """A connection that sends at once."""
+    connection = socket.create_connection(address, CONNECT_TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _ask(line: _Line) -> None:
+    data = line.talk.ask()
+    line.asked = time.perf_counter()
+    line.connection.sendall(data)

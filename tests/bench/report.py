@@ -1,0 +1,189 @@
+"""Results as JSON for machines and as one table for people, which `bench/results.md` keeps."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from tests.bench.commit_bench import HubLoad
+from tests.bench.hub_bench import Cell
+from tests.bench.yardsticks import Commit, Echo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hub.clock import Clock
+
+PACKAGES: Final = (
+    "duckdb", "pyarrow", "litestar", "uvicorn", "uvloop", "amqtt", "msgspec", "torch",
+    "stable_baselines3", "numpy",
+)  # fmt: skip
+
+
+class Machine(Struct, frozen=True):
+    """Where it ran."""
+
+    processor: str
+    cores: int
+    memory_gib: float
+    system: str
+    python: str
+    load_average: float
+    """Over the minute before the run: near 0, or the figures are those of a busy machine."""
+    packages: dict[str, str]
+
+
+class Results(Struct, frozen=True):
+    """`bench/results.json`."""
+
+    date: str
+    machine: Machine
+    quick: bool
+    """Too short for figures: only shows that the harness works."""
+    commits: list[Commit]
+    insert_rows_per_s: float
+    echoes: list[Echo]
+    """Without mosquitto where that is not installed."""
+    cells: list[Cell]
+    hub_loads: list[HubLoad]
+
+
+def this_machine() -> Machine:
+    """As the system describes itself."""
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        processor=names[0] if names else platform.machine(),
+        cores=os.cpu_count() or 1,
+        memory_gib=round(pages / 2**30, 1),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        load_average=round(os.getloadavg()[0], 1),
+        packages={name: version(name) for name in PACKAGES},
+    )
+
+
+def today(clock: Clock) -> str:
+    """UTC, to the second."""
+    return datetime.fromtimestamp(clock.now_us() // 1_000_000, UTC).isoformat()
+
+
+def write(results: Results, folder: Path) -> None:
+    """`results.json` and `results.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = msgspec.json.format(msgspec.json.encode(results), indent=2)
+    (folder / "results.json").write_bytes(document + b"\n")
+    (folder / "results.md").write_text(as_text(results))
+
+
+def as_text(results: Results) -> str:
+    """The whole report in Markdown."""
+    machine = results.machine
+    lines = [
+        "# Bench",
+        "",
+        f"{results.date}, {machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, "
+        f"{machine.system}, Python {machine.python}. The load generator runs on the same cores; "
+        f"the load average was {machine.load_average} when the run began.",
+    ]
+    if results.quick:
+        lines += ["", "**A quick run: it shows that the harness works and nothing else.**"]
+    sections = [
+        ("## The hub, learning on", _cells(results.cells)),
+        ("## Memory, PSS in MiB", _memory(results.cells)),
+        ("## Commits of 64 rows beside the hub's loop", _hub_loads(results.hub_loads)),
+        ("## The machine beside it", _machine(results)),
+    ]
+    for title, table in sections:
+        lines += ["", title, "", *table]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(cells: Sequence[Cell]) -> list[str]:
+    heads = ["protocol", "devices", "connection", "actions/s", "p50 ms", "p99 ms"]
+    roles = list(cells[0].cpu_us)
+    return _table(
+        [*heads, "refused", "fallbacks", *(f"{role} µs/step" for role in roles)],
+        (
+            [
+                cell.protocol,
+                str(cell.devices),
+                cell.connection,
+                f"{cell.actions_per_s:,.0f}",
+                f"{cell.p50_ms:.2f}",
+                f"{cell.p99_ms:.2f}",
+                str(cell.refused),
+                str(cell.fallbacks),
+                *(f"{cell.cpu_us[role]:.0f}" for role in roles),
+            ]
+            for cell in cells
+        ),
+    )
+
+
+def _memory(cells: Sequence[Cell]) -> list[str]:
+    roles = list(cells[0].pss_mib)
+    return _table(
+        ["protocol", "devices", *roles],
+        (
+            [cell.protocol, str(cell.devices), *(f"{cell.pss_mib[role]:.0f}" for role in roles)]
+            for cell in cells
+            if cell.connection == "kept"
+        ),
+    )
+
+
+def _hub_loads(rows: Sequence[HubLoad]) -> list[str]:
+    return _table(
+        ["loop", "commits", "p50 ms", "p99 ms"],
+        ([row.loop, f"{row.commits:,}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}"] for row in rows),
+    )
+
+
+def _machine(results: Results) -> list[str]:
+    commits = [
+        [
+            f"write + fdatasync of {commit.steps} steps, {commit.size_bytes} bytes",
+            "",
+            f"{commit.p50_ms:.2f}",
+            f"{commit.p99_ms:.2f}",
+            "",
+        ]
+        for commit in results.commits
+    ]
+    echoes = [
+        [
+            f"{echo.name}, {echo.devices} devices",
+            f"{echo.answers_per_s:,.0f}",
+            f"{echo.p50_ms:.2f}",
+            f"{echo.p99_ms:.2f}",
+            f"{echo.cpu_us:.0f}",
+        ]
+        for echo in results.echoes
+    ]
+    if not any("mosquitto" in echo.name for echo in results.echoes):
+        echoes.append(["mosquitto + paho echo: mosquitto is not installed", "", "", "", ""])
+    insert = ["DuckDB bulk insert, rows", f"{results.insert_rows_per_s:,.0f}", "", "", ""]
+    return _table(["", "per s", "p50 ms", "p99 ms", "server µs"], [*commits, insert, *echoes])
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Markdown that reads as a table without being rendered; numbers to the right."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first = cells[0].ljust(widths[0])
+        others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+        return f"| {' | '.join([first, *others])} |"
+
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    return [line(heads), line(rule), *map(line, rows)]
