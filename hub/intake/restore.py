@@ -35,6 +35,8 @@ def restore(recovered: Recovered, registry: Registry, sessions: Sessions, clock:
     """Fold what the log recovered into the registry and the devices' traces."""
     for event in recovered.facts:
         registry.apply(event)
+        if event.kind is Kind.REWARD:  # a person's, still to be added to the next observation
+            sessions.device(DeviceId(event.device)).bonus += event.reward or 0.0
     sessions.last_id = recovered.session_last
     for tail in recovered.tails:
         # By the agent the steps were made for: the device may have been moved since.

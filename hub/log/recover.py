@@ -44,7 +44,8 @@ class Recovered(Struct, frozen=True):
     """All that the hub folds at start."""
 
     facts: list[Event]
-    """ADMIN events, HELLO events with a secret, the newest POLICY event of each agent; by seq."""
+    """ADMIN events, HELLO events with a secret, the newest POLICY event of each agent, and REWARD
+    events that no observation of their device has followed yet; by seq."""
     tails: list[Tail]
     """One for each device that ever sent an observation, by device."""
     session_last: int
@@ -54,12 +55,14 @@ class Recovered(Struct, frozen=True):
 def fold(events: Sequence[Event]) -> Recovered:
     """The same from a whole log, in order."""
     policies = {event.agent: event for event in events if event.kind is Kind.POLICY}
+    observed = {event.device: event.seq for event in events if event.kind is Kind.OBSERVATION}
     facts = [
         event
         for event in events
         if event.kind is Kind.ADMIN
         or (event.kind is Kind.HELLO and event.secret is not None)
         or policies.get(event.agent) is event
+        or (event.kind is Kind.REWARD and event.seq > observed.get(event.device, 0))
     ]
     devices: dict[str, list[Event]] = {}
     for event in events:

@@ -120,6 +120,15 @@ class LogContract:
         assert [len(tail.events) for tail in recovered.tails] == [18, 10, 128, 8]
         assert [tail.actions for tail in recovered.tails] == [4, 0, 101, 4]
 
+    def test_rewards_that_no_observation_has_followed_are_recovered(
+        self, log: RecoveringLog
+    ) -> None:
+        given = [Event(Kind.REWARD, 1, device=device, reward=1.0) for device in ("a", "a", "new")]
+        log.append([*steps(1, 3), given[0], *steps(4, 5), *given[1:]])
+        recovered = log.recover()
+        assert recovered == recover.fold(log.read())
+        assert unnumbered(recovered.facts) == given[1:]
+
     def test_a_tail_is_of_the_latest_boot_alone(self, log: RecoveringLog) -> None:
         log.append([*steps(1, 9), observation(1, boot=2, first=True)])
         (tail,) = log.recover().tails

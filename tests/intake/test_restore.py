@@ -181,6 +181,22 @@ def test_a_u16_counter_that_had_wrapped_goes_on_after_a_restart() -> None:
     assert (newest.step, newest.first) == (65_538, False)
 
 
+def test_a_persons_reward_is_still_to_be_added_after_a_restart() -> None:
+    before = first_life()
+    before.send(s=0)
+    before.send(s=1, r=1.0)
+    session = before.session
+    assert session is not None
+    before.receiver.reward(session, 2.0, HeardReply())
+    before.send(s=2, r=1.0)  # has the 2 in it: they are used up
+    before.receiver.reward(session, 5.0, HeardReply())
+    after = Life(before.log)
+    after.send(s=3, r=0.5)
+    after.send(s=4, r=0.5)
+    rewards = [event.reward for event in before.log.of_kind(Kind.OBSERVATION)]
+    assert rewards == [None, 1.0, 3.0, 5.5, 0.5]
+
+
 def test_a_durable_observation_without_an_answer_gets_one_on_its_repeat() -> None:
     before = first_life()
     before.send(s=0)
