@@ -6,8 +6,7 @@
     ├── AccessDenied       a key, user or topic that is not allowed here
     ├── OperatorFault      a command or setting that can't be carried out: say what to do
     └── HubFault           ours: stop the part that failed, restart it from the log
-        ├── LogUnavailable   nothing can be made durable now
-        └── LogDamaged       the log is shorter or other than it was
+        └── LogUnavailable   nothing can be made durable now
 
 A message says what happened, to which device and seq, and what to do.
 """
@@ -50,10 +49,6 @@ class HubFault(SheepfoldError):
 
 class LogUnavailable(HubFault):
     """The log can't commit now. Nothing was acknowledged; the same message may be sent again."""
-
-
-class LogDamaged(HubFault):
-    """The log is shorter than what was acknowledged, or can't be read. It was not touched."""
 
 
 class Malformed(SheepfoldError):

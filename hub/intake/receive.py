@@ -288,9 +288,7 @@ class Receiver:
         """The same stored answer, now or as soon as there is one."""
         if isinstance(known, Past):
             answer = known.answer
-            if (
-                message.s is not None and message.s != answer.step
-            ):  # a u16 that had wrapped before a restart
+            if message.s not in (None, answer.step):  # a u16 that had wrapped before a restart
                 answer = structs.replace(answer, step=message.s)
             reply.durable(answer.seq)
             reply.act(answer)

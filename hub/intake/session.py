@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 SILENCE_MS: Final = 60_000
+"""`t` in the answer to hello."""
 
 
 class Session:
@@ -110,7 +111,7 @@ class Sessions:
 
     def configuration(self, session: Session, hello: Hello) -> Cfg:
         """The answer to hello: the agent's sizes, and where the device's counter stood."""
-        spec = self._registry.agents.get(session.agent)
+        spec = self.spec(session)
         device = session.device
         counted = device.count is not None and hello.b in (None, device.given_boot)
         return Cfg(
