@@ -36,6 +36,9 @@ SKIP_BYTES_MAX: Final = 16 * 1024 * 1024
 """A larger packet is not skipped but ends the connection."""
 SESSION_PRESENT_AT: Final = 2
 """Byte of a CONNACK: whether the broker has resumed a session (MQTT 3.1.1, 3.2.2.2)."""
+DEVICE_BEHIND: Final = "device"
+LOG_BEHIND: Final = "log"
+"""Reasons for not reading: too much of the device's own is not done yet, or of everyone's."""
 TAKE_OVER_S_MAX: Final = 2.0
 """The old connection's will gets so long; then the new one goes on."""
 
@@ -60,6 +63,21 @@ class Gate:
         self.outboxes: dict[DeviceId, Outbox] = {}
         """Subscriptions of each device; they outlive a connection without clean session."""
         self.sockets = 0
+        self._held: set[Connection] = set()
+        """Not read from until the log has caught up."""
+
+    def hold(self, connection: Connection) -> bool:
+        """Whether the log is too far behind to take more; then `relieve` reads on."""
+        if self.receiver.crowded:
+            self._held.add(connection)
+            connection.pause(LOG_BEHIND)
+        return self.receiver.crowded
+
+    def relieve(self) -> None:
+        """The log has caught up: read on from all who wait."""
+        held, self._held = self._held, set()
+        for connection in held:
+            connection.resume(LOG_BEHIND)
 
     def accept(self) -> Connection:
         """The protocol of a new socket: for `loop.create_server`."""
@@ -82,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._broker_packets = asyncio.StreamReader()
         self._broker_task: asyncio.Task[None] | None = None
         self._keep_alive = KeepAlive(self._loop, self.close)
+        self._pauses: set[str] = set()
+        """Why it is not read from now; empty = it is."""
         self._limit = self._settings.connect_bytes_max
         self._accepted = False
         """The broker has sent its CONNACK: the device may go on."""
@@ -155,6 +175,8 @@ class Connection(asyncio.Protocol):
                 at = min(end, len(buffer))
                 continue
             if len(buffer) < end:
+                break
+            if self._accepted and self._gate.hold(self):
                 break
             self._read_packet(head, bytes(buffer[at:end]))
             at = end
@@ -335,14 +357,23 @@ class Connection(asyncio.Protocol):
             self.close()
         self.send(wire.pubrec(packet_id))
 
-    def pause(self) -> None:
-        """Stop reading: too much of this device's is not durable yet."""
+    @property
+    def is_read(self) -> bool:
+        """What the device sends is taken from its socket."""
+        return not self._pauses
+
+    def pause(self, reason: str = DEVICE_BEHIND) -> None:
+        """Stop reading: too much is not durable yet."""
+        self._pauses.add(reason)
         self._keep_alive.held = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
-    def resume(self) -> None:
-        """Read on."""
+    def resume(self, reason: str = DEVICE_BEHIND) -> None:
+        """Read on, unless there is another reason not to."""
+        self._pauses.discard(reason)
+        if self._pauses:
+            return
         self._keep_alive.held = False
         # Not from within the broker's own write: what waited may close this connection.
         self._loop.call_soon(self.data_received, b"")

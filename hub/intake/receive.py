@@ -61,6 +61,11 @@ class Receiver:
         self.refused = 0
         """Messages refused since start."""
 
+    @property
+    def crowded(self) -> bool:
+        """Nothing new should be taken now: too much is waiting for the log."""
+        return self._log.crowded
+
     def receive(
         self,
         session: Session,

@@ -420,6 +420,28 @@ async def test_qos_1_is_acknowledged_after_the_commit_and_not_before(
         assert [(await client.read()).type for _ in range(2)] == [PUBACK, PUBLISH]
 
 
+async def test_while_the_log_is_behind_nothing_is_read_and_then_nothing_is_missing(
+    open_house: Callable[..., Any],
+) -> None:
+    house = await open_house(ManualLog())
+    async with house.client() as client:
+        await client.connected("heater", KEY)
+        await client.subscribed(ACT)
+        house.log.crowded = True
+        client.send(publish(b'{"s":1,"o":[1,2]}') + publish(b'{"s":2,"o":[1,2]}', packet_id=8))
+        await become(lambda: not house.connection().is_read)
+        house.log.commit()
+        assert house.observed() == []
+        house.log.crowded = False
+        house.gate.relieve()
+        await become(lambda: len(house.log.pending) == 4)
+        house.log.commit()
+        packets = [await client.read() for _ in range(4)]
+        assert [packet.type for packet in packets].count(PUBACK) == 2
+        assert house.connection().is_read
+    assert house.observed() == [("heater", 1), ("heater", 2)]
+
+
 async def test_qos_0_is_answered_after_the_commit_at_qos_0(open_house: Callable[..., Any]) -> None:
     house = await open_house(ManualLog())
     async with house.client() as client:
@@ -660,7 +682,7 @@ async def test_refused_content_is_acknowledged_and_said(house: House) -> None:
 
 
 async def test_busy_is_said_and_not_acknowledged(house: House) -> None:
-    house.log.crowded = True
+    house.receiver.closing = True
     async with house.client() as client:
         await client.connected("heater", KEY)
         await client.subscribed(ERR)
