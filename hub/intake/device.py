@@ -26,6 +26,9 @@ BOOTS: Final = 1 << 32
 """A boot's low 32 bits are the device's own number for it; above them counts how often the hub saw
 it begin again."""
 BOOT_MASK: Final = (1 << 63) - 1
+STRAGGLERS: Final = 8
+"""Last steps of the boot before that are still known: a device may send again, after a restart,
+what it had not heard about."""
 
 
 class Past(Struct, gc=False, frozen=True):
@@ -60,6 +63,7 @@ class Device:
 
     __slots__ = (
         "agent",
+        "before",
         "bonus",
         "boot",
         "count",
@@ -97,6 +101,8 @@ class Device:
         self.seen_us = 0
         """Hub time of the newest step before a restart, microseconds since 1970 UTC."""
         self.window: dict[int, Step | Past] = {}
+        self.before: tuple[int, dict[int, Step | Past]] | None = None
+        """The boot before this one as the device gave it, and its last steps by wire number."""
         self.packets: dict[tuple[int, int], int] = {}
         """(MQTT packet id, payload hash) to step, for devices that don't number."""
         self.episode: Episode | None = None
@@ -122,8 +128,10 @@ class Device:
             DeviceFault: `step` = same number, other content; `late` = older than the window,
                 or a number that was skipped and is past.
         """
-        if step is None or self.count is None or (boot is not None and boot != self.given_boot):
+        if step is None or self.count is None:
             return None
+        if boot is not None and boot != self.given_boot:
+            return self._find_straggler(step, boot, content)
         behind = -self._ahead(step)
         if behind < 0:
             return None
@@ -173,6 +181,7 @@ class Device:
     def take(self, place: Place, step: Step, *, given_boot: int | None) -> None:
         """Remember a step as the newest."""
         if place.boot != self.boot or self.count is None:
+            self._keep_stragglers()
             self.window.clear()
             self.packets.clear()
             self.given_boot = given_boot
@@ -193,6 +202,7 @@ class Device:
     def move(self, agent: AgentName) -> None:
         """Its steps are another agent's from now on, and nothing of before is theirs."""
         self.window.clear()
+        self.before = None
         self.packets.clear()
         self.agent = agent
         self.torn = True
@@ -201,8 +211,27 @@ class Device:
 
     def settle(self, step: Step) -> None:
         """The step is answered: keep only what a repeat needs."""
-        if step.answer is not None and self.window.get(step.number) is step:
-            self.window[step.number] = Past(step.content, step.answer)
+        if step.answer is None:
+            return
+        past = Past(step.content, step.answer)
+        if self.window.get(step.number) is step:
+            self.window[step.number] = past
+        elif self.before is not None and self.before[1].get(step.wire_number) is step:
+            self.before[1][step.wire_number] = past
+
+    def _find_straggler(self, step: int, boot: int, content: Content) -> Step | Past | None:
+        """A step of the boot before, sent again; anything else of that number is a boot anew."""
+        if self.before is None or self.before[0] != boot:
+            return None
+        known = self.before[1].get(step)
+        return known if known is not None and known.content.same(content) else None
+
+    def _keep_stragglers(self) -> None:
+        if self.given_boot is None:
+            self.before = None
+            return
+        newest = list(self.window.values())[-STRAGGLERS:]
+        self.before = (self.given_boot, {_wire_number(step): step for step in newest})
 
     def remember_packet(self, packet: tuple[int, int], number: int) -> None:
         """A QoS 1 message without a step number: its DUP has this packet id and payload."""
@@ -224,3 +253,7 @@ class Device:
         if self.count is not None and self.boot % BOOTS == given:
             return self.boot + BOOTS & BOOT_MASK
         return given
+
+
+def _wire_number(step: Step | Past) -> int:
+    return step.answer.step if isinstance(step, Past) else step.wire_number

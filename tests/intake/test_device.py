@@ -115,6 +115,23 @@ def test_another_boot_number_opens_a_boot() -> None:
     assert counter.place(7, boot=8) == Place(8, 7, first=False)
 
 
+def test_what_is_sent_again_of_the_boot_before_opens_no_boot() -> None:
+    counter = Counter()
+    for step in range(20):
+        counter.place(step, step, boot=7)
+    counter.place(0, 100, boot=8)
+    assert counter.send(19, 19, boot=7).repeats == 19
+    assert counter.place(1, 101, boot=8) == Place(8, 1, first=False)
+
+
+def test_a_boot_number_that_comes_back_with_other_content_is_a_boot_anew() -> None:
+    counter = Counter()
+    for boot in (7, 8):
+        counter.place(0, boot, boot=boot)
+    assert counter.place(0, 9, boot=7).first
+    assert counter.place(1, 10, boot=7) == Place(7, 1, first=False)
+
+
 def test_first_opens_a_boot_too() -> None:
     counter = Counter()
     counter.place(5)
