@@ -1,7 +1,9 @@
-"""Secrets: made here, shown once, kept as SHA-256.
+"""Secrets: keys are made here, shown once and kept as SHA-256; passwords are kept as argon2id.
 
 A key has 256 bits of its own randomness, so a fast hash is enough: 0.4 µs, where argon2id takes
-167 ms and would be a lever to stop the hub with.
+110 ms and 64 MiB and would be a lever to stop the hub with. A password is as guessable as its
+person is lazy, so each guess at a stolen hash must cost that much (OWASP, password storage); it
+is asked for once a login, and in a thread, never on the hub's loop.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from hub.errors import AccessDenied
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from hub.errors import AccessDenied, OperatorFault
 from hub.topics import is_device_id
-from hub.words import DeviceId, Key, KeyId
+from hub.words import DeviceId, Key, KeyId, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
 
 ID_BYTES: Final = 5
 SECRET_BYTES: Final = 32
+PASSWORD_CHARACTERS_MIN: Final = 8
+
+_passwords: Final = PasswordHasher()
+"""argon2id with the library's defaults, which follow RFC 9106, section 4."""
 
 
 def make_secret(random_bytes: Callable[[int], bytes]) -> tuple[KeyId, str]:
@@ -47,6 +56,45 @@ def agent_of(registry: Registry, secret: str) -> tuple[Key, Spec]:
             "this API key is not accepted; make one with 'sheepfold key create AGENT'"
         )
     return key, registry.agents[key.agent]
+
+
+def operator_of(registry: Registry, secret: str) -> User:
+    """The user an operator's secret stands for.
+
+    Raises:
+        AccessDenied: unknown, revoked, a device's key, or its user is gone.
+    """
+    key = registry.keys.get(fingerprint(secret))
+    if key is not None and key.agent is not None:
+        raise AccessDenied(  # no hint to a stranger: the key shown is accepted elsewhere
+            "this is a device's key, not an operator's; "
+            "make one with 'sheepfold key create --user USER'"
+        )
+    user = None if key is None or key.user is None else registry.users.get(key.user)
+    if user is None:
+        raise AccessDenied(
+            "this operator key is not accepted; make one with 'sheepfold key create --user USER'"
+        )
+    return user
+
+
+def hash_password(password: str) -> bytes:
+    """The argon2id hash as a PHC string, its salt in it. Takes about 0.1 s: call it in a thread.
+
+    Raises:
+        OperatorFault: the password is too short.
+    """
+    if len(password) < PASSWORD_CHARACTERS_MIN:
+        raise OperatorFault(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters")
+    return _passwords.hash(password.encode("utf-8", "surrogatepass")).encode()
+
+
+def password_matches(hashed: bytes, password: str) -> bool:
+    """Whether this is the password that was hashed. As slow as `hash_password`: a thread again."""
+    try:
+        return _passwords.verify(hashed, password.encode("utf-8", "surrogatepass"))
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def admit(registry: Registry, key: Key, device: str, *, reserved: bool = False) -> DeviceId:

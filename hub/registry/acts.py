@@ -1,4 +1,4 @@
-"""What an operator can do to agents, keys and devices: each act becomes events, or is refused.
+"""What an operator can do to agents, keys, devices and users: it becomes events, or is refused.
 
 An act reads the registry and returns what to log; the registry changes by folding those events.
 """
@@ -14,13 +14,16 @@ from msgspec import Struct, field, structs
 
 from hub import spaces
 from hub.errors import DeviceFault, OperatorFault
+from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
+from hub.registry.fold import ADMIN
 from hub.topics import is_device_id
 from hub.words import (
     Agent,
     AgentMade,
     AgentName,
     DeviceAdded,
+    DeviceForgotten,
     DeviceId,
     Event,
     Fact,
@@ -29,6 +32,9 @@ from hub.words import (
     KeyMade,
     KeyRevoked,
     Kind,
+    User,
+    UserMade,
+    UserRemoved,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +42,8 @@ if TYPE_CHECKING:
 
     from hub.registry.fold import Registry
 
-AGENT_NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
+NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
+"""Of an agent or a user."""
 SEED_BYTES: Final = 4
 DEADLINE_MS_MAX: Final = 3_600_000
 
@@ -65,8 +72,12 @@ class Acts:
 
     def create_agent(self, declared: NewAgent, by: str) -> tuple[list[Event], Any]:
         """A new agent with its first, agent-wide key; the answer shows the key, once."""
-        if not AGENT_NAME.fullmatch(declared.name):
+        if not NAME.fullmatch(declared.name):
             raise OperatorFault(f"agent name {declared.name!r} must match [a-z0-9_-]{{1,40}}")
+        if declared.name == HUB:
+            raise OperatorFault(
+                f"agent name {HUB!r} stands for no agent in the log; choose another"
+            )
         if declared.name in self._registry.agents:
             raise OperatorFault(f"agent {declared.name!r} exists; choose another name or update it")
         if declared.name in self._registry.deleted:
@@ -74,6 +85,7 @@ class Acts:
                 f"agent {declared.name!r} was deleted and the log keeps what it learnt; "
                 "choose another name"
             )
+        self._check_owner(declared.owner)
         agent = Agent(
             name=AgentName(declared.name),
             algorithm=declared.algorithm,
@@ -89,11 +101,11 @@ class Acts:
         )
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
-        key_event, secret = self._key(agent.name, None, by)
+        key_event, secret = self._key(by, agent.name)
         return [made, key_event], {"agent": agent.name, "api_key": secret}
 
     def change_agent(self, name: str, changes: dict[str, Any], by: str) -> tuple[list[Event], Any]:
-        """The agent with some fields changed: parameters, fallback, deadline, learning, status."""
+        """The agent with some fields changed: parameters, owner, fallback, status and the like."""
         agent = self._agent(name)
         known = {"parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward"}
         unknown = set(changes) - known - {"learning", "status"}
@@ -107,6 +119,8 @@ class Acts:
             changed = msgspec.convert(declared, Agent)
         except msgspec.ValidationError as error:
             raise OperatorFault(f"agent {name!r}: {error}") from error
+        if "owner" in changes:
+            self._check_owner(changed.owner)
         self._check_agent(changed)
         return [self._event(AgentMade(changed, by), agent.name)], _shown(changed)
 
@@ -115,8 +129,14 @@ class Acts:
         agent = self._agent(name)
         if device is not None and not is_device_id(device):
             raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
-        event, secret = self._key(agent.name, None if device is None else DeviceId(device), by)
+        event, secret = self._key(by, agent.name, None if device is None else DeviceId(device))
         return [event], {"agent": name, "device": device, "api_key": secret}
+
+    def create_user_key(self, name: str, by: str) -> tuple[list[Event], Any]:
+        """A key for what the user may ask and do; the answer shows it, once."""
+        user = self._user(name)
+        event, secret = self._key(by, user=user.name)
+        return [event], {"user": name, "api_key": secret}
 
     def revoke_key(self, key_id: str, by: str) -> tuple[list[Event], Any]:
         """The key is not accepted any more."""
@@ -132,6 +152,59 @@ class Acts:
             raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
         fact = DeviceAdded(DeviceId(device), by)
         return [self._event(fact, agent.name, device)], {"device": device, "agent": name}
+
+    def forget_device(self, device: str, by: str) -> tuple[list[Event], Any]:
+        """The device belongs to nobody. The caller has destroyed the key of its payloads before."""
+        agent = self._registry.devices.get(DeviceId(device))
+        if agent is None:
+            raise OperatorFault(
+                f"there is no device {device!r}; 'sheepfold device list' shows them"
+            )
+        fact = DeviceForgotten(DeviceId(device), by)
+        return [self._event(fact, agent, device)], {"forgotten": device}
+
+    def add_user(
+        self, name: str, role: Literal["admin", "owner"], password_hash: bytes, by: str
+    ) -> tuple[list[Event], Any]:
+        """A new user.
+
+        Args:
+            name: `[a-z0-9_-]{1,40}`.
+            role: what the user may see and change.
+            password_hash: of `hash_password`, which is too slow to be called from here.
+            by: who does it.
+        """
+        if not NAME.fullmatch(name):
+            raise OperatorFault(f"user name {name!r} must match [a-z0-9_-]{{1,40}}")
+        if name in self._registry.users:
+            raise OperatorFault(
+                f"user {name!r} exists; 'sheepfold user passwd' gives another password"
+            )
+        if name == ADMIN and role != "admin":
+            raise OperatorFault(f"{ADMIN!r} owns what no other user owns: its role is admin")
+        user = User(name, role)
+        return [self._event(UserMade(user, by), secret=password_hash)], _user_shown(user)
+
+    def set_password(self, name: str, password_hash: bytes, by: str) -> tuple[list[Event], Any]:
+        """The user has another password; keys stay as they are."""
+        user = self._user(name)
+        return [self._event(UserMade(user, by), secret=password_hash)], _user_shown(user)
+
+    def remove_user(self, name: str, by: str) -> tuple[list[Event], Any]:
+        """The user and the user's keys may do nothing any more; refused while it owns agents."""
+        self._user(name)
+        agents = self._registry.agents.values()
+        owned = sorted(spec.agent.name for spec in agents if spec.agent.owner == name)
+        if owned and name != ADMIN:
+            raise OperatorFault(
+                f"user {name!r} owns {', '.join(owned)}; give each to another first: "
+                "'sheepfold agent update AGENT --owner USER'"
+            )
+        return [self._event(UserRemoved(name, by))], {"removed": name}
+
+    def list_users(self) -> list[Any]:
+        """All users and their roles; no hash."""
+        return [_user_shown(user) for _, user in sorted(self._registry.users.items())]
 
     def list_agents(self) -> list[Any]:
         """All agents, as `show_agent`."""
@@ -158,6 +231,13 @@ class Acts:
             raise OperatorFault(f"there is no agent {name!r}; there are: {known}")
         return spec.agent
 
+    def _user(self, name: str) -> User:
+        user = self._registry.users.get(name)
+        if user is None:
+            known = ", ".join(sorted(self._registry.users)) or "none yet"
+            raise OperatorFault(f"there is no user {name!r}; there are: {known}")
+        return user
+
     def _check_agent(self, agent: Agent) -> None:
         """Refuse an agent that could not be served or learnt."""
         spaces.parse(agent.observations)
@@ -178,13 +258,27 @@ class Acts:
                 raise OperatorFault(message) from fault
         self._check(agent)
 
-    def _key(self, agent: AgentName, device: DeviceId | None, by: str) -> tuple[Event, str]:
+    def _check_owner(self, owner: str) -> None:
+        if owner != ADMIN and owner not in self._registry.users:
+            known = ", ".join(sorted({ADMIN, *self._registry.users}))
+            raise OperatorFault(
+                f"there is no user {owner!r} to own the agent; there are: {known}; "
+                "add one with 'sheepfold user add'"
+            )
+
+    def _key(
+        self,
+        by: str,
+        agent: AgentName | None = None,
+        device: DeviceId | None = None,
+        user: str | None = None,
+    ) -> tuple[Event, str]:
         key_id, secret = make_secret(self._random_bytes)
-        fact = KeyMade(Key(key_id, agent, device), by)
-        return self._event(fact, agent, device or "", fingerprint(secret)), secret
+        fact = KeyMade(Key(key_id, agent, device, user), by)
+        return self._event(fact, agent or "", device or "", fingerprint(secret)), secret
 
     def _event(
-        self, fact: Fact, agent: str, device: str = "", secret: bytes | None = None
+        self, fact: Fact, agent: str = "", device: str = "", secret: bytes | None = None
     ) -> Event:
         return Event(
             kind=Kind.ADMIN,
@@ -214,3 +308,7 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
 def _shown(agent: Agent) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(agent)
     return shown
+
+
+def _user_shown(user: User) -> dict[str, Any]:
+    return {"user": user.name, "role": user.role}

@@ -1,4 +1,4 @@
-"""Agents, keys and devices as they stand: a fold of the log's facts, and of nothing else.
+"""Users, agents, keys and devices as they stand: a fold of the log's facts and nothing else.
 
 registry = Registry()
 for event in facts: registry.apply(event)
@@ -6,7 +6,7 @@ for event in facts: registry.apply(event)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,7 @@ from hub.words import (
     AgentMade,
     AgentName,
     DeviceAdded,
+    DeviceForgotten,
     DeviceId,
     EpisodeEnded,
     Fact,
@@ -28,12 +29,19 @@ from hub.words import (
     Kind,
     PolicyMade,
     Refusal,
+    Sealed,
     SessionOpened,
     Updated,
+    User,
+    UserMade,
+    UserRemoved,
 )
 
 if TYPE_CHECKING:
     from hub.words import Event
+
+ADMIN: Final = "admin"
+"""Owns what belongs to no user of its own: all admins see that anyway."""
 
 _facts: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
 
@@ -61,6 +69,11 @@ class Registry:
         """Without the deleted ones."""
         self.deleted: set[AgentName] = set()
         """Their names stay taken: the log holds what they learnt."""
+        self.owners: dict[AgentName, str] = {}
+        """Of all agents, the deleted ones too: their rows are still to be seen."""
+        self.users: dict[str, User] = {}
+        self.passwords: dict[str, bytes] = {}
+        """argon2id hashes as PHC strings, by the user's name."""
         self.keys: dict[bytes, Key] = {}
         """By the SHA-256 of their secret; without the revoked ones."""
         self._secrets: dict[KeyId, bytes] = {}
@@ -77,27 +90,21 @@ class Registry:
         match fact:
             case AgentMade(agent=agent):
                 self._apply_agent(agent)
-            case KeyMade(key=key):
-                assert event.secret is not None, "a key is known by its hash"
-                self.keys[event.secret] = key
-                self._secrets[key.id] = event.secret
-            case KeyRevoked(id=key_id):
-                self.keys.pop(self._secrets.pop(key_id, b""), None)
+            case KeyMade() | KeyRevoked():
+                self._apply_key(fact, event.secret)
             case DeviceAdded(device=device):
                 self.devices[device] = AgentName(event.agent)
+            case DeviceForgotten(device=device):
+                self.devices.pop(device, None)
+                self.logins = {h: it for h, it in self.logins.items() if it.device != device}
+            case UserMade() | UserRemoved():
+                self._apply_user(fact, event.secret)
             case SessionOpened():
-                if event.secret is not None:
-                    self.logins[event.secret] = Login(
-                        AgentName(event.agent),
-                        DeviceId(event.device),
-                        event.session,
-                        event.ts,
-                        fact.key,
-                    )
+                self._open_login(event, fact)
             case PolicyMade():
                 assert event.policy is not None, "a policy event has a version"
                 self.policies[AgentName(event.agent)] = Policy(event.policy, fact)
-            case EpisodeEnded() | Refusal() | Updated():
+            case EpisodeEnded() | Refusal() | Updated() | Sealed():
                 pass
             case _:
                 assert_never(fact)
@@ -106,7 +113,14 @@ class Registry:
         """The key with this public id, None when there is none or it was revoked."""
         return self.keys.get(self._secrets.get(key_id, b""))
 
+    def visible_to(self, user: User) -> list[str] | None:
+        """Agents whose rows the user may see, sorted, deleted ones too; None = all there are."""
+        if user.role == "admin":
+            return None
+        return sorted(name for name, owner in self.owners.items() if owner == user.name)
+
     def _apply_agent(self, agent: Agent) -> None:
+        self.owners[agent.name] = agent.owner
         if agent.status == "deleted":
             self.deleted.add(agent.name)
             self.agents.pop(agent.name, None)
@@ -115,6 +129,32 @@ class Registry:
         self.agents[agent.name] = Spec(
             agent, spaces.parse(agent.observations), spaces.parse(agent.actions)
         )
+
+    def _apply_key(self, fact: KeyMade | KeyRevoked, secret: bytes | None) -> None:
+        if isinstance(fact, KeyRevoked):
+            self.keys.pop(self._secrets.pop(fact.id, b""), None)
+            return
+        assert secret is not None, "a key is known by its hash"
+        self.keys[secret] = fact.key
+        self._secrets[fact.key.id] = secret
+
+    def _apply_user(self, fact: UserMade | UserRemoved, secret: bytes | None) -> None:
+        if isinstance(fact, UserMade):
+            assert secret is not None, "a password is known by its hash"
+            self.users[fact.user.name] = fact.user
+            self.passwords[fact.user.name] = secret
+            return
+        # Nothing of this is for a later user of the same name: keys, or rows of deleted agents.
+        self.users.pop(fact.name, None)
+        self.passwords.pop(fact.name, None)
+        self.keys = {h: key for h, key in self.keys.items() if key.user != fact.name}
+        self.owners = {a: ADMIN if o == fact.name else o for a, o in self.owners.items()}
+
+    def _open_login(self, event: Event, opened: SessionOpened) -> None:
+        if event.secret is not None:
+            self.logins[event.secret] = Login(
+                AgentName(event.agent), DeviceId(event.device), event.session, event.ts, opened.key
+            )
 
 
 class Login(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Keys: what they open, for whom, and that nothing else opens anything."""
+"""Keys and passwords: what they open, for whom, and that nothing else opens anything."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.errors import AccessDenied
-from hub.registry.access import admit, agent_of, fingerprint, make_secret
+from hub.errors import AccessDenied, OperatorFault
+from hub.registry.access import (
+    admit,
+    agent_of,
+    fingerprint,
+    hash_password,
+    make_secret,
+    operator_of,
+    password_matches,
+)
 from hub.registry.fold import Registry
-from hub.words import AgentName, DeviceId, Key, KeyId
+from hub.words import AgentName, DeviceId, Key, KeyId, User
 from tests.intake.fakes import agent_spec
 
 if TYPE_CHECKING:
@@ -20,13 +28,16 @@ if TYPE_CHECKING:
 ANY = Key(KeyId("any"), AgentName("walker"))
 HEATERS = Key(KeyId("heaters"), AgentName("walker"), device=DeviceId("heater"))
 OTHERS = Key(KeyId("others"), AgentName("runner"))
+ANNS = Key(KeyId("anns"), None, user="ann")
+ANN = User("ann", "owner")
 
 
 def registry() -> Registry:
     made = Registry()
     made.agents[AgentName("walker")] = agent_spec()
     made.agents[AgentName("runner")] = agent_spec(name=AgentName("runner"))
-    made.keys = {fingerprint(key.id): key for key in (ANY, HEATERS, OTHERS)}
+    made.keys = {fingerprint(key.id): key for key in (ANY, HEATERS, OTHERS, ANNS)}
+    made.users = {"ann": ANN}
     return made
 
 
@@ -106,3 +117,63 @@ def test_a_secret_starts_with_its_public_id() -> None:
     key_id, secret = make_secret(lambda count: bytes(range(count)))
     assert secret.startswith(f"{key_id}.")
     assert len(secret) == len(key_id) + 1 + 43  # 256 bits in base64
+
+
+# --- operators ------------------------------------------------------------------------------
+
+
+def test_an_operators_key_stands_for_its_user() -> None:
+    assert operator_of(registry(), "anns") == ANN
+
+
+def test_an_operators_key_opens_no_agent() -> None:
+    with pytest.raises(AccessDenied):
+        agent_of(registry(), "anns")
+
+
+def test_a_devices_key_is_no_operators_and_is_told_so() -> None:
+    for secret in ("any", "heaters"):
+        with pytest.raises(AccessDenied, match=r"a device's key.*key create --user USER"):
+            operator_of(registry(), secret)
+
+
+@pytest.mark.parametrize("secret", ["", "ann", "anns ", "ANNS", "\ud800", "a" * 10_000])
+def test_an_unknown_key_is_no_operators(secret: str) -> None:
+    with pytest.raises(AccessDenied, match=r"not accepted.*key create --user USER"):
+        operator_of(registry(), secret)
+
+
+def test_the_key_of_a_user_who_is_gone_is_no_operators() -> None:
+    without = registry()
+    del without.users["ann"]
+    with pytest.raises(AccessDenied, match="not accepted"):
+        operator_of(without, "anns")
+
+
+# --- passwords ------------------------------------------------------------------------------
+
+
+def test_a_password_is_kept_as_argon2id_and_matches_itself_only() -> None:
+    password = "correct horse · 電池"
+    hashed = hash_password(password)
+    assert hashed.startswith(b"$argon2id$v=19$m=65536,t=3,p=4$")
+    assert password.encode() not in hashed
+    assert password_matches(hashed, password)
+    for other in ("", password[:-1], password + " ", password.upper()):
+        assert not password_matches(hashed, other)
+
+
+def test_the_same_password_is_never_the_same_hash() -> None:
+    assert hash_password("12345678") != hash_password("12345678")
+
+
+@pytest.mark.parametrize("password", ["", "1234567", "äöüäöüä"])
+def test_a_short_password_is_refused(password: str) -> None:
+    with pytest.raises(OperatorFault, match="at least 8 characters") as refused:
+        hash_password(password)
+    assert not password or password not in str(refused.value)
+
+
+@pytest.mark.parametrize("hashed", [b"", b"password", b"$argon2id$v=19$", b"\xff\xfe"])
+def test_what_is_no_hash_matches_nothing(hashed: bytes) -> None:
+    assert not password_matches(hashed, "password")

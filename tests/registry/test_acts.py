@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from hub.errors import AccessDenied, OperatorFault
-from hub.registry.access import agent_of, fingerprint
+from hub.registry.access import agent_of, fingerprint, operator_of
 from hub.registry.acts import Acts, NewAgent
 from hub.registry.fold import Registry
 from hub.words import AgentName, DeviceId, Key, KeyId
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hub.words import Agent, Event
 
 WALKER = NewAgent(name="walker", algorithm="PPO", observations=[[2], -1.0, 1.0], actions=2)
@@ -86,6 +88,8 @@ def test_agents_differ_in_their_seed() -> None:
         ({"name": "a" * 41}, "must match"),
         ({"name": "a b"}, "must match"),
         ({"name": "walker\n"}, "must match"),
+        ({"name": "_hub"}, "stands for no agent"),
+        ({"owner": "ann"}, "no user 'ann' to own the agent; there are: admin"),
         ({"algorithm": "A3C"}, "unknown algorithm"),
         ({"observations": 0}, "at least 1 choice"),
         ({"observations": "many"}, "is not a space"),
@@ -161,6 +165,8 @@ def test_an_agent_changes_field_by_field() -> None:
         ({"name": "runner"}, "can't be changed"),
         ({"deadline_ms": "soon"}, "Expected `int`"),
         ({"deadline_ms": 0}, "deadline"),
+        ({"owner": "ann"}, "no user 'ann' to own the agent; there are: admin"),
+        ({"owner": 5}, "Expected `str`"),
         ({"status": "asleep"}, "Invalid enum"),
         ({"sharing": "all"}, "Invalid enum"),
         ({"fallback": 7}, "fallback"),
@@ -240,3 +246,119 @@ def test_an_operators_key_opens_no_agent() -> None:
     with pytest.raises(AccessDenied):
         agent_of(office.registry, "secret")
     assert office.registry.devices.get(DeviceId("heater")) is None
+
+
+def test_a_forgotten_device_may_be_taken_by_any_agent() -> None:
+    office = Office()
+    office.create()
+    office.do(office.acts.add_device("heater", "walker", "test"))
+    assert office.do(office.acts.forget_device("heater", "test")) == {"forgotten": "heater"}
+    assert office.acts.list_devices() == []
+    assert (office.log[-1].agent, office.log[-1].device) == ("walker", "heater")
+
+
+@pytest.mark.parametrize("device", ["heater", "", "../keys", "a" * 100])
+def test_a_device_that_is_not_there_cannot_be_forgotten(device: str) -> None:
+    with pytest.raises(OperatorFault, match="no device"):
+        Office().acts.forget_device(device, "test")
+
+
+# --- users ----------------------------------------------------------------------------------
+
+
+def test_a_user_is_listed_with_the_role_and_no_hash() -> None:
+    office = Office()
+    office.do(office.acts.add_user("bob", "admin", b"$hash-of-bob", "test"))
+    answer = office.do(office.acts.add_user("ann", "owner", b"$hash-of-ann", "test"))
+    ann = {"user": "ann", "role": "owner"}
+    assert answer == ann
+    assert office.acts.list_users() == [ann, {"user": "bob", "role": "admin"}]
+    assert office.registry.passwords["ann"] == b"$hash-of-ann"
+    assert all("$hash" not in (event.payload or "") for event in office.log)
+
+
+@pytest.mark.parametrize("name", ["", "Ann", "a" * 41, "ann b", "ann\n", "änn"])
+def test_a_malformed_user_name_is_refused(name: str) -> None:
+    with pytest.raises(OperatorFault, match="must match"):
+        Office().acts.add_user(name, "owner", b"#", "test")
+
+
+def test_a_users_name_is_given_once() -> None:
+    office = Office()
+    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
+    with pytest.raises(OperatorFault, match=r"exists.*user passwd"):
+        office.acts.add_user("ann", "admin", b"#", "test")
+
+
+def test_admin_owns_what_nobody_else_does_and_so_is_no_mere_owner() -> None:
+    office = Office()
+    with pytest.raises(OperatorFault, match="role is admin"):
+        office.acts.add_user("admin", "owner", b"#", "test")
+    office.create()
+    office.do(office.acts.add_user("admin", "admin", b"#", "test"))
+    office.do(office.acts.remove_user("admin", "test"))
+    assert office.acts.show_agent("walker")["owner"] == "admin"
+
+
+def test_another_password_keeps_role_and_keys() -> None:
+    office = Office()
+    office.do(office.acts.add_user("ann", "owner", b"old", "test"))
+    secret = office.do(office.acts.create_user_key("ann", "test"))["api_key"]
+    office.do(office.acts.set_password("ann", b"new", "test"))
+    assert office.registry.passwords == {"ann": b"new"}
+    assert operator_of(office.registry, secret).role == "owner"
+
+
+def test_a_users_key_is_shown_once_and_opens_no_agent() -> None:
+    office = Office()
+    office.create()
+    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
+    answer = office.do(office.acts.create_user_key("ann", "test"))
+    assert list(answer) == ["user", "api_key"]
+    secret = answer["api_key"]
+    assert operator_of(office.registry, secret).name == "ann"
+    with pytest.raises(AccessDenied):
+        agent_of(office.registry, secret)
+    assert secret.partition(".")[2] not in str(office.acts.list_keys())
+    office.do(office.acts.revoke_key(secret.partition(".")[0], "test"))
+    with pytest.raises(AccessDenied):
+        operator_of(office.registry, secret)
+
+
+def test_a_user_who_owns_agents_gives_them_away_before_leaving() -> None:
+    office = Office()
+    for name in ("ann", "bob"):
+        office.do(office.acts.add_user(name, "owner", b"#", "test"))
+    secret = office.do(office.acts.create_user_key("ann", "test"))["api_key"]
+    office.create(owner="ann")
+    office.create(name="runner", owner="ann")
+    with pytest.raises(OperatorFault, match=r"owns runner, walker.*agent update AGENT --owner"):
+        office.acts.remove_user("ann", "test")
+    for name, owner in (("walker", "bob"), ("runner", "admin")):
+        office.do(office.acts.change_agent(name, {"owner": owner}, "test"))
+    assert office.do(office.acts.remove_user("ann", "test")) == {"removed": "ann"}
+    with pytest.raises(AccessDenied):
+        operator_of(office.registry, secret)
+    assert office.acts.list_users() == [{"user": "bob", "role": "owner"}]
+
+
+def test_an_agent_whose_owner_was_never_a_user_can_still_be_changed() -> None:
+    """Logs of before there were users hold any name there."""
+    office = Office()
+    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
+    office.create(owner="ann")
+    del office.registry.users["ann"]
+    assert office.do(office.acts.change_agent("walker", {"status": "paused"}, "test"))
+
+
+def test_a_user_who_is_not_there_is_said_with_who_is() -> None:
+    office = Office()
+    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
+    acts: list[Callable[[], object]] = [
+        lambda: office.acts.set_password("bob", b"#", "test"),
+        lambda: office.acts.remove_user("bob", "test"),
+        lambda: office.acts.create_user_key("bob", "test"),
+    ]
+    for act in acts:
+        with pytest.raises(OperatorFault, match=r"no user 'bob'; there are: ann"):
+            act()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from hub.words import (
     AgentMade,
     AgentName,
     DeviceAdded,
+    DeviceForgotten,
     DeviceId,
     EndedBy,
     EpisodeEnded,
@@ -26,7 +29,11 @@ from hub.words import (
     Kind,
     PolicyMade,
     Protocol,
+    Sealed,
     SessionOpened,
+    User,
+    UserMade,
+    UserRemoved,
 )
 from tests.intake.fakes import agent_spec
 
@@ -57,20 +64,51 @@ def policy(version: int, name: str = "walker") -> Event:
     return event(made, Kind.POLICY, agent=name, policy=version)
 
 
+def device(name: str = "heater", of: str = "walker") -> Event:
+    return event(DeviceAdded(DeviceId(name), "test"), agent=of, device=name)
+
+
+def forgotten(name: str = "heater") -> Event:
+    return event(DeviceForgotten(DeviceId(name), "test"), device=name)
+
+
+def user(
+    name: str = "ann", role: Literal["admin", "owner"] = "owner", hashed: bytes = b"#"
+) -> Event:
+    return event(UserMade(User(name, role), "test"), agent="", secret=hashed)
+
+
+def removed(name: str = "ann") -> Event:
+    return event(UserRemoved(name, "test"), agent="")
+
+
+def user_key(number: int, name: str = "ann") -> Event:
+    made = KeyMade(Key(KeyId(f"key{number}"), None, user=name), "test")
+    return event(made, agent="", secret=bytes((number,)))
+
+
+ANN = User("ann", "owner")
+
 FACTS = st.one_of(
     st.builds(
         agent,
         st.sampled_from(["walker", "runner"]),
         status=st.sampled_from(["active", "paused", "deleted"]),
         deadline_ms=st.integers(1, 9),
+        owner=st.sampled_from(["admin", "ann", "bob"]),
     ),
+    st.builds(
+        user,
+        st.sampled_from(["ann", "bob"]),
+        st.sampled_from(["admin", "owner"]),
+        st.binary(min_size=1, max_size=1),
+    ),
+    st.builds(removed, st.sampled_from(["ann", "bob"])),
+    st.builds(user_key, st.integers(0, 4), st.sampled_from(["ann", "bob"])),
     st.builds(key, st.integers(0, 4), st.sampled_from(["walker", "runner"])),
     st.builds(lambda n: event(KeyRevoked(KeyId(f"key{n}"), "test")), st.integers(0, 4)),
-    st.builds(
-        lambda d, a: event(DeviceAdded(DeviceId(d), "test"), agent=a),
-        st.sampled_from(["heater", "cooler"]),
-        st.sampled_from(["walker", "runner"]),
-    ),
+    st.builds(device, st.sampled_from(["heater", "http-1"]), st.sampled_from(["walker", "runner"])),
+    st.builds(forgotten, st.sampled_from(["heater", "http-1"])),
     st.builds(login, st.integers(1, 3), st.sampled_from([None, b"a", b"b"])),
     st.builds(policy, st.integers(1, 9), st.sampled_from(["walker", "runner"])),
     st.just(Event(Kind.OBSERVATION, 5, agent="walker", device="heater", payload='{"i":1}')),
@@ -99,10 +137,27 @@ def test_folding_an_event_twice_in_a_row_changes_nothing(events: list[Event]) ->
     assert vars(once) == vars(folded(Registry(), [one for one in events for _ in range(2)]))
 
 
+@given(st.lists(FACTS, max_size=20))
+def test_who_is_removed_has_no_password_no_key_and_no_agent(events: list[Event]) -> None:
+    registry = folded(Registry(), [*events, removed("ann")])
+    assert "ann" not in registry.users
+    assert "ann" not in registry.passwords
+    assert all(key.user != "ann" for key in registry.keys.values())
+    assert registry.visible_to(ANN) == []
+
+
+@given(st.lists(FACTS, max_size=20))
+def test_users_and_passwords_are_the_same_people(events: list[Event]) -> None:
+    registry = folded(Registry(), events)
+    assert registry.users.keys() == registry.passwords.keys()
+    assert registry.agents.keys() | registry.deleted == registry.owners.keys()
+
+
 def test_what_says_nothing_about_the_registry_passes_by() -> None:
     registry = Registry()
     ended = EpisodeEnded(1, 2, 3.0, 4, EndedBy.TERMINATED)
     registry.apply(event(ended, Kind.EPISODE))
+    registry.apply(event(Sealed(1, 9, 9, 2, "hash")))
     registry.apply(Event(Kind.OBSERVATION, 5, payload="not JSON"))
     registry.apply(Event(Kind.REFUSED, 5, payload="not JSON"))
     assert vars(registry) == vars(Registry())
@@ -153,3 +208,50 @@ def test_the_newest_policy_stands() -> None:
 def test_a_key_without_its_hash_is_a_broken_log() -> None:
     with pytest.raises(AssertionError):
         Registry().apply(structs.replace(key(1), secret=None))
+
+
+def test_a_user_is_known_with_the_newest_role_and_password() -> None:
+    registry = folded(Registry(), [user(hashed=b"old"), user(role="admin", hashed=b"new")])
+    assert registry.users == {"ann": User("ann", "admin")}
+    assert registry.passwords == {"ann": b"new"}
+
+
+def test_a_user_without_a_password_is_a_broken_log() -> None:
+    with pytest.raises(AssertionError):
+        Registry().apply(structs.replace(user(), secret=None))
+
+
+def test_a_removed_users_keys_go_and_the_others_stay() -> None:
+    events = [user(), user("bob"), user_key(1), user_key(2, "bob"), key(3), removed()]
+    registry = folded(Registry(), events)
+    assert list(registry.keys) == [b"\2", b"\3"]
+
+
+def test_an_owner_sees_the_own_agents_deleted_ones_too_and_an_admin_all() -> None:
+    events = [agent("walker", owner="ann"), agent("runner"), agent("climber", owner="ann")]
+    registry = folded(Registry(), [*events, agent("walker", owner="ann", status="deleted")])
+    assert registry.visible_to(ANN) == ["climber", "walker"]
+    assert registry.visible_to(User("bob", "owner")) == []
+    assert registry.visible_to(User("bob", "admin")) is None
+
+
+def test_an_agent_given_away_is_seen_by_its_new_owner_only() -> None:
+    registry = folded(Registry(), [agent(owner="ann"), agent(owner="bob")])
+    assert registry.visible_to(ANN) == []
+    assert registry.visible_to(User("bob", "owner")) == ["walker"]
+
+
+def test_a_later_user_of_the_same_name_sees_nothing_of_the_removed_one() -> None:
+    deleted = agent(owner="ann", status="deleted")
+    registry = folded(Registry(), [user(), user_key(1), deleted, removed(), user()])
+    assert registry.visible_to(ANN) == []
+    assert registry.keys == {}
+
+
+def test_a_forgotten_device_is_anyones_and_its_logins_are_over() -> None:
+    events = [device("http-3"), device("heater"), login(3, b"three"), login(4, b"four")]
+    registry = folded(Registry(), [*events, forgotten("http-3")])
+    assert registry.devices == {"heater": "walker"}
+    assert list(registry.logins) == [b"four"]
+    folded(registry, [device("http-3", "runner")])
+    assert registry.devices["http-3"] == "runner"  # type: ignore[index]
