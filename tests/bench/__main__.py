@@ -1,6 +1,7 @@
-"""`make bench`: the hub under load beside what the machine can do, into `bench/results.json`.
+"""`make bench`: the hub and its log under load beside what the machine can do, into `bench/`.
 
-python -m tests.bench [--quick] [--out FOLDER]
+python -m tests.bench [--quick] [--out FOLDER]          all: results.json, results.md
+python -m tests.bench log [--only PART …] [--events N]  the log alone: log.json, log.md
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from hub.clock import SystemClock
 from tests.bench import report, yardsticks
-from tests.bench.commit_bench import commits_beside_the_loop
 from tests.bench.hub_bench import QUICK, Plan, cells
+from tests.bench.log_bench import PARTS, QUICK_LOG, LogPlan, measure_log
 from tests.bench.processes import Spinner
 from tests.bench.walk import walk
 
@@ -23,21 +26,42 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure everything, print the table and write the results."""
-    parser = argparse.ArgumentParser(prog="tests.bench", description="Benchmarks of the hub.")
-    parser.add_argument("--quick", action="store_true", help="seconds, not minutes; no figures")
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of the results")
-    options = parser.parse_args(arguments)
+    """Measure, print the tables and write the results."""
+    options = _options(arguments)
+    log_plan = QUICK_LOG if options.quick else LogPlan()
+    if options.events is not None:
+        log_plan = replace(log_plan, long_events=options.events)
+    if options.stall_s is not None:
+        log_plan = replace(log_plan, stall_s=options.stall_s)
     # The disk of the data is the disk that is measured: not a RAM disk under /tmp.
     options.out.mkdir(parents=True, exist_ok=True)
+    results: report.Results | report.LogResults
     with tempfile.TemporaryDirectory(prefix="run-", dir=options.out) as folder, Spinner():
-        results = measure(QUICK if options.quick else Plan(), Path(folder))
-    report.write(results, options.out)
-    print(report.as_text(results))
+        if options.what == "log":
+            results = report.LogResults(
+                report.today(SystemClock()),
+                report.this_machine(),
+                quick=options.quick,
+                log=measure_log(log_plan, Path(folder), options.only, _say),
+            )
+        else:
+            results = measure(QUICK if options.quick else Plan(), log_plan, Path(folder))
+    print(report.write(results, options.out))
     return 0
 
 
-def measure(plan: Plan, folder: Path) -> report.Results:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.bench", description="Benchmarks of the hub.")
+    parser.add_argument("what", nargs="?", choices=["all", "log"], default="all")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the log")
+    parser.add_argument("--quick", action="store_true", help="seconds, not minutes; no figures")
+    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of the results")
+    parser.add_argument("--events", type=int, help="of the long log, 10 million without it")
+    parser.add_argument("--stall-s", type=float, help="of the steady stream, 60 s without it")
+    return parser.parse_args(arguments)
+
+
+def measure(plan: Plan, log_plan: LogPlan, folder: Path) -> report.Results:
     """All of it, one after the other; says on stderr what it is at."""
     machine = report.this_machine()
     steps = walk()
@@ -52,7 +76,6 @@ def measure(plan: Plan, folder: Path) -> report.Results:
     for cell in cells(folder, plan, steps):
         _say(f"{cell.protocol}, {cell.devices}, {cell.connection}: {cell.actions_per_s:.0f}/s")
         measured.append(cell)
-    _say("commits beside a full loop")
     return report.Results(
         report.today(SystemClock()),
         machine,
@@ -61,7 +84,7 @@ def measure(plan: Plan, folder: Path) -> report.Results:
         insert_rows_per_s=insert_rows_per_s,
         echoes=echoes,
         cells=measured,
-        hub_loads=list(commits_beside_the_loop(folder, plan.seconds, plan.hub_load_runs)),
+        log=measure_log(log_plan, folder, PARTS, _say),
     )
 
 

@@ -36,11 +36,9 @@ class Plan(Struct, frozen=True):
     warm_up_s: float = 1.0
     seconds: float = 4.0
     runs: int = 3
-    hub_load_runs: int = 7
-    """More of them: a 99th percentile of a second is a few commits."""
 
 
-QUICK: Final = Plan(devices=(1, 4), warm_up_s=0.2, seconds=0.5, runs=1, hub_load_runs=1)
+QUICK: Final = Plan(devices=(1, 4), warm_up_s=0.2, seconds=0.5, runs=1)
 
 
 def cells(folder: Path, plan: Plan, steps: list[WalkStep]) -> Iterator[Cell]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PROC: Final = Path("/proc")
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-ROLES: Final = ("hub", "log", "actor", "trainer", "other")
+ROLES: Final = ("hub", "log", "analyst", "actor", "trainer", "other")
 SPIN: Final = """
 import os
 os.nice(19)

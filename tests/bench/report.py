@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from tests.bench.commit_bench import HubLoad
+from tests.bench import log_report
 from tests.bench.hub_bench import Cell
+from tests.bench.log_bench import LogFigures
+from tests.bench.table import table
 from tests.bench.yardsticks import Commit, Echo
 
 if TYPE_CHECKING:
@@ -52,7 +54,16 @@ class Results(Struct, frozen=True):
     echoes: list[Echo]
     """Without mosquitto where that is not installed."""
     cells: list[Cell]
-    hub_loads: list[HubLoad]
+    log: LogFigures
+
+
+class LogResults(Struct, frozen=True):
+    """`log.json`, where only the log was measured."""
+
+    date: str
+    machine: Machine
+    quick: bool
+    log: LogFigures
 
 
 def this_machine() -> Machine:
@@ -76,41 +87,61 @@ def today(clock: Clock) -> str:
     return datetime.fromtimestamp(clock.now_us() // 1_000_000, UTC).isoformat()
 
 
-def write(results: Results, folder: Path) -> None:
-    """`results.json` and `results.md`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write(results: Results | LogResults, folder: Path) -> str:
+    """Into `results.json` and `results.md`, or `log.json` and `log.md`; returns the text."""
+    if isinstance(results, Results):
+        name, text = "results", as_text(results)
+    else:
+        name, text = "log", log_text(results)
     document = msgspec.json.format(msgspec.json.encode(results), indent=2)
-    (folder / "results.json").write_bytes(document + b"\n")
-    (folder / "results.md").write_text(as_text(results))
+    (folder / f"{name}.json").write_bytes(document + b"\n")
+    (folder / f"{name}.md").write_text(text)
+    return text
 
 
 def as_text(results: Results) -> str:
     """The whole report in Markdown."""
-    machine = results.machine
-    lines = [
-        "# Bench",
-        "",
-        f"{results.date}, {machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, "
-        f"{machine.system}, Python {machine.python}. The load generator runs on the same cores; "
-        f"the load average was {machine.load_average} when the run began.",
-    ]
-    if results.quick:
-        lines += ["", "**A quick run: it shows that the harness works and nothing else.**"]
+    lines = _head("# Bench", results.date, results.machine, quick=results.quick)
     sections = [
         ("## The hub, learning on", _cells(results.cells)),
         ("## Memory, PSS in MiB", _memory(results.cells)),
-        ("## Commits of 64 rows beside the hub's loop", _hub_loads(results.hub_loads)),
         ("## The machine beside it", _machine(results)),
+        *log_report.sections(results.log),
     ]
-    for title, table in sections:
-        lines += ["", title, "", *table]
+    return _page([*lines, *_laid_out(sections)])
+
+
+def log_text(results: LogResults) -> str:
+    """The part of the report that is about the log alone."""
+    lines = _head("# Bench of the log", results.date, results.machine, quick=results.quick)
+    return _page([*lines, *_laid_out(log_report.sections(results.log))])
+
+
+def _head(title: str, date: str, machine: Machine, *, quick: bool) -> list[str]:
+    lines = [
+        title,
+        "",
+        f"{date}, {machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, "
+        f"{machine.system}, Python {machine.python}. The load generator runs on the same cores; "
+        f"the load average was {machine.load_average} when the run began.",
+    ]
+    if quick:
+        lines += ["", "**A quick run: it shows that the harness works and nothing else.**"]
+    return lines
+
+
+def _laid_out(sections: Iterable[tuple[str, list[str]]]) -> list[str]:
+    return [line for title, rows in sections for line in ("", title, "", *rows)]
+
+
+def _page(lines: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
 def _cells(cells: Sequence[Cell]) -> list[str]:
     heads = ["protocol", "devices", "connection", "actions/s", "p50 ms", "p99 ms"]
     roles = list(cells[0].cpu_us)
-    return _table(
+    return table(
         [*heads, "refused", "fallbacks", *(f"{role} µs/step" for role in roles)],
         (
             [
@@ -131,20 +162,13 @@ def _cells(cells: Sequence[Cell]) -> list[str]:
 
 def _memory(cells: Sequence[Cell]) -> list[str]:
     roles = list(cells[0].pss_mib)
-    return _table(
+    return table(
         ["protocol", "devices", *roles],
         (
             [cell.protocol, str(cell.devices), *(f"{cell.pss_mib[role]:.0f}" for role in roles)]
             for cell in cells
             if cell.connection == "kept"
         ),
-    )
-
-
-def _hub_loads(rows: Sequence[HubLoad]) -> list[str]:
-    return _table(
-        ["loop", "commits", "p50 ms", "p99 ms"],
-        ([row.loop, f"{row.commits:,}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}"] for row in rows),
     )
 
 
@@ -172,18 +196,4 @@ def _machine(results: Results) -> list[str]:
     if not any("mosquitto" in echo.name for echo in results.echoes):
         echoes.append(["mosquitto + paho echo: mosquitto is not installed", "", "", "", ""])
     insert = ["DuckDB bulk insert, rows", f"{results.insert_rows_per_s:,.0f}", "", "", ""]
-    return _table(["", "per s", "p50 ms", "p99 ms", "server µs"], [*commits, insert, *echoes])
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Markdown that reads as a table without being rendered; numbers to the right."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        first = cells[0].ljust(widths[0])
-        others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-        return f"| {' | '.join([first, *others])} |"
-
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-    return [line(heads), line(rule), *map(line, rows)]
+    return table(["", "per s", "p50 ms", "p99 ms", "server µs"], [*commits, insert, *echoes])

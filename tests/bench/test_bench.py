@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections import Counter
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from hub.words import Protocol
+from hub.words import EpisodeEnded, Kind, Protocol
 from tests.bench.__main__ import main
-from tests.bench.report import Results
+from tests.bench.log_analyst import QUESTIONS
+from tests.bench.log_bench import LogFigures
+from tests.bench.log_rows import walk_rows
+from tests.bench.report import LogResults, Results
 from tests.bench.walk import walk
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK_TIMEOUT_S = 180
+
+
+def assert_measured(log: LogFigures) -> None:
+    """Every figure came out; what they are is not a test's business."""
+    assert log.commits is not None
+    assert [row.rows for row in log.commits] == [1, 8, 64, 512, 4096]
+    assert all(row.commits and row.ratio > 0 and row.bulk_share > 0 for row in log.commits)
+    assert log.stall is not None
+    assert log.stall.commits > 0
+    assert log.hub_loads is not None
+    assert [row.loop for row in log.hub_loads] == ["idle", "full"]
+    assert all(row.commits for row in log.hub_loads)
+    assert log.reading is not None
+    assert log.reading.fetch_share > 0
+    assert log.reading.push_events_per_s > 0
+    assert log.long is not None
+    assert log.long.hot_bytes_per_event > log.long.segment_bytes_per_event > 0
+    assert [question.name for question in log.long.questions] == list(QUESTIONS)
+    assert log.long.beside.queries > 0
 
 
 @pytest.mark.acceptance
@@ -30,10 +53,35 @@ def test_a_quick_bench_measures_every_protocol_and_writes_its_results(tmp_path: 
         assert cell.refused == 0
         assert cell.cpu_us["hub"] > 0
         assert cell.pss_mib["trainer"] > 0
-    assert [row.loop for row in results.hub_loads] == ["idle", "full"]
-    assert all(row.commits for row in results.hub_loads)
+    assert_measured(results.log)
     assert "| mqtt" in (tmp_path / "results.md").read_text()
     assert not list(tmp_path.glob("run-*"))
+
+
+@pytest.mark.acceptance
+def test_parts_of_the_log_are_measured_alone(tmp_path: Path) -> None:
+    assert main(["log", "--quick", "--only", "commit", "--out", str(tmp_path)]) == 0
+    results = msgspec.json.decode((tmp_path / "log.json").read_bytes(), type=LogResults)
+    assert results.log.commits is not None
+    assert results.log.long is None
+    text = (tmp_path / "log.md").read_text()
+    assert "| rows" in text
+    assert "Readers" not in text
+
+
+def test_an_episode_of_the_bench_has_one_step_more_than_actions() -> None:
+    events = [event for event in islice(walk_rows(), 60_000) if event.device == "device-3"]
+    episodes = [event for event in events if event.kind is Kind.EPISODE]
+    assert episodes
+    for event in episodes:
+        assert event.payload is not None
+        fact = msgspec.json.decode(event.payload, type=EpisodeEnded)
+        last = event.step
+        assert last is not None
+        steps = [e for e in events if e.step is not None and last - fact.steps <= e.step <= last]
+        kinds = Counter(e.kind for e in steps)
+        assert kinds[Kind.OBSERVATION] == kinds[Kind.ACTION] + 1 == fact.steps + 1
+        assert sum(e.reward or 0.0 for e in steps) == fact.total_reward
 
 
 def test_the_walk_rewards_every_step_but_the_first_of_an_episode() -> None:

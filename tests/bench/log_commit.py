@@ -1,0 +1,134 @@
+"""Durable commits beside what the disk and DuckDB can do: appending rows in one process."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import islice
+from statistics import mean, median
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from msgspec import Struct
+
+from hub.clock import SystemClock
+from hub.log import columns
+from hub.log.duck import sql
+from hub.log.store import DuckLog
+from hub.settings import LogSettings
+from tests.bench.log_rows import MEBIBYTE, walk_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import IO
+
+    from hub.words import Event
+
+ROWS: Final = (1, 8, 64, 512, 4096)
+PLAIN_BYTES_MAX: Final = 4 << 20
+BULK_BATCH_ROWS: Final = 100_000
+
+
+class DurableCommit(Struct, frozen=True):
+    """Commits of so many rows of 4 floats, one after the other; medians of the runs'."""
+
+    rows: int
+    commits: int
+    """Of all runs together."""
+    ratio: float
+    """p50 to the p50 of a plain write + fdatasync of as many bytes, in the same run."""
+    bulk_share: float
+    """Of the rows a second that DuckDB takes in one insert."""
+    p50_ms: float
+    p99_ms: float
+    plain_p50_ms: float
+    wal_bytes: int
+    """Of one commit, on average."""
+    rows_per_s: float
+
+
+class _Run(Struct):
+    took_ms: list[float]
+    plain_ms: list[float]
+    wal_bytes: list[int]
+
+
+def durable_commits(
+    folder: Path, seconds: float, runs: int, bulk_rows_per_s: float
+) -> Iterator[DurableCommit]:
+    """`DuckLog.append` as the log process calls it; checkpoints come between and aren't timed."""
+    data = folder / "durable"
+    data.mkdir()
+    log = DuckLog.open(data, LogSettings(), clock=SystemClock())
+    with (folder / "plain").open("wb", buffering=0) as plain:
+        for rows in ROWS:
+            events = list(islice(walk_rows(), rows))
+            measured = [_run(log, plain, events, seconds) for _ in range(runs)]
+            yield _cell(rows, measured, bulk_rows_per_s)
+    log.close()
+
+
+def _run(log: DuckLog, plain: IO[bytes], events: list[Event], seconds: float) -> _Run:
+    """A commit and a plain write in turn, so that both meet the same disk."""
+    data = memoryview(os.urandom(PLAIN_BYTES_MAX))
+    run = _Run([], [], [])
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        before = log.wal_bytes
+        started = time.perf_counter()
+        log.append(events)
+        run.took_ms.append((time.perf_counter() - started) * 1000)
+        run.wal_bytes.append(log.wal_bytes - before)
+        started = time.perf_counter()
+        plain.write(data[: run.wal_bytes[-1]])
+        os.fdatasync(plain.fileno())
+        run.plain_ms.append((time.perf_counter() - started) * 1000)
+        if log.wal_bytes >= LogSettings().checkpoint_wal_mb * MEBIBYTE:
+            log.checkpoint()
+    log.checkpoint()
+    plain.truncate(0)
+    plain.seek(0)
+    return run
+
+
+def _cell(rows: int, runs: list[_Run], bulk_rows_per_s: float) -> DurableCommit:
+    rows_per_s = median(rows * len(run.took_ms) * 1000 / sum(run.took_ms) for run in runs)
+    return DurableCommit(
+        rows,
+        sum(len(run.took_ms) for run in runs),
+        ratio=median(median(run.took_ms) / median(run.plain_ms) for run in runs),
+        bulk_share=rows_per_s / bulk_rows_per_s,
+        p50_ms=median(median(run.took_ms) for run in runs),
+        p99_ms=median(float(np.percentile(run.took_ms, 99)) for run in runs),
+        plain_p50_ms=median(median(run.plain_ms) for run in runs),
+        wal_bytes=int(median(mean(run.wal_bytes) for run in runs)),
+        rows_per_s=rows_per_s,
+    )
+
+
+def bulk_rows_per_s(folder: Path, count: int, runs: int) -> float:
+    """One INSERT of an Arrow table of the log's columns into a table of the same, with its commit.
+
+    The table is made before the clock starts, and DuckDB writes it past its write-ahead log: no
+    log of single events can be as quick.
+    """
+    events = walk_rows()
+    batches = [
+        columns.to_batch(list(islice(events, min(BULK_BATCH_ROWS, count - first))), first + 1)
+        for first in range(0, count, BULK_BATCH_ROWS)
+    ]
+    table = pa.Table.from_batches([columns.stored(batch) for batch in batches])
+    measured = []
+    for _ in range(runs):
+        path = folder / "bulk.duckdb"
+        with duckdb.connect(str(path), config={"threads": 1}) as connection:
+            connection.execute(sql("table"))
+            connection.register("arrived", table)
+            started = time.perf_counter()
+            connection.execute("INSERT INTO log BY NAME SELECT * FROM arrived").fetchall()
+            measured.append(count / (time.perf_counter() - started))
+        path.unlink()
+    return median(measured)
