@@ -2,6 +2,7 @@
 
 POST /v1/step  /v1/reward                        native.py
 POST /shepherd/login_user/  /shepherd/env/       shepherd.py
+POST /v1/sql                                     sql.py
 GET  /healthz  /readyz                           health.py
 GET  /schema/openapi.json                        openapi.py
 """
@@ -25,6 +26,7 @@ from bridge.native import Native
 from bridge.openapi import document as openapi_document
 from bridge.openapi import openapi_route
 from bridge.shepherd import Shepherd
+from bridge.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -97,6 +99,7 @@ def create_app(hub: Hub) -> Litestar:
             device_route("/v1/reward", native.reward),
             device_route("/shepherd/login_user", logins.login, shepherd.too_large),
             device_route("/shepherd/env", logins.env, shepherd.too_large),
+            _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
             *health_routes(hub),
             openapi_route(),
         ],

@@ -71,6 +71,13 @@ class EnvResponse(Struct, frozen=True):
     error: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class SqlRequest(Struct, frozen=True):
+    """Body of `POST /v1/sql`."""
+
+    query: str
+    """One SELECT over the views."""
+
+
 class Problem(Struct, frozen=True):
     """RFC 9457."""
 
@@ -93,7 +100,11 @@ _ROUTES: Final[list[tuple[str, str, type[Struct], type[Struct], bool]]] = [
 
 def document() -> bytes:
     """The OpenAPI document, as JSON with sorted keys."""
-    carried: set[type[Struct]] = {Problem, *(t for route in _ROUTES for t in route[2:4])}
+    carried: set[type[Struct]] = {
+        Problem,
+        SqlRequest,
+        *(t for route in _ROUTES for t in route[2:4]),
+    }
     types = sorted(carried, key=lambda t: t.__name__)
     schemas, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
@@ -103,6 +114,7 @@ def document() -> bytes:
         path: {"post": _operation(summary, references, request, response, native=native)}
         for path, summary, request, response, native in _ROUTES
     }
+    paths["/v1/sql"] = {"post": _sql_operation(references)}
     for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):
         paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
     api = {
@@ -129,6 +141,27 @@ def openapi_route() -> ControllerRouterHandler:
         return Response(body, media_type=MediaType.JSON)
 
     return schema
+
+
+def _sql_operation(references: dict[str, Any]) -> dict[str, Any]:
+    forms = {
+        "application/x-ndjson": "One object a row.",
+        "text/csv": "With a header.",
+        "application/vnd.apache.arrow.stream": "An IPC stream.",
+    }
+    rows = {form: {"schema": {"type": "string", "description": d}} for form, d in forms.items()}
+    problem = {"application/problem+json": {"schema": references["Problem"]}}
+    refused = {"description": "Refused.", "content": problem}
+    body = {"schema": references["SqlRequest"]}
+    return {
+        "summary": "One query of an operator, its rows by Accept.",
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {
+            "200": {"description": "The rows; cut off when the query fails on.", "content": rows},
+            **dict.fromkeys(("400", "401", "403", "406", "413", "503"), refused),
+        },
+        "security": [{"bearer": []}, {"header": []}],
+    }
 
 
 def _operation(

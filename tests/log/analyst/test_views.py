@@ -5,46 +5,59 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
-from hub.clock import SystemClock
-from hub.log.ask import Asker
-from hub.log.duck import DuckLog
-from hub.settings import LogSettings
+from hub.log.analyst import relations
+from hub.log.analyst.guard import VIEWS
+from hub.log.payload_keys import PREFIX, PayloadKeys
 from hub.words import (
     DeviceAdded,
+    DeviceForgotten,
     DeviceId,
     Event,
     Hello,
     Kind,
     PolicyMade,
     Protocol,
+    Sealed,
     SessionOpened,
     Source,
+    User,
+    UserMade,
+    UserRemoved,
 )
+from tests.log.analyst.asking import HUB, Asked
 from tests.log.events import NOW_US, action, agent_made, episode, floats, observation, steps, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 Rows = list[dict[str, Any]]
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[DuckLog]:
-    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
-    yield log
-    log.close()
+def log(tmp_path: Path) -> Iterator[Asked]:
+    with Asked(tmp_path) as asked:
+        yield asked
 
 
-@pytest.fixture
-def query(log: DuckLog) -> Callable[[str], Rows]:
-    asker = Asker(log.query_connection(memory_mb=64), LogSettings())
+@pytest.fixture(params=["newer", "sealed", "both"])
+def query(log: Asked, request: pytest.FixtureRequest) -> Callable[[str], Rows]:
+    """Asks what was appended: as it is newer than all files, in one file, or in a file each."""
+    append = log.append
+
+    def seal_and_append(events: Sequence[Event]) -> None:
+        log.seal()
+        append(events)
+
+    if request.param == "both":
+        log.append = seal_and_append  # type: ignore[method-assign]  # only the last are newer
 
     def ask(sql: str) -> Rows:
-        return [msgspec.json.decode(line) for line in asker.answer(sql, "json").splitlines()]
+        if request.param == "sealed":
+            log.seal()
+        return log.rows(sql)
 
     return ask
 
@@ -54,7 +67,7 @@ JOINED = (
 )
 
 
-def test_a_transition_joins_two_observations_that_followed(log: DuckLog, query: Any) -> None:
+def test_a_transition_joins_two_observations_that_followed(log: Asked, query: Any) -> None:
     log.append([*steps(0, 1), observation(2, terminated=True)])
     assert query("SELECT * FROM transitions ORDER BY seq") == [
         {
@@ -79,42 +92,42 @@ def test_a_transition_joins_two_observations_that_followed(log: DuckLog, query: 
         ([observation(2, "b")], "another device"),
     ],
 )
-def test_no_false_transition(log: DuckLog, query: Any, after: list[Event], why: str) -> None:
+def test_no_false_transition(log: Asked, query: Any, after: list[Event], why: str) -> None:
     log.append([*steps(1, 1), *after])
     assert query(JOINED) == [], why
 
 
 @pytest.mark.parametrize("last", [observation(2, terminated=True), observation(2, truncated=True)])
-def test_nothing_follows_the_end_of_an_episode(log: DuckLog, query: Any, last: Event) -> None:
+def test_nothing_follows_the_end_of_an_episode(log: Asked, query: Any, last: Event) -> None:
     log.append([*steps(1, 1), last, *steps(3, 3), observation(4)])
     assert [row["step"] for row in query(JOINED)] == [1, 3]
 
 
-def test_a_boot_number_used_again_joins_nothing(log: DuckLog, query: Any) -> None:
+def test_a_boot_number_used_again_joins_nothing(log: Asked, query: Any) -> None:
     # Both lives have boot 1 and steps 1, 2: an equality join would find four transitions.
     log.append([*steps(1, 1), observation(2), action(2, action=floats(50))])
     log.append([observation(1, first=True), action(1, action=floats(70)), observation(2)])
     assert [row["did"] for row in query(JOINED)] == [2, 70]
 
 
-def test_devices_do_not_disturb_each_other(log: DuckLog, query: Any) -> None:
+def test_devices_do_not_disturb_each_other(log: Asked, query: Any) -> None:
     log.append([observation(1), observation(1, "b"), action(1), observation(2), action(1, "b")])
     log.append([observation(2, "b")])
     assert [row["device"] for row in query(JOINED)] == ["a", "b"]
 
 
-def test_an_action_logged_after_the_next_observation_is_found(log: DuckLog, query: Any) -> None:
+def test_an_action_logged_after_the_next_observation_is_found(log: Asked, query: Any) -> None:
     log.append([observation(1), observation(2), action(1), action(2), observation(3)])
     assert [row["did"] for row in query(JOINED)] == [2, 4]
 
 
-def test_of_two_answers_the_first_was_sent(log: DuckLog, query: Any) -> None:
+def test_of_two_answers_the_first_was_sent(log: Asked, query: Any) -> None:
     late = action(1, action=floats(99), reason="late")
     log.append([observation(1), action(1, source=Source.FALLBACK), late, observation(2)])
     assert [row["did"] for row in query(JOINED)] == [2]
 
 
-def test_what_was_executed_counts_and_is_an_override(log: DuckLog, query: Any) -> None:
+def test_what_was_executed_counts_and_is_an_override(log: Asked, query: Any) -> None:
     log.append([*steps(1, 1), observation(2, executed=floats(9)), action(2)])
     log.append([observation(3, executed=floats(4))])
     columns = "step, action[1]::INTEGER AS did, source, logprob, policy"
@@ -124,18 +137,18 @@ def test_what_was_executed_counts_and_is_an_override(log: DuckLog, query: Any) -
     ]
 
 
-def test_no_action_no_transition(log: DuckLog, query: Any) -> None:
+def test_no_action_no_transition(log: Asked, query: Any) -> None:
     log.append([observation(1), observation(2), observation(3, executed=floats(7))])
     assert [(row["step"], row["did"]) for row in query(JOINED)] == [(2, 7)]
 
 
-def test_a_missing_reward_is_what_the_agent_says(log: DuckLog, query: Any) -> None:
+def test_a_missing_reward_is_what_the_agent_says(log: Asked, query: Any) -> None:
     log.append([agent_made(), agent_made(missing_reward=-1.0), *steps(1, 1)])
     log.append([observation(2, reward=None)])
     assert [row["reward"] for row in query(JOINED)] == [-1.0]
 
 
-def test_agents_are_as_last_declared_and_deleted_ones_hidden(log: DuckLog, query: Any) -> None:
+def test_agents_are_as_last_declared_and_deleted_ones_hidden(log: Asked, query: Any) -> None:
     log.append([agent_made("heater"), agent_made(), agent_made(deadline_ms=100)])
     log.append([agent_made("heater", status="deleted")])
     (row,) = query("SELECT * FROM agents")
@@ -144,7 +157,7 @@ def test_agents_are_as_last_declared_and_deleted_ones_hidden(log: DuckLog, query
     assert (row["observations"], row["seq"]) == ("[[2],-1,1]", 3)
 
 
-def test_episodes_say_what_the_fact_says(log: DuckLog, query: Any) -> None:
+def test_episodes_say_what_the_fact_says(log: Asked, query: Any) -> None:
     log.append([episode(17)])
     assert query("SELECT * FROM episodes") == [
         {
@@ -155,7 +168,7 @@ def test_episodes_say_what_the_fact_says(log: DuckLog, query: Any) -> None:
     ]  # fmt: skip
 
 
-def test_devices_were_added_or_heard(log: DuckLog, query: Any) -> None:
+def test_devices_were_added_or_heard(log: Asked, query: Any) -> None:
     added = DeviceAdded(DeviceId("new"), by="admin")
     opened = SessionOpened(Protocol.MQTT, Hello(dt="thermostat", fw="1.2"))
     log.append([Event(Kind.ADMIN, NOW_US, agent="heater", payload=text(added))])
@@ -170,23 +183,80 @@ def test_devices_were_added_or_heard(log: DuckLog, query: Any) -> None:
     assert (heard["observations"], heard["actions"], heard["episodes"]) == (3, 2, 1)
 
 
-def test_policies_have_their_metrics(log: DuckLog, query: Any) -> None:
+def test_policies_have_their_metrics(log: Asked, query: Any) -> None:
     made = PolicyMade(sha256="ab", parent=1, position=40, metrics={"loss": 0.5})
     log.append([Event(Kind.POLICY, NOW_US, agent="walker", policy=2, payload=text(made))])
     (row,) = query("SELECT *, (metrics ->> 'loss')::DOUBLE AS loss FROM policies")
     assert (row["version"], row["parent"], row["position"], row["loss"]) == (2, 1, 40, 0.5)
 
 
-def test_operators_say_who_did_what(log: DuckLog, query: Any) -> None:
-    log.append([agent_made()])
-    (row,) = query("SELECT operator, act, agent FROM operators")
-    assert row == {"operator": "admin", "act": "agent_made", "agent": "walker"}
+def test_operators_say_who_did_what_to_whom(log: Asked, query: Any) -> None:
+    facts = [
+        DeviceAdded(DeviceId("a"), by="ann"),
+        DeviceForgotten(DeviceId("a"), by="ann"),
+        UserMade(User("bob", "owner"), by="ann"),
+        UserRemoved("bob", by="ann"),
+        Sealed(1, 2, 2, 1, "ab"),
+    ]
+    log.append([agent_made(), *(Event(Kind.ADMIN, NOW_US, payload=text(fact)) for fact in facts)])
+    rows = query("SELECT operator, act, subject FROM operators ORDER BY seq")
+    assert [tuple(row.values()) for row in rows] == [
+        ("admin", "agent_made", "walker"),
+        ("ann", "device_added", "a"),
+        ("ann", "device_forgotten", "a"),
+        ("ann", "user_made", "bob"),
+        ("ann", "user_removed", "bob"),
+    ]
 
 
-def test_events_carry_the_hub(log: DuckLog, query: Any) -> None:
+def test_a_device_belongs_to_whom_it_was_added_or_heard_last(log: Asked, query: Any) -> None:
+    def fact(agent: str, what: DeviceAdded | DeviceForgotten) -> Event:
+        return Event(Kind.ADMIN, NOW_US, agent=agent, payload=text(what))
+
+    log.append([*steps(1, 1, "moved"), fact("heater", DeviceAdded(DeviceId("moved"), "ann"))])
+    log.append([*steps(1, 1, "gone"), fact("walker", DeviceForgotten(DeviceId("gone"), "ann"))])
+    log.append([fact("", DeviceForgotten(DeviceId("back"), "ann")), *steps(1, 1, "back")])
+    rows = query("SELECT device, agent FROM devices ORDER BY device")
+    assert [tuple(row.values()) for row in rows] == [
+        ("back", "walker"),
+        ("gone", None),
+        ("moved", "heater"),
+    ]
+
+
+def test_payloads_of_devices_are_shown_until_their_key_is_gone(log: Asked, query: Any) -> None:
+    keys = PayloadKeys(log.data / "keys")
+    log.append([observation(1, payload=keys.seal("a", '{"room":"7"}'))])
+    log.append([observation(2, payload=keys.seal("a", "gr\u00fcn")), observation(3)])
+    shown = "SELECT payload FROM events ORDER BY seq"
+    assert [row["payload"] for row in query(shown)] == ['{"room":"7"}', "gr\u00fcn", None]
+    keys.destroy("a")
+    assert [row["payload"] for row in query(shown)] == [None, None, None]
+
+
+def test_views_name_the_mark_of_a_sealed_payload_as_the_keys_do() -> None:
+    assert f"'{PREFIX}'" in relations.views()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_sealed_payloads_disturb_no_view(log: Asked, query: Any, view: str) -> None:
+    sealed = PayloadKeys(log.data / "keys").seal("a", "anything")
+    log.append([agent_made(), *steps(1, 2, payload=sealed), episode(2)])
+    for kind in (Kind.REFUSED, Kind.REWARD, Kind.ADVICE):
+        log.append([Event(kind, NOW_US, agent="walker", device="a", payload=sealed)])
+    query(f"SELECT * FROM {view}")
+
+
+def test_a_device_that_comes_back_to_its_agent_joins_nothing(log: Asked, query: Any) -> None:
+    log.append([*steps(1, 1), observation(2, agent="heater", first=True)])
+    log.append([observation(2, first=True)])
+    assert query(JOINED) == []
+
+
+def test_events_carry_the_hub(log: Asked, query: Any) -> None:
     log.append([observation(1)])
     (row,) = query("SELECT * FROM events")
-    assert (row["hub"], row["kind"], row["source"]) == (log.hub, "observation", None)
+    assert (row["hub"], row["kind"], row["source"]) == (HUB, "observation", None)
     assert row["ts"] == iso(NOW_US + 1)
 
 
