@@ -6,25 +6,25 @@ One request and one answer a connection, each a frame of JSON, so that any tool 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, assert_never
 
 import msgspec
 from msgspec import Struct
 
-from hub.errors import LogUnavailable, OperatorFault, SheepfoldError
+from hub.errors import HubFault, OperatorFault, SheepfoldError
 from hub.frames import LENGTH, frame, receive_frame
-from hub.log.address import unix_address
+from hub.log.address import listen, unix_address
+from hub.registry.access import hash_password
 from hub.registry.acts import NewAgent
+from hub.step import Appender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hub.log.link import LogLink
+    from hub.log.segments import manifest
     from hub.registry.acts import Acts
     from hub.registry.fold import Registry
     from hub.words import AgentName, Event
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 SOCKET_NAME: Final = "hub.sock"
 REQUEST_BYTES_MAX: Final = 1 << 20
 WAIT_S_MAX: Final = 60.0
+SEAL_S_MAX: Final = 600.0  # it writes and syncs all that is new, maybe gigabytes
+REPLY_S: Final = 5.0  # a command waits so much longer than the hub, to be told that it was long
+OPERATOR: Final = "operator"  # who acts, in the log: whoever may open the socket
 
 
 class CreateAgent(Struct, frozen=True, tag="create_agent"):
@@ -48,14 +51,14 @@ class ChangeAgent(Struct, frozen=True, tag="change_agent"):
 
 
 class Show(Struct, frozen=True, tag="show"):
-    """`sheepfold agent|device|key list`, `agent show`."""
+    """`sheepfold agent|device|key|user list`, `agent show`."""
 
-    what: Literal["agents", "agent", "devices", "keys"]
+    what: Literal["agents", "agent", "devices", "keys", "users"]
     name: str = ""
 
 
 class CreateKey(Struct, frozen=True, tag="create_key"):
-    """`sheepfold key create`."""
+    """`sheepfold key create AGENT`."""
 
     agent: str
     device: str | None = None
@@ -74,19 +77,54 @@ class AddDevice(Struct, frozen=True, tag="add_device"):
     agent: str
 
 
-class Query(Struct, frozen=True, tag="query"):
-    """`sheepfold sql`."""
+class ForgetDevice(Struct, frozen=True, tag="forget_device"):
+    """`sheepfold device forget`."""
 
-    sql: str
-    form: Literal["table", "json", "csv", "arrow"] = "table"
+    device: str
+
+
+class CreateUser(Struct, frozen=True, tag="create_user"):
+    """`sheepfold user add`."""
+
+    name: str
+    role: Literal["admin", "owner"]
+    password: str
+
+
+class SetPassword(Struct, frozen=True, tag="set_password"):
+    """`sheepfold user passwd`."""
+
+    name: str
+    password: str
+
+
+class RemoveUser(Struct, frozen=True, tag="remove_user"):
+    """`sheepfold user remove`."""
+
+    name: str
+
+
+class CreateUserKey(Struct, frozen=True, tag="create_user_key"):
+    """`sheepfold key create --user`."""
+
+    user: str
+
+
+class Position(Struct, frozen=True, tag="position"):
+    """Seq of the last event that was acknowledged: what a query must see."""
+
+
+class SealNow(Struct, frozen=True, tag="seal"):
+    """`sheepfold seal`: all that is committed, as segments; the answer is the seal, or null."""
 
 
 class Status(Struct, frozen=True, tag="status"):
     """Process ids and counts, for operators and benchmarks."""
 
 
-Act = CreateAgent | ChangeAgent | CreateKey | RevokeKey | AddDevice
-Request = Act | Show | Query | Status
+AgentAct = CreateAgent | ChangeAgent | CreateKey | RevokeKey | AddDevice | ForgetDevice
+UserAct = CreateUser | SetPassword | RemoveUser | CreateUserKey
+Request = AgentAct | UserAct | Show | Position | SealNow | Status
 
 
 class Done(Struct, frozen=True, tag="done"):
@@ -95,22 +133,43 @@ class Done(Struct, frozen=True, tag="done"):
     answer: Any
 
 
-class Result(Struct, frozen=True, tag="result"):
-    """A query's result, base64 in JSON."""
-
-    body: bytes
-
-
 class NotDone(Struct, frozen=True, tag="not_done"):
     """It was refused, and this is what to do."""
 
     message: str
 
 
-Reply = Done | Result | NotDone
+Reply = Done | NotDone
+
+NOBODY: Final = (FileNotFoundError, ConnectionRefusedError)  # or a killed hub left its socket
 
 _request: Final = msgspec.json.Decoder(Request)
 _reply: Final = msgspec.json.Decoder(Reply)
+
+
+class NoHub(OperatorFault):
+    """Nobody listens in the data folder."""
+
+
+class Ledger(Appender, Protocol):
+    """The log as operators need it; `hub.log.link.LogLink` is one."""
+
+    @property
+    def last_seq(self) -> int:
+        """Of the last event that was called back as durable; 0 when there is none."""
+        ...
+
+    async def forget(self, device: str) -> object:
+        """Destroy the key of the device's payloads; done when it returns."""
+        ...
+
+
+class Archive(Protocol):
+    """What seals."""
+
+    async def seal_now(self) -> manifest.Seal | None:
+        """Seal all that is committed; None when all of it is sealed already."""
+        ...
 
 
 class Control:
@@ -120,13 +179,15 @@ class Control:
         self,
         acts: Acts,
         registry: Registry,
-        log: LogLink,
+        log: Ledger,
+        archive: Archive,
         changed: Callable[[AgentName], None],
         status: Callable[[], dict[str, Any]],
     ) -> None:
         self._acts = acts
         self._registry = registry
         self._log = log
+        self._archive = archive
         self._changed = changed
         self._status = status
         self._server: asyncio.Server | None = None
@@ -135,17 +196,7 @@ class Control:
 
     async def open(self, data: Path) -> None:
         """Listen in the data folder."""
-        path = data / SOCKET_NAME
-        with suppress(FileNotFoundError):
-            path.unlink()
-        mask = os.umask(0o177)  # the socket must never be there with a wider mode
-        try:
-            with unix_address(path) as address:
-                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                listener.bind(address)
-        finally:
-            os.umask(mask)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listen(data / SOCKET_NAME))
 
     async def close(self) -> None:
         """Stop listening."""
@@ -156,8 +207,10 @@ class Control:
         with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
             async with asyncio.timeout(WAIT_S_MAX):
                 (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-                if length <= REQUEST_BYTES_MAX:
-                    reply = await self._answer(await reader.readexactly(length))
+                body = await reader.readexactly(length) if length <= REQUEST_BYTES_MAX else None
+            if body is not None:
+                reply = await self._answer(body)
+                async with asyncio.timeout(WAIT_S_MAX):
                     writer.write(frame(msgspec.json.encode(reply)))
                     await writer.drain()
         writer.close()
@@ -165,36 +218,73 @@ class Control:
     async def _answer(self, body: bytes) -> Reply:
         try:
             request = _request.decode(body)
-            if isinstance(request, Query):
-                return Result(await self._log.query(request.sql, request.form))
-            if isinstance(request, Show):
-                return Done(self._show(request.what, request.name))
-            if isinstance(request, Status):
-                return Done(self._status())
-            async with self._acting:
-                return Done(await self._act(request))
+            async with asyncio.timeout(limit_s(request)):
+                return Done(await self._carry_out(request))
         except msgspec.MsgspecError as error:
             return NotDone(f"request not understood: {error}; is the command older than the hub?")
         except SheepfoldError as error:
             return NotDone(str(error))
+        except TimeoutError:
+            return NotDone("the hub takes too long; see its messages, and whether it was done")
+        except OSError as error:
+            return NotDone(f"the system refused: {error}")
 
-    async def _act(self, request: Act) -> Any:
-        by = "operator"
+    async def _carry_out(self, request: Request) -> Any:
+        match request:
+            case Show(what, name):
+                return self._show(what, name)
+            case Status():
+                return self._status()
+            case Position():
+                return {"seq": self._log.last_seq}
+            case SealNow():
+                return msgspec.to_builtins(await self._archive.seal_now())
+            case CreateUser() | SetPassword():
+                # Before the lock and in a thread: 0.1 s would be felt by every device.
+                hashed = await asyncio.to_thread(hash_password, request.password)
+            case _:
+                hashed = b""
+        async with self._acting:
+            if isinstance(request, UserAct):
+                events, answer = self._decide_on_user(request, hashed)
+            else:
+                events, answer = self._decide(request)
+            if isinstance(request, ForgetDevice):
+                # CRUCIAL: the key first. A crash between the two leaves a device that is known
+                # and can be forgotten again, not payloads that can still be read.
+                await self._log.forget(request.device)
+            await self._log_and_fold(events)
+            return answer
+
+    def _decide(self, request: AgentAct) -> tuple[list[Event], Any]:
         match request:
             case CreateAgent(agent):
-                events, answer = self._acts.create_agent(agent, by)
+                return self._acts.create_agent(agent, OPERATOR)
             case ChangeAgent(name, changes):
-                events, answer = self._acts.change_agent(name, changes, by)
+                return self._acts.change_agent(name, changes, OPERATOR)
             case CreateKey(agent_name, device):
-                events, answer = self._acts.create_key(agent_name, device, by)
+                return self._acts.create_key(agent_name, device, OPERATOR)
             case RevokeKey(key_id):
-                events, answer = self._acts.revoke_key(key_id, by)
+                return self._acts.revoke_key(key_id, OPERATOR)
             case AddDevice(device_id, agent_name):
-                events, answer = self._acts.add_device(device_id, agent_name, by)
+                return self._acts.add_device(device_id, agent_name, OPERATOR)
+            case ForgetDevice(device_id):
+                return self._acts.forget_device(device_id, OPERATOR)
             case _:
                 assert_never(request)
-        await self._log_and_fold(events)
-        return answer
+
+    def _decide_on_user(self, request: UserAct, hashed: bytes) -> tuple[list[Event], Any]:
+        match request:
+            case CreateUser(name, role):
+                return self._acts.add_user(name, role, hashed, OPERATOR)
+            case SetPassword(name):
+                return self._acts.set_password(name, hashed, OPERATOR)
+            case RemoveUser(name):
+                return self._acts.remove_user(name, OPERATOR)
+            case CreateUserKey(user):
+                return self._acts.create_user_key(user, OPERATOR)
+            case _:
+                assert_never(request)
 
     async def _log_and_fold(self, events: list[Event]) -> None:
         """An act is done when the log has it, and not before."""
@@ -203,7 +293,7 @@ class Control:
         def committed(seq: int) -> None:
             for event in events:
                 self._registry.apply(event)
-            for name in {event.agent for event in events}:
+            for name in {event.agent for event in events if event.agent}:
                 self._changed(name)  # type: ignore[arg-type]  # an event's agent is an AgentName
             if not durable.done():
                 durable.set_result(seq)
@@ -212,38 +302,48 @@ class Control:
         await durable
 
     def _show(self, what: str, name: str) -> Any:
-        match what:
-            case "agents":
-                return self._acts.list_agents()
-            case "agent":
-                return self._acts.show_agent(name)
-            case "devices":
-                return self._acts.list_devices()
-            case _:
-                return self._acts.list_keys()
+        if what == "agent":
+            return self._acts.show_agent(name)
+        lists = {
+            "agents": self._acts.list_agents,
+            "devices": self._acts.list_devices,
+            "keys": self._acts.list_keys,
+            "users": self._acts.list_users,
+        }
+        return lists[what]()
 
 
-def ask(data: Path, request: Request) -> Done | Result:
+def limit_s(request: Request) -> float:
+    """How long the hub may take to carry it out."""
+    return SEAL_S_MAX if isinstance(request, SealNow) else WAIT_S_MAX
+
+
+def ask(data: Path, request: Request) -> Done:
     """Have a running hub carry out a request; blocking, for the command line.
 
     Raises:
-        OperatorFault: it refused, or no hub runs on this folder.
+        NoHub: none runs on this folder.
+        OperatorFault: it refused.
+        HubFault: it did not answer.
     """
-    path = data / SOCKET_NAME
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(WAIT_S_MAX)
+        connection.settimeout(limit_s(request) + REPLY_S)
         try:
-            with unix_address(path) as address:
+            with unix_address(data / SOCKET_NAME) as address:
                 connection.connect(address)
-            connection.sendall(frame(msgspec.json.encode(request)))
-            body = receive_frame(connection)
-        except (OSError, struct.error) as error:
-            raise OperatorFault(
+        except OSError as error:
+            fault = NoHub if isinstance(error, NOBODY) else OperatorFault
+            raise fault(
                 f"no hub answers in {data} ({error}); start one with "
                 f"'sheepfold serve --data {data}', or name its folder with --data"
             ) from error
+        try:
+            connection.sendall(frame(msgspec.json.encode(request)))
+            body = receive_frame(connection)
+        except OSError as error:
+            raise HubFault(f"the hub in {data} did not answer ({error})") from error
     if body is None:
-        raise LogUnavailable("the hub closed the connection; see its messages")
+        raise HubFault("the hub closed the connection; see its messages")
     reply: Reply = _reply.decode(body)
     if isinstance(reply, NotDone):
         raise OperatorFault(reply.message)

@@ -54,8 +54,9 @@ def run(
 ) -> Callable[..., Said]:
     """Runs a command in this process, which starts no Python anew."""
 
-    def run(*arguments: str, data: Path = hub.data) -> Said:
+    def run(*arguments: str, data: Path = hub.data, stdin: bytes = b"") -> Said:
         monkeypatch.setattr(sys, "argv", ["sheepfold", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         monkeypatch.setenv("SHEEPFOLD_DATA", str(data))
         code = 0
         try:
@@ -124,6 +125,40 @@ def test_devices_are_added_moved_and_listed(run: Callable[..., Said]) -> None:
     assert {"device": "mover", "agent": "here"} in run("device", "list").lines
     assert run("device", "move", "mover", "--agent", "there").code == 0
     assert {"device": "mover", "agent": "there"} in run("device", "list").lines
+
+
+def test_forgotten_device_goes_to_the_next_key(run: Callable[..., Said], hub: RealHub) -> None:
+    keys = {
+        agent: str(run("agent", "create", agent, *PPO).lines[0]["api_key"])
+        for agent in ("first-owner", "next-owner")
+    }
+    step = {"device": "passed-on", "s": 0, "o": [0, 0, 0, 0], "i": {"who": "Ann"}}
+    with Http(hub.ready.http) as http:
+        assert http.step(keys["first-owner"], step)[0] == 200
+        assert http.step(keys["next-owner"], step)[0] == 403
+        assert run("device", "forget", "passed-on").lines == [{"forgotten": "passed-on"}]
+        assert run("device", "forget", "passed-on").code == 1
+        assert http.step(keys["next-owner"], step | {"s": 1})[0] == 200
+    assert {"device": "passed-on", "agent": "next-owner"} in run("device", "list").lines
+
+
+def test_user_comes_and_goes_and_the_password_is_nowhere(
+    run: Callable[..., Said], hub: RealHub
+) -> None:
+    password = b"correct horse battery"
+    said = run("user", "add", "ann", "--role", "owner", "--password-stdin", stdin=password)
+    assert (said.code, said.err, said.lines) == (0, "", [{"user": "ann", "role": "owner"}])
+    (key,) = run("key", "create", "--user", "ann").lines
+    assert run("agent", "create", "anns", *PPO, "--owner", "ann").code == 0
+    with Http(hub.ready.http) as http:
+        assert http.step(str(key["api_key"]), {"s": 0, "o": [0, 0, 0, 0]})[0] == 401
+    assert run("user", "remove", "ann").code == 1
+    assert run("agent", "update", "anns", "--owner", "admin").code == 0
+    assert b"argon2" not in run("user", "list").out
+    assert run("user", "remove", "ann").code == 0
+    assert run("user", "list").lines == []
+    assert password not in hub.says.read_bytes()
+    assert all(password not in path.read_bytes() for path in hub.data.glob("log*.duckdb*"))
 
 
 def test_status_names_the_processes(run: Callable[..., Said], hub: RealHub) -> None:
@@ -235,6 +270,13 @@ def test_sql_that_is_not_a_select_of_the_views_is_refused(
         ("agent", "delete", "nobody"),
         ("key", "create", "nobody"),
         ("key", "revoke", "nothing"),
+        ("key", "create", "--user", "nobody"),
+        ("user", "add", "short", "--role", "admin", "--password-stdin"),
+        ("user", "remove", "nobody"),
+        ("agent", "create", "_hub", *PPO),
+        ("agent", "create", "x", *PPO, "--owner", "nobody"),
+        ("device", "forget", "nothing"),
+        ("restore", "no-such-folder"),
         ("device", "add", "hub", "--agent", "nobody"),
     ],
     ids=lambda arguments: " ".join(arguments)[:60],
@@ -282,6 +324,10 @@ def test_of_several_at_once_one_gets_the_name(hub: RealHub) -> None:
         ("sql", "SELECT 1", "--format", "xml"),
         ("serve", "--http-port", "eighty"),
         ("key", "create"),
+        ("key", "create", "x", "--user", "ann"),
+        ("user", "add", "ann"),
+        ("export",),
+        ("backup",),
     ],
     ids=lambda arguments: " ".join(arguments)[:60],
 )
@@ -311,4 +357,5 @@ def test_version_and_help_need_no_hub(run: Callable[..., Said], tmp_path: Path) 
     assert run("--version", data=tmp_path).code == 0
     said = run("--help", data=tmp_path)
     assert said.code == 0
-    assert {"serve", "agent", "key", "device", "sql"} <= set(said.out.decode().split())
+    commands = {"serve", "agent", "key", "device", "user", "sql", "seal", "verify", "backup"}
+    assert commands | {"restore", "export"} <= set(said.out.decode().split())

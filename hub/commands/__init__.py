@@ -1,0 +1,1 @@
+"""What an operator types: names, flags and exit codes. The work is elsewhere."""

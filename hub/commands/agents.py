@@ -1,0 +1,135 @@
+"""`sheepfold agent`: what learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from hub import control
+from hub.commands.operate import data_option, do
+from hub.errors import OperatorFault
+from hub.registry.acts import NewAgent
+
+SHARING: Final = click.Choice(["shared", "advice", "none"])
+
+
+@click.group()
+def agent() -> None:
+    """What learns."""
+
+
+@agent.command()
+@click.argument("name")
+@click.option("--algorithm", required=True, help="PPO, DQN or SAC.")
+@click.option(
+    "--observations", required=True, metavar="SPACE", help="int, [shape, low, high] or object."
+)
+@click.option("--actions", required=True, metavar="SPACE", help="int or [shape, low, high].")
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Parameter of the algorithm."
+)
+@click.option("--sharing", type=SHARING, default="shared")
+@click.option("--owner", default="admin", metavar="USER", help="Who may see and change it.")
+@click.option(
+    "--fallback", default="hold", metavar="hold|none|JSON", help="When no policy answers."
+)
+@click.option("--deadline-ms", type=int, default=250, show_default=True)
+@click.option("--missing-reward", type=float, help="Stands in for a reward a device leaves out.")
+@data_option
+def create(
+    data: Path,
+    sets: tuple[str, ...],
+    observations: str,
+    actions: str,
+    fallback: str,
+    **declared: object,
+) -> None:
+    """Make an agent and its first key; prints both as one JSON line."""
+    declared |= {
+        "observations": _json(observations, "--observations"),
+        "actions": _json(actions, "--actions"),
+        "fallback": _fallback(fallback),
+        "parameters": _parameters(sets),
+    }
+    do(data, control.CreateAgent(msgspec.convert(declared, NewAgent)))
+
+
+@agent.command("list")
+@data_option
+def list_(data: Path) -> None:
+    """One JSON line an agent."""
+    do(data, control.Show("agents"))
+
+
+@agent.command()
+@click.argument("name")
+@data_option
+def show(name: str, data: Path) -> None:
+    """The agent as declared."""
+    do(data, control.Show("agent", name))
+
+
+@agent.command()
+@click.argument("name")
+@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE")
+@click.option("--sharing", type=SHARING)
+@click.option("--owner", metavar="USER", help="Give it to this user, or to admin.")
+@click.option("--fallback", metavar="hold|none|JSON")
+@click.option("--deadline-ms", type=int)
+@click.option("--missing-reward", type=float)
+@click.option("--learning", type=click.Choice(["on", "off"]))
+@data_option
+def update(
+    name: str,
+    data: Path,
+    sets: tuple[str, ...],
+    fallback: str | None,
+    learning: str | None,
+    **options: object,
+) -> None:
+    """Change what can be changed while it runs."""
+    changes = {key: value for key, value in options.items() if value is not None}
+    if fallback is not None:
+        changes["fallback"] = _fallback(fallback)
+    if sets:
+        changes["parameters"] = _parameters(sets)
+    if learning is not None:
+        changes["learning"] = learning == "on"
+    do(data, control.ChangeAgent(name, changes))
+
+
+def _status_command(verb: str, status: str, sentence: str) -> None:
+    @agent.command(verb, help=sentence)
+    @click.argument("name")
+    @data_option
+    def command(name: str, data: Path) -> None:
+        do(data, control.ChangeAgent(name, {"status": status}))
+
+
+_status_command("pause", "paused", "Answer with the fallback, learn nothing.")
+_status_command("resume", "active", "Act and learn again.")
+_status_command("delete", "deleted", "Hide the agent and revoke its keys; the log stays.")
+
+
+def _json(text: str, flag: str) -> object:
+    try:
+        value: object = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise OperatorFault(
+            f"{flag} {text!r} is not JSON: {error}; try '[[4], -5, 5]' or 2"
+        ) from error
+    return value
+
+
+def _fallback(text: str) -> object:
+    return text if text in ("hold", "none") else _json(text, "--fallback")
+
+
+def _parameters(sets: tuple[str, ...]) -> dict[str, str]:
+    for pair in sets:
+        if "=" not in pair:
+            raise click.UsageError(f"--set {pair!r}: write NAME=VALUE")
+    return {name: value for name, _, value in (pair.partition("=") for pair in sets)}

@@ -1,0 +1,179 @@
+"""`sheepfold sql|seal|backup|restore|verify|export`: the log.
+
+What needs DuckDB, Arrow or the whole hub is imported by the command that uses it: the others start
+in a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import click
+
+from hub import control
+from hub.commands.operate import check_data, data_option, do, print_line
+from hub.errors import OperatorFault
+from hub.log.segments.manifest import FOLDER, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells count it: 128 and the signal's number."""
+PIPE_BROKEN: Final = 141
+"""Nobody reads on, as with `| head`."""
+
+folder: Final = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("query")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json", "arrow"]), default="table"
+)
+@data_option
+def sql(query: str, form: Literal["table", "csv", "json", "arrow"], data: Path) -> None:
+    """Ask the live log; sees all that was acknowledged before."""
+    from hub.log.analyst.ask import stream_blocking
+    from hub.log.analyst.messages import Ask
+
+    try:
+        acknowledged: int = control.ask(data, control.Position()).answer["seq"]
+        wanted = Ask(query, form, after=acknowledged, agents=None)
+        code = _write_out(stream_blocking(data, wanted))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _write_out(chunks: Iterable[bytes]) -> int:
+    """Pass the chunks on to stdout as they come; the exit code, 0 when all went out."""
+    out = sys.stdout.buffer
+    for chunk in chunks:
+        try:
+            out.write(chunk)
+            out.flush()
+        except BrokenPipeError:
+            # Python flushes stdout once more at its end, and must not complain about it then.
+            with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), out.fileno())
+            return PIPE_BROKEN
+    return 0
+
+
+@click.command()
+@data_option
+def seal(data: Path) -> None:
+    """Write all that is committed as Parquet segments; prints the seal, null when all was."""
+    do(data, control.SealNow())
+
+
+@click.command()
+@click.argument("target", metavar="DIR", type=folder)
+@data_option
+def backup(target: Path, data: Path) -> None:
+    """Copy the sealed log and the policies into DIR; the next time, what is new."""
+    from hub.log.segments.backup import backup as copy
+
+    _seal_first(data)
+    with _private(), _disk():
+        copied = copy(data, target)
+    print_line(copied)
+
+
+@click.command()
+@click.argument("source", metavar="DIR", type=folder)
+@data_option
+def restore(source: Path, data: Path) -> None:
+    """Make the data folder anew from the backup in DIR; no hub may run on it."""
+    from hub.log.segments.backup import restore as copy_back
+    from hub.processes import claimed
+
+    if not source.is_dir():
+        raise OperatorFault(f"there is no backup {source}")
+    with _private(), _disk(), claimed(data):
+        restored = copy_back(source, data, _open_once)
+    print_line(restored)
+
+
+@click.command()
+@data_option
+def verify(data: Path) -> None:
+    """Prove that no event is missing or changed; prints the report, exits with 1 otherwise."""
+    from hub.log.segments.verify import verify as prove
+
+    check_data(data)
+    with _disk():
+        report = prove(data)
+    print_line(report)
+    for problem in report.problems:
+        click.echo(f"sheepfold: {problem}", err=True)
+    sys.exit(1 if report.problems else 0)
+
+
+@click.command()
+@click.option("--parquet", "target", metavar="DIR", type=folder, required=True, help="Where to.")
+@click.option("--reveal", is_flag=True, help="With what devices sent beside numbers, in the clear.")
+@data_option
+def export(target: Path, data: Path, *, reveal: bool) -> None:
+    """Write the log as Parquet files for others; they hold no secrets."""
+    from hub.log import payload_keys
+    from hub.log.segments.export import export as write
+
+    _seal_first(data)
+    keys = payload_keys.PayloadKeys(data / payload_keys.FOLDER) if reveal else None
+    with _disk():
+        written = write(data, target, keys)
+    print_line(written)
+
+
+def _seal_first(data: Path) -> None:
+    """Have the running hub seal what is new; without one, say what will be left out."""
+    try:
+        control.ask(data, control.SealNow())
+    except control.NoHub:
+        check_data(data)
+        upto = Manifest.read(data / FOLDER).seq_last
+        click.echo(
+            f"sheepfold: no hub runs on {data}: only what is sealed is taken, up to seq {upto}",
+            err=True,
+        )
+
+
+def _open_once(data: Path) -> None:
+    """Have the log read in what is sealed, so that the hub starts quickly and all is known good."""
+    from hub.clock import SystemClock
+    from hub.log.store import DuckLog
+    from hub.settings import load
+
+    log = DuckLog.open(data, load().log, clock=SystemClock())
+    if log.state.damage is not None:
+        click.echo(f"sheepfold: {log.state.damage}", err=True)
+    log.close()
+
+
+@contextlib.contextmanager
+def _private() -> Iterator[None]:
+    """What is written inside is this user's alone, as in the data folder."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    """What the system refuses is said in one line.
+
+    Raises:
+        OperatorFault: it did.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OperatorFault(f"{error.filename or 'disk'}: {error.strerror}") from error

@@ -1,0 +1,53 @@
+"""How every command speaks to a running hub, and prints what it answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from hub import control
+from hub.errors import OperatorFault
+
+if TYPE_CHECKING:
+    from hub.control import Request
+
+DATA: Final = "./data"
+
+data_option: Final = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA,
+    envvar="SHEEPFOLD_DATA",
+    show_default=True,
+    show_envvar=True,
+    help="Folder of the hub to speak to.",
+)
+
+
+def do(data: Path, request: Request) -> None:
+    """Have it done and print the answer: one JSON line, or one a row.
+
+    Raises:
+        SheepfoldError: as `control.ask`.
+    """
+    answer = control.ask(data, request).answer
+    for row in answer if isinstance(answer, list) else [answer]:
+        print_line(row)
+
+
+def print_line(row: object) -> None:
+    """One JSON line."""
+    click.echo(msgspec.json.encode(row))
+
+
+def check_data(data: Path) -> None:
+    """Refuse a folder that is not there: nobody means to back up nothing.
+
+    Raises:
+        OperatorFault: it is not there.
+    """
+    if not data.is_dir():
+        raise OperatorFault(f"there is no data folder {data}; name it with --data")

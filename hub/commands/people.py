@@ -1,0 +1,140 @@
+"""`sheepfold user|key|device`: who may do what."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from hub import control
+from hub.commands.operate import data_option, do
+from hub.errors import OperatorFault
+
+password_option: Final = click.option(
+    "--password-stdin", is_flag=True, help="Read one line; else you are asked for it, hidden."
+)
+
+
+@click.group()
+def user() -> None:
+    """Who may ask and operate, over HTTP and in the console."""
+
+
+@user.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(["admin", "owner"]),
+    help="An owner sees and changes the own agents only, an admin all.",
+)
+@password_option
+@data_option
+def add(name: str, role: Literal["admin", "owner"], data: Path, *, password_stdin: bool) -> None:
+    """Add a user with a password."""
+    do(data, control.CreateUser(name, role, _password(from_stdin=password_stdin)))
+
+
+@user.command("list")
+@data_option
+def list_users(data: Path) -> None:
+    """One JSON line a user."""
+    do(data, control.Show("users"))
+
+
+@user.command()
+@click.argument("name")
+@password_option
+@data_option
+def passwd(name: str, data: Path, *, password_stdin: bool) -> None:
+    """Give a user another password."""
+    do(data, control.SetPassword(name, _password(from_stdin=password_stdin)))
+
+
+@user.command()
+@click.argument("name")
+@data_option
+def remove(name: str, data: Path) -> None:
+    """Remove a user who owns no agent, and revoke the user's keys."""
+    do(data, control.RemoveUser(name))
+
+
+@click.group()
+def key() -> None:
+    """API keys, of devices and of users."""
+
+
+@key.command("create")
+@click.argument("agent", required=False)
+@click.option("--device", help="Only for this device of the agent.")
+@click.option("--user", "owner", metavar="USER", help="For what this user may ask and do.")
+@data_option
+def create_key(agent: str | None, device: str | None, owner: str | None, data: Path) -> None:
+    """Make a key of an agent, or of a user; the secret is shown this once."""
+    if agent is not None and owner is None:
+        do(data, control.CreateKey(agent, device))
+    elif owner is not None and agent is None and device is None:
+        do(data, control.CreateUserKey(owner))
+    else:
+        raise click.UsageError("write AGENT, AGENT --device D, or --user USER")
+
+
+@key.command("list")
+@data_option
+def list_keys(data: Path) -> None:
+    """Public ids and what they open."""
+    do(data, control.Show("keys"))
+
+
+@key.command()
+@click.argument("key_id", metavar="ID")
+@data_option
+def revoke(key_id: str, data: Path) -> None:
+    """Accept a key no more."""
+    do(data, control.RevokeKey(key_id))
+
+
+@click.group()
+def device() -> None:
+    """Devices and the agents they belong to."""
+
+
+def _assign_command(verb: str, sentence: str) -> None:
+    @device.command(verb, help=sentence)
+    @click.argument("device_id", metavar="DEVICE")
+    @click.option("--agent", "agent_name", required=True, metavar="AGENT")
+    @data_option
+    def command(device_id: str, agent_name: str, data: Path) -> None:
+        do(data, control.AddDevice(device_id, agent_name))
+
+
+_assign_command("add", "Assign a device before it is first seen.")
+_assign_command("move", "Give a device to another agent.")
+
+
+@device.command()
+@click.argument("device_id", metavar="DEVICE")
+@data_option
+def forget(device_id: str, data: Path) -> None:
+    """Erase the personal payloads it sent, for ever, and let any key take it."""
+    do(data, control.ForgetDevice(device_id))
+
+
+@device.command("list")
+@data_option
+def list_devices(data: Path) -> None:
+    """One JSON line a device."""
+    do(data, control.Show("devices"))
+
+
+def _password(*, from_stdin: bool) -> str:
+    if not from_stdin:
+        asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return asked
+    line = sys.stdin.buffer.readline()
+    try:
+        return line.rstrip(b"\r\n").decode()
+    except UnicodeDecodeError as error:
+        raise OperatorFault("the password on stdin is not UTF-8 text") from error

@@ -1,0 +1,141 @@
+"""Seal, backup, verify, export, restore and forget as they are typed, over a real log process."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from hub import control
+from hub.control import Control
+from hub.log.segments.archive import Archive
+from hub.registry.access import agent_of, operator_of, password_matches
+from hub.registry.acts import Acts
+from hub.registry.fold import Registry
+from hub.settings import LogSettings
+from hub.words import Event, Kind
+from tests.commands.typed import typed
+from tests.intake.fakes import ManualClock, floats
+from tests.log.linked import LinkedLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WALKER = ("walker", "--algorithm", "PPO", "--observations", "[[2], -1, 1]", "--actions", "2")
+INFO = '{"who":"Ann"}'
+
+
+class Stored(Registry):
+    """A registry, its log and the operator's socket."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__()
+        self.data = data
+        data.mkdir(mode=0o700, exist_ok=True)
+        self.log = LinkedLog(data).open()
+        for event in self.log.recover().facts:
+            self.apply(event)
+
+    @property
+    def control(self) -> Control:
+        """Not open yet."""
+        link, clock = self.log.link, ManualClock()
+        acts = Acts(self, clock.now_us, os.urandom, lambda _: None)
+        archive = Archive(
+            self.data,
+            LogSettings(),
+            clock,
+            position=lambda: (link.last_seq, link.appended_bytes),
+            hub_id=lambda: link.hub,
+            log_fact=lambda _: None,
+            rotate=link.rotate,
+        )
+        return Control(acts, self, link, archive, lambda _: None, dict)
+
+
+@contextmanager
+def served(data: Path) -> Iterator[Stored]:
+    """All but devices and learners of a hub."""
+    stored = Stored(data)
+    desk = stored.control
+    try:
+        stored.log.wait(desk.open(data))
+        yield stored
+    finally:
+        stored.log.wait(desk.close())
+        stored.log.close()
+
+
+def ask(data: Path, *arguments: str, stdin: str | None = None) -> Any:
+    """The one line a command prints."""
+    said = typed(data, *arguments, stdin=stdin)
+    assert (said.code, said.err) == (0, ""), said
+    (line,) = said.lines
+    return line
+
+
+def payloads(folder: Path) -> list[str | None]:
+    """What is in an export besides numbers, of the walker's observations."""
+    table = pq.read_table(folder / "segments" if (folder / "segments").exists() else folder)
+    assert "secret" not in table.column_names
+    rows = table.select(["kind", "payload"]).to_pylist()
+    return [row["payload"] for row in rows if row["kind"] == "observation"]
+
+
+@pytest.mark.timeout(120)
+def test_what_was_backed_up_is_there_after_a_restore_and_what_was_forgotten_is_not(
+    tmp_path: Path,
+) -> None:
+    data, copy, new = tmp_path / "data", tmp_path / "copy", tmp_path / "new"
+    with served(data) as before:
+        device_key = ask(data, "agent", "create", *WALKER)["api_key"]
+        ask(data, "user", "add", "ann", "--role", "owner", "--password-stdin", stdin="anns horse")
+        user_key = ask(data, "key", "create", "--user", "ann")["api_key"]
+        for device in ("heater", "cooler"):
+            ask(data, "device", "add", device, "--agent", "walker")
+        before.log.append([_observation("heater"), _observation("cooler")])
+        done = ask(data, "backup", str(copy))
+        assert done["seq_last"] == before.log.last_seq
+        assert ask(data, "verify")["problems"] == []
+        assert ask(copy, "verify")["rows"] == before.log.last_seq
+
+        ask(data, "export", "--parquet", str(tmp_path / "shut"))
+        assert all(str(text).startswith("sealed:1:") for text in payloads(tmp_path / "shut"))
+        ask(data, "export", "--reveal", "--parquet", str(tmp_path / "open"))
+        assert payloads(tmp_path / "open") == [INFO, INFO]
+        ask(data, "device", "forget", "heater")
+        ask(data, "export", "--reveal", "--parquet", str(tmp_path / "forgotten"))
+        assert sorted(payloads(tmp_path / "forgotten"), key=str) == [None, INFO]
+        said = typed(data, "restore", str(copy))
+        assert said.code == 1, "the log is there"
+
+    said = typed(new, "restore", str(copy))
+    assert said.code == 0, said
+    with served(new) as after:
+        assert password_matches(after.passwords["ann"], "anns horse")
+        assert operator_of(after, user_key).name == "ann"
+        assert agent_of(after, device_key)[0].agent == "walker"
+        assert after.log.last_seq == done["seq_last"]
+        assert control.ask(new, control.Position()).answer == {"seq": done["seq_last"]}
+
+
+def test_a_backup_of_a_stopped_hub_has_what_was_sealed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with served(data):
+        ask(data, "agent", "create", *WALKER)
+        sealed = ask(data, "seal")["seq_last"]
+        ask(data, "key", "create", "walker")
+    said = typed(data, "backup", str(tmp_path / "copy"))
+    assert said.code == 0
+    assert f"up to seq {sealed}" in said.err
+    assert said.lines[0]["seq_last"] == sealed
+
+
+def _observation(device: str) -> Event:
+    return Event(
+        Kind.OBSERVATION, 1, agent="walker", device=device, step=1, obs=floats(0, 0), payload=INFO
+    )
