@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning soak-kill bench schemas clean
+.PHONY: help demo hub test check learning soak-kill soak-log bench schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ learning: $(INSTALLED) ## Learn with every algorithm and ten seeds, to the retur
 
 soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged may be lost (two minutes)
 	@$(BIN)/python -m pytest tests/acceptance/test_kill.py --kills 20
+
+soak-log: $(INSTALLED) ## Kill the log 200 times and damage it 600 times; nothing acknowledged may be lost (ten minutes)
+	@$(BIN)/python -m pytest tests/log/test_faults.py --faults 200
 
 bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/results.json
 	@$(BIN)/python -m tests.bench

@@ -27,14 +27,15 @@ def frame(body: bytes) -> bytes:
 class Splitter:
     """Cuts a byte stream back into frame bodies, whatever pieces it arrives in."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._buffer = bytearray()
+        self._bytes_max = bytes_max
 
     def feed(self, data: bytes) -> list[bytes]:
         """The bodies that are complete with `data`, in order.
 
         Raises:
-            HubFault: the peer announced a frame over `FRAME_BYTES_MAX`; close the socket.
+            HubFault: the peer announced a longer frame than it may send; close the socket.
         """
         buffer = self._buffer
         buffer += data
@@ -42,7 +43,7 @@ class Splitter:
         bodies = []
         while len(buffer) - start >= LENGTH.size:
             (length,) = LENGTH.unpack_from(buffer, start)
-            if length > FRAME_BYTES_MAX:
+            if length > self._bytes_max:
                 raise HubFault(f"a peer process announced a frame of {length} bytes")
             end = start + LENGTH.size + length
             if len(buffer) < end:

@@ -1,6 +1,7 @@
 """The composition root: builds the hub from its rooms, starts its processes, stops them in order.
 
 start   folder ─▶ log ─▶ recover ─▶ broker, gate ─▶ front end ─▶ operator's socket ─▶ ready.json
+beside  analyst (SQL) and archive (segments): nothing that devices need waits for them
 stop    refuse new sockets ─▶ answer what waits ─▶ trainers' snapshots ─▶ commit ─▶ end
 """
 
@@ -36,9 +37,12 @@ from hub.intake.session import Sessions
 from hub.intake.websocket import open_websocket
 from hub.learner.parameters import read_parameters
 from hub.learner.pool import Pool
+from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
+from hub.log.segments.archive import Archive
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry
+from hub.words import Event, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.settings import Settings
+    from hub.words import Sealed
 
 log: Final = logging.getLogger("hub")
 
@@ -78,7 +83,17 @@ class Hub:
             self.data,
             settings.log,
             restart_s_first=settings.learner.restart_s_first,
-            restart_s_max=settings.learner.restart_s_max,
+            on_relief=lambda: self.gate.relieve(),
+        )
+        self.analyst = AnalystLink(self.data, settings.analyst)
+        self.archive = Archive(
+            self.data,
+            settings.log,
+            clock,
+            position=lambda: (self.log.last_seq, self.log.appended_bytes),
+            hub_id=lambda: self.log.hub,
+            log_fact=self._log_fact,
+            rotate=self.log.rotate,
         )
         self.sessions = Sessions(self.registry, self.log, clock)
         self.pool = Pool(self.registry, self.log, self.data, settings.learner, clock)
@@ -88,7 +103,9 @@ class Hub:
         self.broker = Broker(settings.mqtt.base)
         self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
         acts = Acts(self.registry, clock.now_us, os.urandom, read_parameters)
-        self.control = Control(acts, self.registry, self.log, self.pool.changed, self.status)
+        self.control = Control(
+            acts, self.registry, self.log, self.archive, self.pool.changed, self.status
+        )
         self.stopping = asyncio.Event()
 
     def not_ready(self) -> str | None:
@@ -97,6 +114,8 @@ class Hub:
             return "stopping"
         if not self.log.available:
             return "the log is being opened again"
+        if self.log.stalled is not None:
+            return self.log.stalled
         if self.log.crowded:
             return "the log is behind"
         return None
@@ -104,13 +123,26 @@ class Hub:
     def status(self) -> dict[str, Any]:
         """Processes and counts since start."""
         return {
-            "processes": {"hub": os.getpid(), "log": self.log.pid, **self.pool.processes},
+            "processes": {
+                "hub": os.getpid(),
+                "log": self.log.pid,
+                "analyst": self.analyst.pid,
+                **self.pool.processes,
+            },
+            "seq": self.log.last_seq,
+            "log_stalled": self.log.stalled,
+            "archive_failed": self.archive.failed,
             "waiting": self.deliver.waiting,
             "answered": self.deliver.answered,
             "fallbacks": self.deliver.fallbacks,
             "refused": self.receiver.refused,
             "sockets": self.gate.sockets,
         }
+
+    def _log_fact(self, fact: Sealed) -> None:
+        """An act of the hub itself; nobody waits for it."""
+        payload = msgspec.json.encode(fact).decode()
+        self.log.append([Event(Kind.ADMIN, self.clock.now_us(), payload=payload)], lambda _: None)
 
 
 def serve(settings: Settings) -> NoReturn:
@@ -121,13 +153,13 @@ def serve(settings: Settings) -> NoReturn:
         LogUnavailable: the log can't be opened.
     """
     os.umask(0o077)  # what the hub writes is its user's alone
-    with _claimed(Path(settings.hub.data)):
+    with claimed(Path(settings.hub.data)):
         uvloop.run(_serve(settings))
     raise AssertionError("the hub leaves by itself")
 
 
 @contextlib.contextmanager
-def _claimed(data: Path) -> Iterator[None]:
+def claimed(data: Path) -> Iterator[None]:
     """The folder is this hub's alone; the kernel lets go of it however the process ends."""
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -154,6 +186,9 @@ async def _serve(settings: Settings) -> NoReturn:
         if opened.damage is not None:
             log.error("the log was damaged: %s", opened.damage)
         restore(await hub.log.recover(), hub.registry, hub.sessions, hub.clock)
+        await hub.analyst.open(hub.log.hub)
+        stack.push_async_callback(hub.analyst.close)
+        stack.push_async_callback(_ended, asyncio.create_task(hub.archive.run()))
         hub.pool.prepare()
         stack.push_async_callback(hub.pool.close)
         await hub.broker.start()
@@ -172,6 +207,12 @@ async def _serve(settings: Settings) -> NoReturn:
         await hub.stopping.wait()
         await _drain(hub)
     _leave()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """See a task that goes on for ever end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _open_listeners(hub: Hub, stack: AsyncExitStack) -> tuple[int, int, int]:

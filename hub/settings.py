@@ -81,7 +81,7 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[log]`: commits, readers and queries."""
+    """`[log]`: commits, readers, segments."""
 
     batch_rows_max: Annotated[
         int, Meta(ge=1, description="Rows of one commit; more wait for the next.")
@@ -95,8 +95,8 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 256.0
     checkpoint_wal_mb: Annotated[
         float,
-        Meta(gt=0, description="CHECKPOINT at this size: it blocks commits for about 3 ms a MB."),
-    ] = 24.0
+        Meta(gt=0, description="CHECKPOINT at this size: it blocks commits for about 10 ms a MB."),
+    ] = 4.0
     checkpoint_idle_s: Annotated[
         float, Meta(gt=0, description="CHECKPOINT after so long without a commit.")
     ] = 5.0
@@ -105,10 +105,58 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, description="Events queued for a slow reader; above, it replays from the file."),
     ] = 65_536
+    disk_free_mb_min: Annotated[
+        float,
+        Meta(gt=0, description="Free disk space below which nothing is committed, only waited."),
+    ] = 96.0
+    restart_s_max: Annotated[
+        float, Meta(gt=0, description="Longest wait before the log process is started again.")
+    ] = 2.0
+    seal_mb: Annotated[
+        float,
+        Meta(gt=0, description="Events of this size are sealed as Parquet segments."),
+    ] = 64.0
+    seal_s: Annotated[
+        float, Meta(gt=0, description="Events are sealed when the oldest of them is this old.")
+    ] = 3600.0
+    hot_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Whole days that stay in the DuckDB file; older ones are in segments only.",
+        ),
+    ] = 2
+    retain_days: Annotated[
+        int, Meta(ge=0, description="Whole days that are kept at all; 0 = for ever.")
+    ] = 0
+    feed_host: Annotated[str, Meta(description="Address for readers on other machines.")] = (
+        "127.0.0.1"
+    )
+    feed_port: Annotated[
+        int,
+        Meta(
+            ge=-1,
+            le=65535,
+            description="TCP port for readers on other machines, who need DATA/feed.token; "
+            "0 = any free one, -1 = none.",
+        ),
+    ] = -1
+
+
+class AnalystSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[analyst]`: SQL queries, in a process of their own."""
+
+    memory_mb: Annotated[int, Meta(ge=64, description="DuckDB's memory limit there.")] = 512
     query_s: Annotated[float, Meta(gt=0, description="Time limit of one SQL query.")] = 30.0
-    query_bytes_max: Annotated[int, Meta(ge=1024, description="Size limit of one SQL result.")] = (
+    result_bytes_max: Annotated[int, Meta(ge=1024, description="Size limit of one SQL result.")] = (
         268_435_456
     )
+    queries_max: Annotated[
+        int, Meta(ge=1, description="Queries that run at once; some more wait.")
+    ] = 2
+    pull_s: Annotated[
+        float, Meta(gt=0, description="New events are fetched this often while nobody asks.")
+    ] = 2.0
 
 
 class StepSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,6 +205,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    analyst: AnalystSettings = field(default_factory=AnalystSettings)
     step: StepSettings = field(default_factory=StepSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
 

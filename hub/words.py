@@ -13,6 +13,7 @@ Stable-Baselines3 (terminated, truncated) and event sourcing (event, log, fold, 
     Episode      an unbroken run of Transitions
     Agent        what learns: spaces, algorithm, parameters; its Devices are its Replicas
     Policy       one version of what an Agent would do
+    User         a person who may ask and operate; owns Agents
     Fact         what an Event says beyond its columns
     Event        one thing that happened, never changed; the log gives it a seq
 """
@@ -37,6 +38,8 @@ Floats = NewType("Floats", bytes)
 """A vector as little-endian float32 bytes: half of msgpack's floats, read by numpy in place."""
 
 FLOAT_BYTES: Final = 4
+EVENT_VERSION: Final = 2
+"""Of the events written now; `hub/log/upcast.py` says what changed and reads older ones."""
 WINDOW_STEPS: Final = 64
 """A repeat is recognised among this many last steps of a device; older ones are `late`."""
 
@@ -259,7 +262,7 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
     """JSON text: a Fact, or what else the device sent."""
     secret: bytes | None = None
     """SHA-256 of a key or session key; in no view."""
-    version: int = 1
+    version: int = EVENT_VERSION
     seq: int = 0
     """0 until the log has given it."""
 
@@ -290,6 +293,47 @@ class DeviceAdded(Struct, frozen=True, tag="device_added"):
 
     device: DeviceId
     by: str
+
+
+class DeviceForgotten(Struct, frozen=True, tag="device_forgotten"):
+    """A Device belongs to no agent any more, and the key of its payloads was destroyed."""
+
+    device: DeviceId
+    by: str
+
+
+class User(Struct, frozen=True):
+    """A person who may ask or operate; the argon2id hash of the password is in the event."""
+
+    name: str
+    """`[a-z0-9_-]{1,40}`."""
+    role: Literal["admin", "owner"]
+    """An owner sees and changes the own agents only, an admin all."""
+
+
+class UserMade(Struct, frozen=True, tag="user_made"):
+    """A User was added, or given another password or role (then all of it stands here)."""
+
+    user: User
+    by: str
+
+
+class UserRemoved(Struct, frozen=True, tag="user_removed"):
+    """A User may do nothing any more, and neither may the User's keys."""
+
+    name: str
+    by: str
+
+
+class Sealed(Struct, frozen=True, tag="sealed"):
+    """All events from `seq_first` to `seq_last` stand in Parquet segments too."""
+
+    seq_first: int
+    seq_last: int
+    rows: int
+    files: int
+    sha256: str
+    """Of the manifest's line, which names the files."""
 
 
 class SessionOpened(Struct, frozen=True, tag="session_opened"):
@@ -353,6 +397,10 @@ Fact = (
     | KeyMade
     | KeyRevoked
     | DeviceAdded
+    | DeviceForgotten
+    | UserMade
+    | UserRemoved
+    | Sealed
     | SessionOpened
     | EpisodeEnded
     | Refusal

@@ -1,11 +1,21 @@
-"""What all tests share: how hard hypothesis tries."""
+"""What all tests share: how hard hypothesis tries, and how often things are broken on purpose."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import pytest
 
 # `pytest --hypothesis-profile=NAME` chooses another. A failure prints a blob that brings it back.
 settings.register_profile("dev", max_examples=30, deadline=None, print_blob=True)
 settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("long", max_examples=5_000, deadline=None, print_blob=True)
 settings.load_profile("dev")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make soak-log` asks for more."""
+    parser.addoption("--faults", type=int, default=6, help="kills and damages of each kind")

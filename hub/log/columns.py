@@ -1,13 +1,16 @@
-"""Events as Arrow columns and back, without a Python object per number.
+"""Events as Arrow columns and back, with as little Python for each number as there can be.
 
-A vector's float32 bytes are what Arrow keeps too, so a column of vectors is the bytes joined.
+A vector's float32 bytes are what Arrow keeps too, so a column of vectors is a column of bytes whose
+offsets count in fours. Numbers of one width are packed by `struct`, some four times as quick as
+`pyarrow.array`; columns with a None among them take the slower way.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 from msgspec import structs
 
@@ -45,7 +48,35 @@ SCHEMA: Final = pa.schema(
         if name == field
     ]
 )
-"""`hub/log/sql/table.sql` says the same in SQL."""
+"""What readers get."""
+STORED: Final = pa.schema(
+    [field.with_type(pa.binary()) if field.name in _VECTOR else field for field in SCHEMA]
+)
+"""What the hot file has; `hub/log/sql/table.sql` says the same in SQL.
+
+DuckDB writes with each commit of a FLOAT[] column all lists of the block of 2,048 rows it appends
+to: ten times the bytes for two rows of 4 floats, a hundred times for 84. Of BLOBs it doesn't.
+"""
+
+_VECTORS: Final = "vectors"
+_FORMS: Final = {
+    **dict.fromkeys((*_BIGINT, *_TIME), "q"),
+    **dict.fromkeys(_SMALL, "B"),
+    **dict.fromkeys(_NUMBER, "d"),
+    **dict.fromkeys(_VECTOR, _VECTORS),
+}
+"""How a column is built: `struct`'s character for its numbers, or `_VECTORS`; others by pyarrow."""
+_GIVEN: Final = [
+    (place, field.type, _FORMS.get(field.name))
+    for place, field in enumerate(SCHEMA)
+    if field.name != "seq"
+]
+"""Looked up once: pyarrow makes new objects whenever it is asked for a field or a type."""
+_FLOAT: Final = pa.float32()
+_FLOATS: Final = pa.list_(_FLOAT)
+_BYTES: Final = pa.binary()
+_NOTHING: Final = pa.py_buffer(b"")
+"""A buffer of no bytes that is somewhere; what came over a socket may be nowhere."""
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _SOURCES: Final = {source.value: source for source in Source} | {None: None}
@@ -53,37 +84,84 @@ _SOURCES: Final = {source.value: source for source in Source} | {None: None}
 
 def to_batch(events: Sequence[Event], seq_first: int) -> pa.RecordBatch:
     """The events with consecutive seqs from `seq_first`, in columns as `SCHEMA` has them."""
-    rows = map(structs.astuple, events)
-    values = dict(zip(FIELDS, zip(*rows, strict=True), strict=True)) if events else {}
-    values["seq"] = tuple(range(seq_first, seq_first + len(events)))
-    columns = [_array(field, values.get(field.name, ())) for field in SCHEMA]
-    return pa.record_batch(columns, schema=SCHEMA)
+    values: list[Any] = []
+    for event in events:  # a tuple kept for each would wake the garbage collector again and again
+        values += structs.astuple(event)
+    nones = [None] * len(events)
+    columns = [
+        _array(values[place :: len(FIELDS)], kind, form, nones) for place, kind, form in _GIVEN
+    ]
+    columns.append(pa.array(np.arange(seq_first, seq_first + len(events), dtype=np.int64)))
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
 def to_events(table: pa.Table) -> list[Event]:
     """The rows of a table that has the columns of `SCHEMA`."""
     columns = [_values(field.name, table.column(field.name)) for field in SCHEMA]
-    return [Event(*row) for row in zip(*columns, strict=True)]
+    return list(map(Event, *columns))
 
 
-def _array(field: pa.Field, values: tuple[Any, ...]) -> pa.Array:
-    if values.count(None) == len(values):
-        return pa.nulls(len(values), field.type)  # most columns of most kinds: half the time
-    if field.name in _VECTOR:
+def stored(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with their vectors as bytes; nothing is copied but offsets."""
+    columns = [_bytes(column) if pa.types.is_list(column.type) else column for column in rows]
+    return pa.RecordBatch.from_arrays(columns, schema=STORED)
+
+
+def from_stored(table: pa.Table) -> pa.Table:
+    """The rows with their vectors as such, where they are bytes and where they are there at all."""
+    for name in _VECTOR:
+        place = table.schema.get_field_index(name)
+        if place >= 0 and pa.types.is_binary(table.schema.field(place).type):
+            chunks = [_lists(chunk) for chunk in table.column(place).chunks]
+            table = table.set_column(place, name, pa.chunked_array(chunks, _FLOATS))
+    return table
+
+
+def _array(values: list[Any], kind: pa.DataType, form: str | None, nones: list[None]) -> pa.Array:
+    if values == nones:
+        return pa.nulls(len(values), kind)  # most columns of most kinds
+    if form is _VECTORS:
         return _vectors(values)
-    if field.name in _TIME:
-        return pa.array(values, pa.int64()).view(field.type)
-    return pa.array(values, field.type)
+    if form is not None and values[0] is not None:
+        try:
+            data = struct.pack(f"{len(values)}{form}", *values)
+        except struct.error:
+            pass  # a None among them, or a number that pyarrow refuses too
+        else:
+            return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
+    return pa.array(values, kind)
 
 
-def _vectors(values: Sequence[Floats | None]) -> pa.Array:
+def _vectors(values: list[Floats | None]) -> pa.Array:
     """FLOAT[] of the joined bytes; no number is looked at."""
-    data = b"".join(value for value in values if value)
-    ends = accumulate((len(value) // FLOAT_BYTES if value else 0 for value in values), initial=0)
-    return pa.ListArray.from_arrays(
-        pa.array(ends, pa.int32()),
-        pa.Array.from_buffers(pa.float32(), len(data) // FLOAT_BYTES, [None, pa.py_buffer(data)]),
-        mask=pa.array([value is None for value in values], pa.bool_()),
+    return _lists(pa.array(values, _BYTES))
+
+
+def _lists(joined: pa.Array) -> pa.Array:
+    """Of bytes."""
+    if joined.null_count == len(joined):
+        return pa.nulls(len(joined), _FLOATS)
+    valid, ends, data = joined.buffers()
+    ends = np.frombuffer(ends, np.int32)[: joined.offset + len(joined) + 1] // FLOAT_BYTES
+    numbers = pa.Array.from_buffers(_FLOAT, int(ends[-1]), [None, data])
+    return pa.Array.from_buffers(
+        _FLOATS,
+        len(joined),
+        [valid, pa.py_buffer(ends)],
+        offset=joined.offset,
+        children=[numbers],
+    )
+
+
+def _bytes(lists: pa.Array) -> pa.Array:
+    """Of lists."""
+    if lists.null_count == len(lists):
+        return pa.nulls(len(lists), _BYTES)
+    valid, ends, _, data = lists.buffers()  # of all that it is a slice of
+    ends = np.frombuffer(ends, np.int32)[: lists.offset + len(lists) + 1] * FLOAT_BYTES
+    data = data.slice(lists.values.offset * FLOAT_BYTES) if data else _NOTHING
+    return pa.Array.from_buffers(
+        _BYTES, len(lists), [valid, pa.py_buffer(ends), data], offset=lists.offset
     )
 
 
@@ -97,20 +175,8 @@ def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
 
 
 def _floats(column: pa.ChunkedArray) -> list[Floats | None]:
-    vectors: list[Floats | None] = []
-    for chunk in column.chunks:
-        numbers = chunk.values
-        start = numbers.offset * FLOAT_BYTES
-        buffer = numbers.buffers()[1]
-        data = memoryview(b"" if buffer is None else buffer)[start:]
-        ends = [end * FLOAT_BYTES for end in chunk.offsets.to_pylist()]
-        vectors += [
-            Floats(bytes(data[first:last])) if valid else None
-            for first, last, valid in zip(
-                ends, ends[1:], chunk.is_valid().to_pylist(), strict=False
-            )
-        ]
-    return vectors
+    """The same way back: as a column of bytes."""
+    return [vector for chunk in column.chunks for vector in _bytes(chunk).to_pylist()]
 
 
 def _times(column: pa.ChunkedArray) -> list[Any]:

@@ -1,48 +1,61 @@
 """Committed events to every reader, in order, at the reader's own pace.
 
-    feed = Feed(log, settings, worker)
-    await feed.open(listen(socket_path(data)))
+    feed = Feed(log, end=last_seq, …)
+    await feed.open([listen(socket_path(data))])
     feed.publish(log.append(events), events)        # after each commit
 
-Rule 1: a reader is *live* when it has all that is committed; then it is sent each commit as it is
-    made. Otherwise it *replays*: pages of the file, read in the worker thread, until it has all.
+Rule 1: a reader that subscribed is *live* when it has all that is committed; then it is sent each
+    commit as it is made, as msgpack. Otherwise it *replays*: Arrow pages of the segments and the
+    file, read in the worker thread, until it has all. No Python runs for each row of a page.
 Rule 2: what a reader has not taken is bounded. Above the bound it stops being live, and replays
     when it has taken enough; nothing is kept for it and no commit waits.
+Rule 3: a reader that fetches is sent one page for each question, and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol, cast
+import hmac
+from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never, cast
 
 import msgspec
+import pyarrow as pa
 
 from hub.errors import HubFault
 from hub.frames import Splitter
 from hub.log import messages
+from hub.log.pages import PageSize
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from concurrent.futures import Executor
 
     from hub.words import Event, Kind
 
-PAGE_ROWS: Final = 2048
-"""Seqs looked through for one page: a few ms, in which the interpreter is shared with commits."""
+PAGE_BYTES: Final = 2 << 20
+"""Of one page, about: a few ms in the worker thread."""
 EVENT_BYTES: Final = 64
 """Of a typical event; what `reader_events_max` is turned into bytes with."""
 READERS_MAX: Final = 1024
 """Connected at once; more are turned away."""
+QUESTION_BYTES_MAX: Final = 4096
+"""What a reader may send at once."""
 
 
-class Pages(Protocol):
+class Stored(Protocol):
     """What a feed asks of the log; called in the worker thread."""
 
-    def page(
-        self, first: int, last: int, agent: str | None, kinds: Sequence[Kind] | None
-    ) -> list[Event]:
-        """The wanted events with seq `first`..`last`, in order."""
+    def rows(
+        self,
+        first: int,
+        last: int,
+        agent: str | None,
+        kinds: Sequence[Kind] | None,
+        *,
+        reveal: bool = True,
+    ) -> pa.Table:
+        """The wanted events with seq `first`..`last`, in order, in the log's columns."""
         ...
 
 
@@ -55,43 +68,57 @@ class Feed:
         reader_events_max: kept for a reader that is slow.
         worker: one thread; readers take turns in it.
         report: told of a reader that was let go, and why.
+        token: what readers over TCP must say first; None = there are none.
     """
 
     def __init__(
         self,
-        log: Pages,
+        log: Stored,
         *,
         end: int,
         reader_events_max: int,
         worker: Executor,
         report: Callable[[str, str], None],
+        token: str | None = None,
     ) -> None:
         self.log = log
         self.end = end
         self.worker = worker
         self.report = report
+        self.token = token
         self.unsent_bytes_max = reader_events_max * EVENT_BYTES
         self._subscribers: set[Subscriber] = set()
-        self._server: asyncio.AbstractServer | None = None
+        self._servers: list[asyncio.AbstractServer] = []
 
-    async def open(self, listening: socket.socket) -> None:
-        """Let readers in."""
+    async def open(self, near: socket.socket, far: socket.socket | None = None) -> None:
+        """Let readers in: of this machine through a Unix socket, of others over TCP."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Subscriber(self), sock=listening)
+        self._servers.append(await loop.create_unix_server(lambda: Subscriber(self), sock=near))
+        if far is not None:
+            assert self.token is not None, "nobody from afar without a token"
+            server = await loop.create_server(lambda: Subscriber(self, far=True), sock=far)
+            self._servers.append(server)
 
     def publish(self, seq_first: int, events: Sequence[Event]) -> None:
         """Send a commit to all who are live."""
+        self.end = seq_first + len(events) - 1
+        live = [subscriber for subscriber in self._subscribers if subscriber.live]
+        if not live:
+            return
         for seq, event in enumerate(events, seq_first):
             # Frozen for everyone else: the seq is given here, once, and a copy costs 2 µs.
             msgspec.structs.force_setattr(event, "seq", seq)
-        self.end = seq_first + len(events) - 1
         encoded: dict[tuple[object, ...], bytes | None] = {}
-        for subscriber in self._subscribers:
-            if subscriber.live:
-                key = subscriber.key()
-                if key not in encoded:
-                    encoded[key] = subscriber.select(events)
-                subscriber.push(encoded[key])
+        for subscriber in live:
+            key = subscriber.key()
+            if key not in encoded:
+                encoded[key] = subscriber.select(events)
+            subscriber.push(encoded[key])
+
+    @property
+    def position_min(self) -> int | None:
+        """How far the reader that is furthest behind has got; None without readers."""
+        return min((s.position for s in self._subscribers if s.following), default=None)
 
     def admit(self, subscriber: Subscriber) -> bool:
         """Count a new reader in, unless there are too many."""
@@ -106,8 +133,8 @@ class Feed:
 
     def close(self) -> None:
         """Listen no more and let all readers go."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for subscriber in self._subscribers:
             subscriber.abort()
 
@@ -115,25 +142,33 @@ class Feed:
 class Subscriber(asyncio.Protocol):
     """One reader's connection.
 
+    Args:
+        feed: it belongs to.
+        far: it came over TCP, and has to show the token first.
+
     Attributes:
-        live: it is sent each commit; else it replays, or its buffer is full.
+        live: it is sent each commit; else it replays, or its buffer is full, or it fetches.
+        following: it has subscribed.
+        position: all it wants up to this seq was handed to its socket.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, *, far: bool = False) -> None:
         self.live = False
+        self.following = False
+        self.position = 0
         self._feed = feed
-        self._position = 0
+        self._unknown = far
         self._agent: str | None = None
         self._kinds: frozenset[Kind] | None = None
-        self._splitter = Splitter()
-        self._subscribed = False
+        self._splitter = Splitter(QUESTION_BYTES_MAX)
+        self._page_size = PageSize(PAGE_BYTES)
         self._paused = False
         self._transport: asyncio.Transport | None = None
-        self._replaying: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     def key(self) -> tuple[object, ...]:
         """Readers with the same key are sent the same bytes."""
-        return (self._agent, self._kinds, self._position)
+        return (self._agent, self._kinds, self.position)
 
     def select(self, events: Sequence[Event]) -> bytes | None:
         """The frame with what this reader wants of a commit; None when that is nothing."""
@@ -143,12 +178,12 @@ class Subscriber(asyncio.Protocol):
             if (self._agent is None or event.agent == self._agent)
             and (self._kinds is None or event.kind in self._kinds)
         ]
-        return self._page(self._feed.end, wanted, live=True) if wanted else None
+        return self._page(self._feed.end, wanted) if wanted else None
 
     def push(self, page: bytes | None) -> None:
         """Send the frame, which reaches up to the feed's end."""
         if page is not None and self._transport is not None:
-            self._position = self._feed.end  # before the write: it may pause us
+            self.position = self._feed.end  # before the write: it may pause us
             self._transport.write(page)
 
     def abort(self) -> None:
@@ -156,39 +191,87 @@ class Subscriber(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # --- replay ------------------------------------------------------------------------------
+    # --- what a reader may say ---------------------------------------------------------------
+
+    def _take(self, message: messages.FromReader) -> None:
+        """Do what it asks.
+
+        Raises:
+            HubFault: it may not ask that, or not now.
+        """
+        if self._unknown:
+            if not isinstance(message, messages.Token) or not _same(message, self._feed.token):
+                raise HubFault("a reader over TCP did not show the token of DATA/feed.token")
+            self._unknown = False
+            return
+        match message:
+            case messages.Subscribe(after, agent, kinds):
+                self._check(after)
+                self.following = True
+                self.position = after
+                self._agent = agent
+                self._kinds = None if kinds is None else frozenset(kinds)
+                self._start(self._replay())
+            case messages.Fetch(after, agent):
+                self._check(after)
+                self._start(self._send_page(after, agent))
+            case messages.Token():
+                raise HubFault("a reader showed a token twice, or where none is asked")
+            case _:
+                assert_never(message)
+
+    def _check(self, after: int) -> None:
+        if self.following or (self._reading is not None and not self._reading.done()):
+            raise HubFault("a reader asked before it had its answer")
+        if not 0 <= after <= self._feed.end:
+            raise HubFault(f"a reader asked for what is after {after}, the end is {self._feed.end}")
+
+    # --- pages -------------------------------------------------------------------------------
 
     async def _replay(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self._paused and self._transport is not None:
-            if self._position >= self._feed.end:
+            if self.position >= self._feed.end:
                 self.live = True
-                self._transport.write(self._page(self._position, [], live=True))
+                self._transport.write(self._page(self.position, []))
                 return
-            last = min(self._position + PAGE_ROWS, self._feed.end)
-            try:
-                page = await loop.run_in_executor(self._feed.worker, self._read, last)
-            except HubFault as fault:
-                # A broken block is one reader's trouble, who will come again; commits go on.
-                self._feed.report("reader dropped", str(fault))
-                self.abort()
+            last = min(self.position + self._page_size.rows, self._feed.end)
+            page = await self._read(last, self.position, self._agent, reveal=True)
+            if page is None or self._transport is None:
                 return
-            if self._transport is not None:
-                self._position = last
-                self._transport.write(page)
+            self.position = last
+            self._transport.write(page)
 
-    def _read(self, last: int) -> bytes:
-        """In the worker thread."""
+    async def _send_page(self, after: int, agent: str | None) -> None:
+        last = min(after + self._page_size.rows, self._feed.end)
+        page = await self._read(last, after, agent, reveal=False)
+        if page is not None and self._transport is not None:
+            self._transport.write(page)
+
+    async def _read(
+        self, last: int, after: int, agent: str | None, *, reveal: bool
+    ) -> bytes | None:
+        """A page as a frame, read in the worker thread; None when the reader was let go."""
         kinds = None if self._kinds is None else sorted(self._kinds)
-        events = self._feed.log.page(self._position + 1, last, self._agent, kinds)
-        return self._page(last, events, live=False)
 
-    def _page(self, last: int, events: list[Event], *, live: bool) -> bytes:
-        return messages.framed(messages.Page(self._position + 1, last, events, live))
+        def read() -> bytes:
+            rows = self._feed.log.rows(after + 1, last, agent, kinds, reveal=reveal)
+            self._page_size.learn(last - after, rows.nbytes)
+            live = not reveal and last >= self._feed.end
+            return messages.framed(messages.Rows(after + 1, last, _ipc(rows), live))
 
-    def _start_replay(self) -> None:
-        if self._replaying is None or self._replaying.done():
-            self._replaying = asyncio.get_running_loop().create_task(self._replay())
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._feed.worker, read)
+        except HubFault as fault:
+            # A broken block is one reader's trouble, who will come again; commits go on.
+            self._feed.report("reader dropped", str(fault))
+            self.abort()
+            return None
+
+    def _page(self, last: int, events: list[Event]) -> bytes:
+        return messages.framed(messages.Page(self.position + 1, last, events, live=True))
+
+    def _start(self, reading: Coroutine[Any, Any, None]) -> None:
+        self._reading = asyncio.get_running_loop().create_task(reading)
 
     # --- called by the loop --------------------------------------------------------------------
 
@@ -200,17 +283,10 @@ class Subscriber(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take the subscription; whoever sends anything else is let go."""
+        """Take the subscription or question; whoever sends anything else is let go."""
         try:
             for body in self._splitter.feed(data):
-                wanted = messages.from_reader.decode(body)
-                if self._subscribed or not 0 <= wanted.after <= self._feed.end:
-                    raise HubFault(f"a reader asked for what is after {wanted.after}")
-                self._subscribed = True
-                self._position = wanted.after
-                self._agent = wanted.agent
-                self._kinds = None if wanted.kinds is None else frozenset(wanted.kinds)
-                self._start_replay()
+                self._take(messages.from_reader.decode(body))
         except (HubFault, msgspec.DecodeError) as error:
             self._feed.report("reader turned away", str(error))
             self.abort()
@@ -223,7 +299,8 @@ class Subscriber(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The reader has taken enough: read on where it is."""
         self._paused = False
-        self._start_replay()
+        if self.following and (self._reading is None or self._reading.done()):
+            self._start(self._replay())
 
     def connection_lost(self, error: Exception | None) -> None:
         """The reader has gone, by its own will or not."""
@@ -231,3 +308,16 @@ class Subscriber(asyncio.Protocol):
         self._transport = None
         self.live = False
         self._feed.forget(self)
+
+
+def _ipc(rows: pa.Table) -> bytes:
+    """An Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    return bytes(sink.getvalue())
+
+
+def _same(message: messages.Token, token: str | None) -> bool:
+    """In a time that tells nothing about the token."""
+    return token is not None and hmac.compare_digest(message.token.encode(), token.encode())

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from msgspec import Raw
 
-from hub.errors import HubFault, LogUnavailable, OperatorFault
+from hub.errors import HubFault, LogUnavailable
 from hub.log import messages
 from hub.log.append import check_fits
 from hub.log.child import Child
@@ -44,6 +44,10 @@ RELIEF: Final = 0.5
 """Share of the bounds below which a crowded link is relieved."""
 
 
+Question = messages.Recover | messages.Rotate | messages.Forget
+Answer = messages.Restored | messages.Rotated | messages.Forgotten
+
+
 class _Batch(NamedTuple):
     rows: int
     body: bytes
@@ -57,7 +61,6 @@ class LogLink:
         data: the data folder.
         settings: `[log]`.
         restart_s_first: wait before the first restart of the process; doubles from then on.
-        restart_s_max: the longest.
         on_relief: called when `crowded` has ended.
         on_reopened: called each time the process has been restarted and reconciled.
     """
@@ -68,14 +71,12 @@ class LogLink:
         settings: LogSettings,
         *,
         restart_s_first: float = 0.1,
-        restart_s_max: float = 30.0,
         on_relief: Callable[[], None] = lambda: None,
         on_reopened: Callable[[messages.Opened], None] = lambda _: None,
     ) -> None:
         self._data = data
         self._settings = settings
         self._restart_s_first = restart_s_first
-        self._restart_s_max = restart_s_max
         self._wait_s = restart_s_first
         self._on_relief = on_relief
         self._on_reopened = on_reopened
@@ -86,12 +87,18 @@ class LogLink:
         self._bytes = 0
         self._crowded = False
         self._next_seq = 1
-        self._asked: dict[int, asyncio.Future[messages.Answered | messages.Restored]] = {}
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
         self._ids = 0
         self._drained = asyncio.Event()
         self._drained.set()
+        self.hub = ""
+        """The id of the hub that owns the log; empty before `open`."""
         self.commit_us = 0
         """What the newest commit took in the log process, microseconds."""
+        self.appended_bytes = 0
+        """Of all batches since the hub started, as they were sent."""
+        self.stalled: str | None = None
+        """Why the log commits nothing for now, for a person; None when it does."""
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -114,6 +121,7 @@ class LogLink:
         self._unsent.append(batch)
         self._rows += batch.rows
         self._bytes += len(batch.body)
+        self.appended_bytes += len(batch.body)
         self._drained.clear()
         if not self._crowded and self._fill() > 1:
             self._crowded = True
@@ -125,6 +133,11 @@ class LogLink:
     def crowded(self) -> bool:
         """Too much is waiting for a commit: stop reading from devices until `on_relief`."""
         return self._crowded
+
+    @property
+    def last_seq(self) -> int:
+        """Seq up to which all is durable and was called back; 0 = nothing."""
+        return self._next_seq - 1
 
     @property
     def available(self) -> bool:
@@ -189,6 +202,7 @@ class LogLink:
         """
         child, opened = await Child.start(self._data, self._settings, self._received)
         self._child = child
+        self.hub = opened.hub
         self._next_seq = opened.next_seq
         self._keeper = asyncio.create_task(self._keep(child))
         return opened
@@ -214,6 +228,7 @@ class LogLink:
         while True:
             await child.gone.wait()
             self._child = None
+            self.stalled = None
             self._give_up_asked("the log process has ended; ask again")
             await child.reap()
             child, opened = await self._start_again()
@@ -224,7 +239,7 @@ class LogLink:
     async def _start_again(self) -> tuple[Child, messages.Opened]:
         while True:
             await asyncio.sleep(self._wait_s)
-            self._wait_s = min(2 * self._wait_s, self._restart_s_max)
+            self._wait_s = min(2 * self._wait_s, self._settings.restart_s_max)
             with contextlib.suppress(LogUnavailable):  # it has said why on stderr
                 return await Child.start(self._data, self._settings, self._received)
 
@@ -245,17 +260,6 @@ class LogLink:
 
     # --- questions --------------------------------------------------------------------------
 
-    async def query(self, sql: str, form: messages.ResultForm = "json") -> bytes:
-        """The result of one read-only statement over the views; it sees all that was called back.
-
-        Raises:
-            OperatorFault: refused, wrong or over a limit; the message says what to do.
-            LogUnavailable: the process is down, ask again.
-        """
-        answer = await self._ask(messages.Query(self._new_id(), sql, form))
-        assert isinstance(answer, messages.Answered), "a query is answered"
-        return answer.body
-
     async def recover(self) -> Recovered:
         """What the hub must know to go on from where the log ends.
 
@@ -266,14 +270,31 @@ class LogLink:
         assert isinstance(answer, messages.Restored), "Recover is answered"
         return answer.recovered
 
-    async def _ask(
-        self, question: messages.Query | messages.Recover
-    ) -> messages.Answered | messages.Restored:
+    async def rotate(self, upto: int) -> tuple[int, int | None]:
+        """Have the log's file begin after a seq, if all before is sealed.
+
+        Returns:
+            Seq after which it begins now, and the position of the reader that is furthest behind.
+
+        Raises:
+            LogUnavailable: the process is down, ask again.
+        """
+        answer = await self._ask(messages.Rotate(self._new_id(), upto))
+        assert isinstance(answer, messages.Rotated), "Rotate is answered"
+        return answer.begins, answer.reader_position
+
+    async def forget(self, device: str) -> None:
+        """Make what the device sent besides numbers unreadable, for ever and everywhere.
+
+        Raises:
+            LogUnavailable: the process is down, ask again.
+        """
+        await self._ask(messages.Forget(self._new_id(), device))
+
+    async def _ask(self, question: Question) -> Answer:
         if self._child is None:
             raise LogUnavailable("the log process is down; ask again")
-        future: asyncio.Future[messages.Answered | messages.Restored] = (
-            asyncio.get_running_loop().create_future()
-        )
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[question.id] = future
         try:
             self._child.send(question)
@@ -296,12 +317,11 @@ class LogLink:
                 self._wait_s = self._restart_s_first
                 self.commit_us = duration_us
                 self._acknowledge(seq_first, batches)
-            case messages.Answered(id) | messages.Restored(id):
+            case messages.Stalled(reason):
+                self.stalled = reason
+            case messages.Restored(id) | messages.Rotated(id) | messages.Forgotten(id):
                 if (future := self._asked.get(id)) is not None and not future.done():
                     future.set_result(message)
-            case messages.Refused(id, reason):
-                if (future := self._asked.get(id)) is not None and not future.done():
-                    future.set_exception(OperatorFault(reason))
             case messages.Opened() | messages.Failed():
                 raise HubFault("the log process opened twice")
             case _:

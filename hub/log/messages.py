@@ -1,16 +1,17 @@
 """What the log process, the hub and readers say to each other, as msgpack in frames.
 
-    hub -> log      Open, then any of  Append  Query  Recover  Close
-    log -> hub      Opened or Failed, then  Committed  Answered  Refused  Restored
-    reader -> log   Subscribe, once
-    log -> reader   Page, for ever
+    hub -> log      Open, then any of  Append  Recover  Rotate  Forget  Close
+    log -> hub      Opened or Failed, then  Committed  Stalled  Restored  Rotated  Forgotten
+    reader -> log   Token over TCP; then Subscribe, once, or Fetch, again and again
+    log -> reader   Rows while it catches up, then Page, for ever; or Rows, one for each Fetch
 
-Only the hub appends, over a socket pair it made itself; readers connect to `log.sock`.
+Only the hub appends, over a socket pair it made itself; readers connect to `log.sock`, those on
+other machines over TCP.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -28,9 +29,6 @@ SOCKET_NAME: Final = "log.sock"
 BODY_BYTES_MAX: Final = FRAME_BYTES_MAX - 4096
 """Of one answer, so that its frame stays within bounds."""
 
-ResultForm = Literal["table", "json", "csv", "arrow"]
-"""How a query's result is written: text for people, one object a line, CSV, Arrow IPC stream."""
-
 
 class Open(Struct, frozen=True, tag="open"):
     """First message of the hub: open the file with these settings."""
@@ -45,18 +43,24 @@ class Append(Struct, frozen=True, tag="append"):
     """Each an encoded `list[Event]`."""
 
 
-class Query(Struct, frozen=True, tag="query"):
-    """One read-only SQL statement over the views."""
-
-    id: int
-    sql: str
-    form: ResultForm
-
-
 class Recover(Struct, frozen=True, tag="recover"):
     """What must the hub know to go on?"""
 
     id: int
+
+
+class Rotate(Struct, frozen=True, tag="rotate"):
+    """Go on in a new file without the events up to `upto`, which are all in sealed segments."""
+
+    id: int
+    upto: int
+
+
+class Forget(Struct, frozen=True, tag="forget"):
+    """Destroy the key of the device's payloads."""
+
+    id: int
+    device: str
 
 
 class Close(Struct, frozen=True, tag="close"):
@@ -75,6 +79,8 @@ class Opened(Struct, frozen=True, tag="opened"):
     """Counts up, from 1, each time the log was found shorter than acknowledged."""
     damage: str | None = None
     """What was lost or moved aside, for a person to read."""
+    feed_port: int | None = None
+    """Where readers on other machines connect; None = nowhere."""
 
 
 class Failed(Struct, frozen=True, tag="failed"):
@@ -92,18 +98,11 @@ class Committed(Struct, frozen=True, tag="committed"):
     """From the batches to the disk."""
 
 
-class Answered(Struct, frozen=True, tag="answered"):
-    """The result of a query."""
+class Stalled(Struct, frozen=True, tag="stalled"):
+    """Nothing can be committed for now; what was sent is kept and tried again."""
 
-    id: int
-    body: bytes
-
-
-class Refused(Struct, frozen=True, tag="refused"):
-    """The query was not allowed, not understood or too long."""
-
-    id: int
-    message: str
+    reason: str | None
+    """For a person to read; None = it goes on."""
 
 
 class Restored(Struct, frozen=True, tag="restored"):
@@ -111,6 +110,36 @@ class Restored(Struct, frozen=True, tag="restored"):
 
     id: int
     recovered: Recovered
+
+
+class Rotated(Struct, frozen=True, tag="rotated"):
+    """The answer to Rotate, whether it was done or there was no need."""
+
+    id: int
+    begins: int
+    """Seq after which the file begins now."""
+    reader_position: int | None
+    """Of the connected reader that is furthest behind."""
+
+
+class Forgotten(Struct, frozen=True, tag="forgotten"):
+    """The answer to Forget: nobody can read those payloads any more."""
+
+    id: int
+
+
+class Token(Struct, frozen=True, tag="token"):
+    """First message over TCP: the content of `DATA/feed.token`."""
+
+    token: str
+
+
+class Fetch(Struct, frozen=True, tag="fetch"):
+    """Send one page of rows as they are stored: payloads stay sealed."""
+
+    after: int
+    agent: str | None = None
+    """None = of all agents."""
 
 
 class Subscribe(Struct, frozen=True, tag="subscribe"):
@@ -121,6 +150,19 @@ class Subscribe(Struct, frozen=True, tag="subscribe"):
     """None = of all agents."""
     kinds: list[Kind] | None = None
     """None = of all kinds."""
+
+
+class Rows(Struct, frozen=True, tag="rows"):
+    """The wanted events among `seq_first`..`seq_last` as an Arrow IPC stream of the log's columns.
+
+    As with Page there is no hole between one and the next.
+    """
+
+    seq_first: int
+    seq_last: int
+    rows: bytes
+    live: bool
+    """The reader has all that is committed."""
 
 
 class Page(Struct, frozen=True, tag="page"):
@@ -136,14 +178,16 @@ class Page(Struct, frozen=True, tag="page"):
     """The reader has all that is committed."""
 
 
-ToLog = Open | Append | Query | Recover | Close
-ToHub = Opened | Failed | Committed | Answered | Refused | Restored
+ToLog = Open | Append | Recover | Rotate | Forget | Close
+ToHub = Opened | Failed | Committed | Stalled | Restored | Rotated | Forgotten
+FromReader = Token | Subscribe | Fetch
+ToReader = Rows | Page
 
 _encoder: Final = msgspec.msgpack.Encoder()
 to_log: Final = msgspec.msgpack.Decoder(ToLog)
 to_hub: Final = msgspec.msgpack.Decoder(ToHub)
-from_reader: Final = msgspec.msgpack.Decoder(Subscribe)
-to_reader: Final = msgspec.msgpack.Decoder(Page)
+from_reader: Final = msgspec.msgpack.Decoder(FromReader)
+to_reader: Final = msgspec.msgpack.Decoder(ToReader)
 events_of: Final = msgspec.msgpack.Decoder(list[Event])
 
 
@@ -152,7 +196,7 @@ def encode_events(events: list[Event]) -> bytes:
     return _encoder.encode(events)
 
 
-def framed(message: ToLog | ToHub | Subscribe | Page) -> bytes:
+def framed(message: ToLog | ToHub | FromReader | ToReader) -> bytes:
     """The message ready for the socket."""
     return frame(_encoder.encode(message))
 

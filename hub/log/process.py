@@ -7,6 +7,7 @@ before it is the time in which a batch gathers: there is no timer and no tuning.
 
 Rule 1: it says Committed only after the fdatasync, and shows readers only what is committed.
 Rule 2: it never limps on. After any error of the database it ends, and the hub starts it again.
+    A full disk inside a checkpoint is such an error, so it commits nothing while little is free.
 Rule 3: it does not outlive the hub: the end of the socket ends it at once, whatever it is doing.
 """
 
@@ -29,13 +30,14 @@ import msgspec
 import uvloop
 
 from hub.clock import SystemClock
-from hub.errors import HubFault, OperatorFault
+from hub.errors import HubFault, LogUnavailable
 from hub.frames import Splitter, receive_frame
-from hub.log import messages, resume
+from hub.log import far, messages, resume
 from hub.log.address import listen
-from hub.log.ask import Asker, Desk
-from hub.log.duck import DuckLog, LogLocked
+from hub.log.duck import LogLocked
 from hub.log.feed import Feed
+from hub.log.rotate import Draft
+from hub.log.store import DuckLog
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -50,6 +52,8 @@ MEBIBYTE: Final = 1 << 20
 OPEN_S: Final = 5.0
 """A predecessor that was killed may hold the file's lock for a moment."""
 OPEN_RETRY_S: Final = 0.05
+DISK_RETRY_S: Final = 0.5
+"""While the disk is full."""
 PR_SET_PDEATHSIG: Final = 1
 """prctl(2)."""
 FAILED: Final = 1
@@ -79,7 +83,7 @@ def main() -> None:
         hub.sendall(messages.framed(messages.Failed(str(fault))))
         _crash(str(fault))
     readers = listen(messages.socket_path(arguments.data))
-    uvloop.run(_serve(hub, readers, log, message.settings))
+    uvloop.run(_serve(hub, readers, log, message.settings, arguments.data))
 
 
 def _open(data: Path, settings: LogSettings, clock: Clock) -> DuckLog:
@@ -94,7 +98,7 @@ def _open(data: Path, settings: LogSettings, clock: Clock) -> DuckLog:
 
 
 async def _serve(
-    hub: socket.socket, readers: socket.socket, log: DuckLog, settings: LogSettings
+    hub: socket.socket, readers: socket.socket, log: DuckLog, settings: LogSettings, data: Path
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_crash_for)
@@ -102,12 +106,18 @@ async def _serve(
     if state.damage is not None:
         _report("log damaged", state.damage)
     reading = ThreadPoolExecutor(1, "read")
-    bound = settings.reader_events_max
-    end = state.next_seq - 1
-    feed = Feed(log, end=end, reader_events_max=bound, worker=reading, report=_report)
-    await feed.open(readers)
-    asker = Asker(log.query_connection(memory_mb=settings.memory_mb // 2), settings)
-    process = LogProcess(log, feed, Desk(asker, settings), reading, settings, SystemClock())
+    others = far.listen(data, settings)
+    feed = Feed(
+        log,
+        end=state.next_seq - 1,
+        reader_events_max=settings.reader_events_max,
+        worker=reading,
+        report=_report,
+        token=None if others is None else far.token(data),
+    )
+    await feed.open(readers, others)
+    port = None if others is None else int(others.getsockname()[1])
+    process = LogProcess(log, feed, reading, settings, SystemClock(), data=data, feed_port=port)
     await loop.create_unix_connection(lambda: process, sock=hub)
     await process.ended.wait()
 
@@ -119,21 +129,29 @@ class LogProcess(asyncio.Protocol):
         self,
         log: DuckLog,
         feed: Feed,
-        desk: Desk,
         reading: ThreadPoolExecutor,
         settings: LogSettings,
         clock: Clock,
+        *,
+        data: Path,
+        feed_port: int | None,
     ) -> None:
         self.ended = asyncio.Event()
         self._log = log
         self._feed = feed
-        self._desk = desk
         self._reading = reading
         self._settings = settings
         self._clock = clock
+        self._data = data
+        self._feed_port = feed_port
         self._splitter = Splitter()
         self._pending: deque[Raw] = deque()
         self._committing = False
+        self._rotating = False
+        """The file is being replaced: commits wait, a few ms."""
+        self._stalled = False
+        """The disk is full: commits wait until it is not."""
+        self._retrying = False
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: asyncio.TimerHandle | None = None
@@ -151,10 +169,13 @@ class LogProcess(asyncio.Protocol):
             case messages.Append(batches):
                 self._pending.extend(batches)
                 self._commit_soon()
-            case messages.Query():
-                self._start(self._answer(message))
             case messages.Recover(id):
                 self._start(self._restore(id))
+            case messages.Rotate(id, upto):
+                self._start(self._rotate(id, upto))
+            case messages.Forget(id, device):
+                self._log.keys.destroy(device)
+                self._send(messages.Forgotten(id))
             case messages.Close():
                 self._closing = True
                 self._commit_soon()
@@ -171,6 +192,12 @@ class LogProcess(asyncio.Protocol):
     def _commit(self) -> None:
         """One commit of whole batches, at most `batch_rows_max` rows where there are several."""
         self._committing = False
+        if self._rotating:
+            return  # its end goes on here
+        if self._pending and self._disk_is_full():
+            if self._closing:
+                self._close()  # nothing that waits was acknowledged
+            return
         events: list[Event] = []
         batches = 0
         while self._pending:
@@ -198,21 +225,62 @@ class LogProcess(asyncio.Protocol):
         if self._idle is not None:
             self._idle.cancel()
         self._idle = asyncio.get_running_loop().call_later(
-            self._settings.checkpoint_idle_s, self._log.checkpoint
+            self._settings.checkpoint_idle_s, self._checkpoint_idle
         )
 
-    # --- questions --------------------------------------------------------------------------
+    def _checkpoint_idle(self) -> None:
+        if not self._rotating and not self._stalled:
+            self._log.checkpoint()
 
-    async def _answer(self, query: messages.Query) -> None:
-        try:
-            self._send(messages.Answered(query.id, await self._desk.answer(query.sql, query.form)))
-        except OperatorFault as fault:
-            self._send(messages.Refused(query.id, str(fault)))
+    def _disk_is_full(self) -> bool:
+        """Whether too little is free to commit; looks again soon when it is."""
+        space = os.statvfs(self._data)
+        free_mb = space.f_bavail * space.f_frsize / MEBIBYTE
+        full = free_mb < self._settings.disk_free_mb_min
+        if full != self._stalled:
+            self._stalled = full
+            reason = (
+                f"the disk of {self._data} is full: {free_mb:.0f} MB are free and "
+                f"{self._settings.disk_free_mb_min:g} are needed. Free some; nothing is lost, and "
+                "it goes on by itself"
+            )
+            self._send(messages.Stalled(reason if full else None))
+            _report("disk full" if full else "disk has room again", reason if full else "")
+        if full and not self._retrying:
+            self._retrying = True
+            asyncio.get_running_loop().call_later(DISK_RETRY_S, self._retry)
+        return full
+
+    def _retry(self) -> None:
+        self._retrying = False
+        self._commit_soon()
+
+    # --- questions --------------------------------------------------------------------------
 
     async def _restore(self, id_: int) -> None:
         loop = asyncio.get_running_loop()
         recovered = await loop.run_in_executor(self._reading, resume.recover, self._log)
         self._send(messages.Restored(id_, recovered))
+
+    async def _rotate(self, id_: int, upto: int) -> None:
+        """Go on in a file that begins after `upto`: filled beside commits, swapped between two."""
+        loop, log = asyncio.get_running_loop(), self._log
+        await loop.run_in_executor(self._reading, log.history.refresh)
+        if log.begins < upto <= log.history.seq_last:
+            try:
+                draft = await loop.run_in_executor(
+                    self._reading, Draft.begin, log, upto, self._settings
+                )
+            except LogUnavailable as error:  # the disk is full, say: the old file is as it was
+                _report("rotation failed", str(error))
+                self._send(messages.Rotated(id_, log.begins, self._feed.position_min))
+                return
+            self._rotating = True
+            # In the thread that reads: nobody else may be reading the file that goes.
+            await loop.run_in_executor(self._reading, draft.finish, log)
+            self._rotating = False
+            self._commit_soon()
+        self._send(messages.Rotated(id_, log.begins, self._feed.position_min))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -231,7 +299,12 @@ class LogProcess(asyncio.Protocol):
         state = self._log.state
         self._send(
             messages.Opened(
-                self._log.hub, state.last_seq, state.next_seq, state.epoch, state.damage
+                self._log.hub,
+                state.last_seq,
+                state.next_seq,
+                state.epoch,
+                state.damage,
+                self._feed_port,
             )
         )
 
@@ -245,7 +318,6 @@ class LogProcess(asyncio.Protocol):
         if self._idle is not None:
             self._idle.cancel()
         self._feed.close()
-        self._desk.close()
         self._reading.shutdown(cancel_futures=True)
         self._log.close()
         self.ended.set()

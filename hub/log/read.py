@@ -1,44 +1,108 @@
-"""Committed events, in order, for a trainer in a process of its own.
+"""Committed events for other processes: followed as Events, or fetched as rows when asked.
 
-    with Reader(socket_path(data), after=position, agent="walker") as reader:
+    with Reader(socket_path(data), after=position, agent="walker") as reader:   # a trainer
         for events in reader:
             learn(events)
             position = reader.position      # keep it with the weights: both advance together
 
+    with Fetcher(socket_path(data)) as log:                     # segments, the analyst, a backup
+        for page in log.pages(after=0):
+            write(page.table)               # Arrow, the log's columns, payloads still sealed
+
 Rule 1: events come by seq, without hole or repeat, and only once they are durable.
 Rule 2: a slow reader delays nobody; it gets pages of the file until it has caught up.
-Rule 3: the reader keeps its own position; after `Closed`, a new Reader goes on from there.
+Rule 3: the reader keeps its own position; after `Closed`, a new one goes on from there.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from hub.errors import HubFault
-from hub.frames import Splitter
+from hub.frames import Splitter, receive_frame
 from hub.log.address import unix_address
-from hub.log.messages import Subscribe, framed, to_reader
+from hub.log.messages import Fetch, FromReader, Page, Rows, Subscribe, Token, framed, to_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
     from types import TracebackType
+
+    import pyarrow as pa
 
     from hub.words import Event, Kind
 
 RECEIVE_BYTES: Final = 1 << 18
+CONNECT_S: Final = 10.0
 
 
 class Closed(HubFault):
-    """The log process is gone or not there yet. The hub restarts it: open a new Reader then."""
+    """The log process is gone or not there yet. The hub restarts it: come again then."""
 
 
-class Reader:
+class Remote(NamedTuple):
+    """A log on another machine (or this one, over TCP)."""
+
+    host: str
+    port: int
+    token: str
+    """The content of its `DATA/feed.token`."""
+
+
+Place = Path | Remote
+"""Of a log: its socket's path, or where it listens for other machines."""
+
+
+class _Connection:
+    """A blocking socket to a log, opened and closed by `with`."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._splitter = Splitter()
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            Closed: nobody listens there.
+        """
+        try:
+            self._socket = _connect(self._place)
+            self._greet()
+        except OSError as error:
+            if self._socket is not None:
+                self._socket.close()
+            raise Closed(f"no log process listens at {_named(self._place)}: {error}") from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connected().close()
+
+    def _greet(self) -> None:
+        """Say who we are, where that is asked."""
+        if isinstance(self._place, Remote):
+            self._send(Token(self._place.token))
+
+    def _send(self, message: FromReader) -> None:
+        self._connected().sendall(framed(message))
+
+    def _connected(self) -> socket.socket:
+        assert self._socket is not None, "used inside `with`"
+        return self._socket
+
+
+class Reader(_Connection):
     """A blocking subscription to the log.
 
     Args:
-        path: the log's socket.
+        place: of the log.
         after: seq of the last event not wanted again; 0 = from the beginning.
         agent: None = of all agents.
         kinds: None = of all kinds.
@@ -50,41 +114,19 @@ class Reader:
 
     def __init__(
         self,
-        path: Path,
+        place: Place,
         after: int = 0,
         agent: str | None = None,
         kinds: Sequence[Kind] | None = None,
     ) -> None:
+        super().__init__(place)
         self.position = after
         self.caught_up = False
-        self._path = path
         self._wanted = Subscribe(after, agent, None if kinds is None else list(kinds))
-        self._splitter = Splitter()
-        self._socket: socket.socket | None = None
 
-    def __enter__(self) -> Self:
-        """Connect and subscribe.
-
-        Raises:
-            Closed: nobody listens at the path.
-        """
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with unix_address(self._path) as address:
-                self._socket.connect(address)
-            self._socket.sendall(framed(self._wanted))
-        except OSError as error:
-            self._socket.close()
-            raise Closed(f"no log process listens at {self._path}: {error}") from error
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._connection().close()
+    def _greet(self) -> None:
+        super()._greet()
+        self._send(self._wanted)
 
     def __iter__(self) -> Iterator[list[Event]]:
         """Batches of at least one event, for ever.
@@ -98,7 +140,7 @@ class Reader:
 
     def fileno(self) -> int:
         """The socket, to be polled beside others; when it is readable, `receive` waits little."""
-        return self._connection().fileno()
+        return self._connected().fileno()
 
     def receive(self, timeout_s: float | None) -> list[Event] | None:
         """All events that have arrived, waiting for the first of them.
@@ -114,7 +156,7 @@ class Reader:
             Closed: the log process is gone.
             HubFault: a hole in what was sent.
         """
-        connection = self._connection()
+        connection = self._connected()
         connection.settimeout(timeout_s)
         while True:
             try:
@@ -129,10 +171,6 @@ class Reader:
             if bodies:
                 return [event for body in bodies for event in self._take(body)]
 
-    def _connection(self) -> socket.socket:
-        assert self._socket is not None, "used inside `with`"
-        return self._socket
-
     def _take(self, body: bytes) -> list[Event]:
         page = to_reader.decode(body)
         if page.seq_first != self.position + 1:
@@ -142,4 +180,89 @@ class Reader:
             )
         self.position = page.seq_last
         self.caught_up = page.live
-        return page.events
+        return page.events if isinstance(page, Page) else _events(page)
+
+
+class Fetched(NamedTuple):
+    """One page of rows."""
+
+    seq_first: int
+    seq_last: int
+    table: pa.Table
+    """The wanted rows among them, by seq; the log's columns."""
+    live: bool
+    """There was no more when this was sent."""
+
+
+class Fetcher(_Connection):
+    """Asks the log for pages of rows as they are stored."""
+
+    def fetch(self, after: int, agent: str | None = None) -> Fetched:
+        """The page that follows a seq.
+
+        Raises:
+            Closed: the log process is gone.
+            HubFault: it sent something else.
+        """
+        try:
+            self._send(Fetch(after, agent))
+            body = receive_frame(self._connected())
+        except OSError as error:
+            raise Closed(f"the connection to the log broke: {error}") from error
+        if body is None:
+            raise Closed("the log process has ended")
+        page = to_reader.decode(body)
+        if not isinstance(page, Rows) or page.seq_first != after + 1:
+            raise HubFault(f"the log answered with seq {page.seq_first} when asked after {after}")
+        return Fetched(page.seq_first, page.seq_last, _table(page), page.live)
+
+    def pages(
+        self, after: int, agent: str | None = None, *, upto: int | None = None
+    ) -> Iterator[Fetched]:
+        """All pages after a seq until there is no more, or until `upto` is reached.
+
+        The last page may go beyond `upto`.
+
+        Raises:
+            Closed, HubFault: as `fetch`.
+        """
+        while True:
+            page = self.fetch(after, agent)
+            yield page
+            after = page.seq_last
+            if page.live or (upto is not None and after >= upto):
+                return
+
+
+# Arrow is imported when rows come: the hub has no use for it, and a trainer only to catch up.
+
+
+def _table(page: Rows) -> pa.Table:
+    from pyarrow import ipc
+
+    return ipc.open_stream(page.rows).read_all()
+
+
+def _events(page: Rows) -> list[Event]:
+    from hub.log import columns
+
+    return columns.to_events(_table(page))
+
+
+def _connect(place: Place) -> socket.socket:
+    if isinstance(place, Remote):
+        connection = socket.create_connection((place.host, place.port), CONNECT_S)
+        connection.settimeout(None)
+        return connection
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with unix_address(place) as address:
+            connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _named(place: Place) -> str:
+    return f"{place.host}:{place.port}" if isinstance(place, Remote) else str(place)

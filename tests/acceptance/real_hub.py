@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from hub import control
+from hub.log.analyst.ask import stream_blocking
+from hub.log.analyst.messages import Ask
 from hub.processes import Ready
 from hub.registry.acts import NewAgent
 from tests.acceptance.family import family, lives
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from hub.log.analyst.messages import ResultForm
     from tests.acceptance.family import Member
 
 HOST: Final = "127.0.0.1"
@@ -181,9 +184,12 @@ class RealHub:
 
     def sql(self, query: str) -> list[dict[str, Any]]:
         """A query's rows."""
-        result = control.ask(self.data, control.Query(query, "json"))
-        assert isinstance(result, control.Result)
-        return [msgspec.json.decode(line) for line in result.body.splitlines()]
+        return [msgspec.json.decode(line) for line in self.asked(query, "json").splitlines()]
+
+    def asked(self, query: str, form: ResultForm) -> bytes:
+        """A query's result; it sees all that was acknowledged."""
+        after = self.ask(control.Position())["seq"]
+        return b"".join(stream_blocking(self.data, Ask(query, form, after=after, agents=None)))
 
     def value(self, query: str) -> Any:
         """The one value a query answers."""

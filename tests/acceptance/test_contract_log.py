@@ -6,7 +6,6 @@ from typing import Final
 
 import pytest
 
-from hub import control
 from hub.errors import OperatorFault
 from tests.acceptance.devices import walkers
 from tests.acceptance.real_hub import RealHub, until
@@ -58,9 +57,7 @@ def test_view_begins_with_the_contracts_columns(worked: RealHub, view: str) -> N
 
 def header(hub: RealHub, view: str) -> list[str]:
     """The names of a view's columns."""
-    result = control.ask(hub.data, control.Query(f"SELECT * FROM {view} LIMIT 1", "csv"))
-    assert isinstance(result, control.Result)
-    return result.body.decode().splitlines()[0].split(",")
+    return hub.asked(f"SELECT * FROM {view} LIMIT 1", "csv").decode().splitlines()[0].split(",")
 
 
 def test_seq_is_gapless_from_1(worked: RealHub) -> None:

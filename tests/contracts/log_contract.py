@@ -57,7 +57,6 @@ EVERY_COLUMN = Event(
     device_ts=1,
     payload='{"a":1}',
     secret=bytes(range(32)),
-    version=1,
 )
 
 

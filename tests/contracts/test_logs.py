@@ -8,8 +8,8 @@ import pytest
 
 from hub.clock import SystemClock
 from hub.log import resume
-from hub.log.duck import DuckLog
 from hub.log.memory import MemoryLog
+from hub.log.store import DuckLog
 from hub.settings import LogSettings
 from tests.contracts.log_contract import LogContract, RecoveringLog
 from tests.log.linked import LinkedLog

@@ -6,10 +6,9 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from hub.errors import LogUnavailable
 from hub.log.link import LogLink
 from hub.log.messages import socket_path
-from hub.log.read import Closed, Reader
+from hub.log.read import Closed, Fetcher, Reader
 from hub.settings import LogSettings
 
 if TYPE_CHECKING:
@@ -54,9 +53,8 @@ class LinkedLog:
 
     @property
     def last_seq(self) -> int:
-        """As a query says."""
-        answer = self.wait(self.link.query("SELECT coalesce(max(seq), 0) FROM events", "csv"))
-        return int(answer.splitlines()[1])
+        """As was called back."""
+        return self.link.last_seq
 
     def append(self, events: Sequence[Event]) -> Seq:
         """Append and wait for the commit."""
@@ -87,20 +85,9 @@ class LinkedLog:
         """What the hub needs at start."""
         return self.wait(self.link.recover())
 
-    def query(self, sql: str, form: Any = "json") -> bytes:
-        """The result of a query; asks again while the process is being restarted."""
-        return self.wait(self._query(sql, form))
-
-    async def _query(self, sql: str, form: Any) -> bytes:
-        answer: bytes | None = None
-        async with asyncio.timeout(WAIT_S):
-            while answer is None:
-                try:
-                    answer = await self.link.query(sql, form)
-                except LogUnavailable:
-                    await asyncio.sleep(0.01)
-        assert answer is not None, "or the time was over"
-        return answer
+    def fetcher(self) -> Fetcher:
+        """A new reader of stored rows."""
+        return Fetcher(socket_path(self.data))
 
     def close(self) -> None:
         """End the process and the loop."""

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hub.clock import SystemClock
-from hub.log import resume
-from hub.log.duck import DuckLog
+from hub.log import columns, resume
 from hub.log.memory import MemoryLog
+from hub.log.rotate import Draft
+from hub.log.store import DuckLog
 from hub.settings import LogSettings
 from hub.words import Event, Kind, Source
 from tests.log.events import floats
+from tests.log.sealed import seal
 
 finite = st.floats(allow_nan=False)
 vectors = st.none() | st.lists(st.floats(width=32, allow_nan=False), max_size=5).map(
@@ -60,7 +62,7 @@ batches = st.lists(events, min_size=1, max_size=12)
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Appends, reads, checkpoints, reopens and crashes."""
+    """Appends, reads, checkpoints, seals, rotates, reopens, crashes and loses the file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,10 +82,31 @@ class LogMachine(RuleBasedStateMachine):
         expected = self.model.read(after, limit=limit, agent=agent)
         assert self.log.read(after, limit=limit, agent=agent) == expected
 
-    @rule(first=st.integers(1, 40), rows=st.integers(0, 20), kind=st.sampled_from(Kind))
-    def page(self, first: int, rows: int, kind: Kind) -> None:
+    @rule(first=st.integers(1, 40), rows=st.integers(1, 20), kind=st.sampled_from(Kind))
+    def rows(self, first: int, rows: int, kind: Kind) -> None:
         expected = [e for e in self.model.read(first - 1, limit=rows) if e.kind is kind]
-        assert self.log.page(first, first + rows - 1, None, [kind]) == expected
+        found = self.log.rows(first, first + rows - 1, None, [kind])
+        assert columns.to_events(found) == expected
+
+    @rule(share=st.floats(0, 1))
+    def seal(self, share: float) -> None:
+        seal(self.log, int(share * self.log.last_seq))
+
+    @rule(share=st.floats(0, 1))
+    def rotate(self, share: float) -> None:
+        sealed = self.log.history.seq_last
+        upto = self.log.begins + int(share * (sealed - self.log.begins))
+        if upto > self.log.begins:
+            Draft.begin(self.log, upto, LogSettings()).finish(self.log)
+
+    @rule()
+    def lose_the_file(self) -> None:
+        """What is sealed stands in segments; only a log that is sealed wholly loses nothing."""
+        if self.log.history.seq_last == self.log.last_seq > 0:
+            self.log.close()
+            for path in self.folders[-1].glob("log*.duckdb*"):
+                path.unlink()
+            self.log = self._open(self.folders[-1])
 
     @rule()
     def checkpoint(self) -> None:
@@ -108,7 +131,8 @@ class LogMachine(RuleBasedStateMachine):
     @invariant()
     def ends_alike(self) -> None:
         assert self.log.last_seq == self.model.last_seq
-        assert self.log.state.damage is None
+        damage = self.log.state.damage
+        assert damage is None or damage.endswith("were taken from the segments")
 
     def teardown(self) -> None:
         self.log.close()

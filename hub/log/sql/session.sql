@@ -1,2 +1,2 @@
--- session: the highest session id.
-SELECT coalesce(max(session), 0) AS session FROM log;
+-- session: the event with the highest session id.
+SELECT coalesce(max(session), 0) AS session, arg_max(seq, session) AS seq FROM log;

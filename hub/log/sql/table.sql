@@ -10,9 +10,9 @@ CREATE TABLE log (
     session    BIGINT    NOT NULL,
     boot       BIGINT    NOT NULL,
     step       BIGINT,
-    obs        FLOAT[],
-    action     FLOAT[],
-    executed   FLOAT[],
+    obs        BLOB,                -- float32, little-endian; see columns.STORED
+    action     BLOB,
+    executed   BLOB,
     reward     DOUBLE,              -- as the device sent it
     terminated BOOLEAN,
     truncated  BOOLEAN,
@@ -30,7 +30,9 @@ CREATE TABLE log (
     seq        BIGINT    NOT NULL   -- gapless from 1
 );
 
--- What is said once of the whole log: `hub`, its id; `schema`, the version of these statements.
+-- What is said once of the whole log: `hub`, its id; `schema`, the version of these statements;
+-- `upto`, the seq after which this file begins: older events are in segments, and those of them
+-- that recovery needs are carried along here. Said anew, the highest `schema` counts.
 CREATE TABLE meta (
     key   VARCHAR NOT NULL,
     value VARCHAR NOT NULL
@@ -44,4 +46,14 @@ CREATE TABLE epochs (
     lost_first BIGINT    NOT NULL,
     seq_first  BIGINT    NOT NULL,
     reason     VARCHAR   NOT NULL
+);
+
+-- What a running episode had come to at the event up to which an older file was left behind
+-- (meta.upto): its rows are not here, except for those that recovery looks at one by one.
+CREATE TABLE carried (
+    device          VARCHAR NOT NULL,
+    opened          BIGINT  NOT NULL,  -- seq of the episode's first observation
+    actions         BIGINT  NOT NULL,
+    reward_sum      DOUBLE  NOT NULL,
+    rewards_missing BIGINT  NOT NULL
 );

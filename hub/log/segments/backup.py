@@ -1,0 +1,212 @@
+"""A copy of the log that can be started from, made while the hub goes on.
+
+    backup(data, target)            # again and again into the same folder: only what is new
+    restore(target, data, fill)     # into a folder that has no log
+
+A backup has the segments with their secrets, the manifest, and the policies. It has not what is not
+sealed yet (seal first), and not `DATA/keys`: without those, what devices sent besides numbers can't
+be read; copy them apart, so that forgetting a device reaches the copies.
+
+Rule 1: the manifest is written last, so that what it names is there.
+Rule 2: nothing that is not ours is overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from hub.errors import HubFault, OperatorFault
+from hub.log.acknowledged import Acknowledged
+from hub.log.segments import files
+from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest, append_lines, sync_folder
+from hub.log.segments.verify import is_below, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+POLICIES: Final = "policies"
+"""As the learner calls it: `policies/<agent>/<sha256>.safetensors`, never changed."""
+LOGS: Final = ("log*.duckdb", "log.acknowledged", f"{FOLDER}/{FILE_NAME}")
+"""Where one of these is, there is a log."""
+PROBLEMS_SHOWN: Final = 3
+ATTEMPTS: Final = 3
+"""Retention may drop a file while it is being copied; then the manifest is read again."""
+
+
+class Backup(Struct, frozen=True):
+    """What is in the target now."""
+
+    hub: str
+    seq_last: int
+    """All events up to here are in it."""
+    segments: int
+    policies: int
+    copied: int
+    """Files that were not there before."""
+    bytes: int
+    """Of those."""
+
+
+def backup(data: Path, target: Path) -> Backup:
+    """Copy all that is sealed, and the policies, durably.
+
+    Args:
+        data: the data folder; its hub may be at work.
+        target: absent, empty, or an earlier backup of this log.
+
+    Raises:
+        OperatorFault: the target holds something else, or nothing is sealed.
+        HubFault: a manifest is damaged.
+        OSError: the disk is full, or a file can't be read.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _backup(data, target)
+        except FileNotFoundError:
+            pass
+    return _backup(data, target)
+
+
+def _backup(data: Path, target: Path) -> Backup:
+    manifest, text = _read(data)
+    if not manifest.seals:
+        raise OperatorFault(f"nothing is sealed in {data} yet, so there is nothing to back up")
+    earlier = Manifest.read(target / FOLDER)
+    if earlier.entries != manifest.entries[: len(earlier.entries)]:
+        raise OperatorFault(f"{target} is a backup of another log; choose an empty folder")
+    if not earlier.entries and target.exists() and not _is_ours(target):
+        raise OperatorFault(f"{target} is not empty and no backup; choose an empty folder")
+    segments = [f"{FOLDER}/{segment.path}" for segment in manifest.retained]
+    policies = _policies(data)
+    # A policy may be pruned at any time; the log needs the newest, and those are kept longest.
+    copied = _copy(data, target, policies, missing_ok=True)
+    copied += _copy(data, target, segments)
+    _write_manifest(text, target)
+    _remove_dropped(earlier, manifest, target)
+    return Backup(
+        hub=manifest.seals[-1].hub,
+        seq_last=manifest.seq_last,
+        segments=len(segments),
+        policies=len(policies),
+        copied=len(copied),
+        bytes=sum(copied),
+    )
+
+
+def restore(source: Path, data: Path, fill: Callable[[Path], object]) -> Backup:
+    """Make a data folder of a backup.
+
+    Args:
+        source: the backup.
+        data: absent, or a folder without a log.
+        fill: opens the log of the data folder, which reads in what is sealed, and closes it.
+
+    Raises:
+        OperatorFault: there is a log already, or the backup is not whole.
+        OSError, LogUnavailable: it can't be written or opened.
+    """
+    for pattern in LOGS:
+        if found := next(iter(sorted(data.glob(pattern))), None):
+            raise OperatorFault(f"{found} is there: {data} holds a log. Restore to another folder")
+    report = verify(source)
+    if report.problems or not report.seals:
+        said = report.problems[:PROBLEMS_SHOWN] or ["there is no backup"]
+        raise OperatorFault(f"{source} can't be restored: {'; '.join(said)}")
+    manifest, text = _read(source)
+    segments = [f"{FOLDER}/{segment.path}" for segment in manifest.retained]
+    policies = _policies(source)
+    copied = _copy(source, data, [*policies, *segments])
+    _write_manifest(text, data)
+    mark = Acknowledged.open(data, report.hub)  # the log goes on under its own name
+    mark.write(report.seq_last)
+    mark.close()
+    fill(data)
+    return Backup(
+        hub=report.hub,
+        seq_last=report.seq_last,
+        segments=len(segments),
+        policies=len(policies),
+        copied=len(copied),
+        bytes=sum(copied),
+    )
+
+
+def _read(data: Path) -> tuple[Manifest, bytes]:
+    """A manifest, and its whole lines as they are."""
+    path = data / FOLDER / FILE_NAME
+    text = path.read_bytes() if path.exists() else b""
+    whole = text[: text.rfind(b"\n") + 1]
+    return Manifest.parse(path.parent, whole), whole
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether it is empty, or what a first backup that was cut off had written."""
+    return target.is_dir() and all(path.name in (FOLDER, POLICIES) for path in target.iterdir())
+
+
+def _policies(data: Path) -> list[str]:
+    """Paths below the folder; those that are being written have no such name yet."""
+    found = (data / POLICIES).glob("*/*.safetensors")
+    return sorted(path.relative_to(data).as_posix() for path in found)
+
+
+def _copy(
+    source: Path, target: Path, paths: Iterable[str], *, missing_ok: bool = False
+) -> list[int]:
+    """Copy what is not there yet, and return the sizes of what was copied."""
+    copied: list[int] = []
+    folders: set[Path] = set()
+    for path in paths:
+        if not is_below(path):
+            raise HubFault(f"{path} lies elsewhere; `sheepfold verify` tells more")
+        if (target / path).exists():
+            continue  # whole, since it has its name, and never changed
+        try:
+            copied.append(_copy_durably(source / path, target / path))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+        folders |= {target / above for above in (target / path).relative_to(target).parents}
+    for folder in folders:
+        sync_folder(folder)
+    return copied
+
+
+def _copy_durably(source: Path, target: Path) -> int:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = target.with_name(target.name + files.DRAFT)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with source.open("rb") as read, open(fd, "wb") as written:  # noqa: PTH123 - narrow mode
+            shutil.copyfileobj(read, written, 1 << 20)
+            size = written.tell()
+            written.flush()
+            os.fsync(written.fileno())
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    draft.rename(target)
+    return size
+
+
+def _write_manifest(text: bytes, target: Path) -> None:
+    """The lines that were read; what the hub adds meanwhile is not in this copy."""
+    path = target / FOLDER / FILE_NAME
+    draft = path.with_name(FILE_NAME + files.DRAFT)
+    draft.unlink(missing_ok=True)
+    append_lines(draft, text.splitlines())
+    draft.rename(path)
+    sync_folder(path.parent)
+
+
+def _remove_dropped(earlier: Manifest, manifest: Manifest, target: Path) -> None:
+    """What retention removed is removed from its copies too, after their manifest says so."""
+    kept = {segment.path for segment in manifest.retained}
+    for segment in earlier.retained:
+        if segment.path not in kept and is_below(segment.path):
+            (target / FOLDER / segment.path).unlink(missing_ok=True)

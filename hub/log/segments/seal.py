@@ -1,0 +1,216 @@
+"""Events that are durable already, written as Parquet segments: a process that does it once.
+
+    python -m hub.log.segments.seal --data DIR --to SEQ --hub ID
+
+Prints each line it added to the manifest. Exit status 1 and a sentence on stderr when it can't go
+on; what it had added before that stays, the rest is as if it had not begun.
+
+Rule 1: a line is added when all its files are on disk; files of a seal that failed are removed.
+Rule 2: a file without a line is removed only when its events are sealed in another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from hub.clock import SystemClock
+from hub.errors import HubFault
+from hub.log import columns
+from hub.log.messages import socket_path
+from hub.log.read import Fetcher
+from hub.log.segments import files
+from hub.log.segments.lock import locked
+from hub.log.segments.manifest import FOLDER, Manifest, Seal, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from hub.clock import Clock
+
+ROWS_MAX: Final = 1_000_000
+BYTES_MAX: Final = 256 << 20
+"""Of one seal in memory, about; more is sealed in several."""
+NICE: Final = 19
+PR_SET_PDEATHSIG: Final = 1
+"""prctl(2)."""
+_FILE_NAME: Final = re.compile(r"(\d{20})-(\d{20})\.(?:parquet|secrets)")
+
+
+class _Range(NamedTuple):
+    first: int
+    last: int
+    table: pa.Table
+    """All events among them, by seq."""
+
+
+def main() -> None:
+    """Seal what is to be sealed, and say what that was."""
+    parser = argparse.ArgumentParser(prog="hub.log.segments.seal")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--to", type=int, required=True)
+    parser.add_argument("--hub", required=True)
+    arguments = parser.parse_args()
+    os.nice(NICE)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # end with the hub
+    try:
+        for made in seal(arguments.data, arguments.to, arguments.hub, clock=SystemClock()):
+            sys.stdout.write(encode(made).decode() + "\n")
+            sys.stdout.flush()
+    except (HubFault, OSError, pa.ArrowException) as error:
+        sys.stderr.write(f"sealing up to event {arguments.to} failed: {error}\n")
+        sys.exit(1)
+
+
+def seal(
+    data: Path,
+    to: int,
+    hub: str,
+    *,
+    clock: Clock,
+    rows_max: int = ROWS_MAX,
+    bytes_max: int = BYTES_MAX,
+) -> Iterator[Seal]:
+    """Seal all events up to a seq that are not sealed yet; what is returned is durable.
+
+    Args:
+        data: the data folder; its log is open in its own process.
+        to: nothing after it is sealed.
+        hub: id of the log.
+        clock: dates the seals.
+        rows_max: of one seal, about.
+        bytes_max: of one seal in memory, about.
+
+    Raises:
+        HubFault: the log is gone, its rows are not in order, or the segments are another hub's.
+        OSError: they can't be written.
+    """
+    folder = data / FOLDER
+    with locked(folder):
+        manifest = Manifest.read(folder)
+        if manifest.seals and manifest.seals[-1].hub != hub:
+            raise HubFault(
+                f"{folder} holds segments of hub {manifest.seals[-1].hub}, this is {hub}; "
+                "move that folder elsewhere"
+            )
+        left = _left_behind(manifest, hub)
+        for part in _ranges(data, manifest.seq_last, to, rows_max, bytes_max):
+            yield _add(manifest, part, hub, left, clock)
+        _remove_sealed_elsewhere(manifest, left)
+
+
+def _add(manifest: Manifest, part: _Range, hub: str, left: list[Path], clock: Clock) -> Seal:
+    missing = missing_from(part.table.column("seq").to_numpy(), part.first, part.last)
+    for path in left:
+        if _holds_any(path, missing):
+            raise HubFault(
+                f"events that the log has not any more stand in {path}, which the manifest does "
+                "not name: it was lost or shortened. Put it back from a backup"
+            )
+    segments = files.write(part.table, manifest.folder, hub)
+    times = part.table.column("ts").cast(pa.int64()).to_numpy()
+    made = Seal(
+        hub=hub,
+        seq_first=part.first,
+        seq_last=part.last,
+        rows=part.table.num_rows,
+        missing=missing,
+        ts_last=int(times.max()) if len(times) else 0,
+        made=clock.now_us(),
+        segments=segments,
+        previous=manifest.previous,
+    )
+    try:
+        manifest.add(made)
+    except OSError:
+        files.remove(manifest.folder, segments)
+        raise
+    return made
+
+
+def missing_from(seqs: NDArray[np.int64], first: int, last: int) -> list[tuple[int, int]]:
+    """First and last of each range of `first`..`last` that is not among the seqs.
+
+    Raises:
+        HubFault: they do not ascend, or are not within.
+    """
+    bounds = np.concatenate(([first - 1], seqs, [last + 1]))
+    steps = np.diff(bounds)
+    if (steps < 1).any():
+        at = int(bounds[int(np.argmax(steps < 1))])
+        raise HubFault(f"events {first} to {last} are not in order: after {at} comes an older one")
+    before = np.flatnonzero(steps > 1)
+    return [(int(bounds[i]) + 1, int(bounds[i + 1]) - 1) for i in before]
+
+
+def _ranges(data: Path, after: int, to: int, rows_max: int, bytes_max: int) -> Iterator[_Range]:
+    """All events after a seq up to another, in pieces that fit."""
+    if after >= to:
+        return
+    first, last = after + 1, after
+    held: list[pa.Table] = []
+    with Fetcher(socket_path(data)) as log:
+        for page in log.pages(after, upto=to):
+            last = min(page.seq_last, to)
+            held.append(_up_to(page.table, last))
+            rows = sum(table.num_rows for table in held)
+            if rows >= rows_max or sum(table.nbytes for table in held) >= bytes_max:
+                yield _Range(first, last, pa.concat_tables(held))
+                first, held = last + 1, []
+    if last >= first:
+        yield _Range(first, last, pa.concat_tables(held))
+
+
+def _up_to(table: pa.Table, last: int) -> pa.Table:
+    table = table.select(columns.SCHEMA.names).cast(columns.SCHEMA)
+    count = int(np.searchsorted(table.column("seq").to_numpy(), last, side="right"))
+    return table.slice(0, count)
+
+
+def _left_behind(manifest: Manifest, hub: str) -> list[Path]:
+    """Files of no line. Those that are not whole are removed: nobody ever relied on them."""
+    named = {segment.path for segment in manifest.retained}
+    left = []
+    for path in manifest.folder.glob(f"hub={hub}/agent=*/day=*/*"):
+        if path.name.endswith(files.DRAFT):
+            path.unlink()
+        elif str(path.relative_to(manifest.folder)) not in named and path.is_file():
+            left.append(path)
+    return left
+
+
+def _remove_sealed_elsewhere(manifest: Manifest, left: list[Path]) -> None:
+    """Remove what a crashed seal left, or retention, now that it is certain not to be needed.
+
+    CRUCIAL: only then. If the manifest itself was lost these files are the log.
+    """
+    named = {manifest.folder / segment.path for segment in manifest.retained}
+    lost = [hole for made in manifest.seals for hole in made.missing]
+    for path in left:
+        match = _FILE_NAME.fullmatch(path.name)
+        sealed = match is not None and int(match[2]) <= manifest.seq_last
+        if sealed and path not in named and not _holds_any(path, lost):
+            path.unlink()
+
+
+def _holds_any(path: Path, ranges: list[tuple[int, int]]) -> bool:
+    match = _FILE_NAME.fullmatch(path.name)
+    return match is not None and any(
+        first <= int(match[2]) and last >= int(match[1]) for first, last in ranges
+    )
+
+
+if __name__ == "__main__":
+    main()

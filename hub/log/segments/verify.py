@@ -1,0 +1,240 @@
+"""Whether the log is all there and unchanged: every file, every seq, every line.
+
+    report = verify(data)
+    for problem in report.problems:
+        print(problem)          # one sentence each: which file, which events, what to do
+
+Reads every retained file once, one seal at a time in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct, field
+
+from hub.errors import HubFault
+from hub.log.messages import socket_path
+from hub.log.read import Closed, Fetcher
+from hub.log.segments import files
+from hub.log.segments.lock import FILE_NAME as LOCK
+from hub.log.segments.lock import Busy, locked
+from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
+from hub.log.segments.seal import missing_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hub.log.segments.manifest import Seal, Segment
+
+BACKUP: Final = "put it back from a backup"
+
+
+class Report(Struct, frozen=True):
+    """What was found."""
+
+    hub: str
+    """Empty when nothing is sealed."""
+    seq_first: int
+    """Of the first seal; 0 when nothing is sealed."""
+    seq_last: int
+    seals: int
+    files: int
+    """Retained ones."""
+    rows: int
+    """Events in them."""
+    bytes: int
+    unsealed: int | None = None
+    """Events read from the running log after the last seal; None where no hub runs."""
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    """Ranges of seqs that were lost before, and said to be when it was noticed."""
+    problems: list[str] = field(default_factory=list)
+    """One sentence each; empty = all is well."""
+
+
+def verify(data: Path) -> Report:
+    """Read everything in a data folder (or a backup) and compare it with what was written.
+
+    The log may be in use; where it is not, only what is sealed is looked at.
+    """
+    folder = data / FOLDER
+    try:
+        manifest = Manifest.read(folder)
+    except HubFault as fault:
+        return Report(
+            "", 0, 0, 0, 0, 0, 0, problems=[f"{fault}; put {FILE_NAME} back from a backup"]
+        )
+    retained = {segment.path for segment in manifest.retained}
+    problems = list(_joints(manifest))
+    for seal in manifest.seals:
+        problems += _Check(folder, seal, retained).problems()
+    kept_files = _Files(folder)
+    for segment in manifest.kept:
+        kept_files.seqs_of(segment)
+    problems += kept_files.problems
+    problems += _strays(folder)
+    unsealed, lost = _unsealed(data, manifest.seq_last)
+    kept = manifest.retained
+    return Report(
+        hub=manifest.seals[-1].hub if manifest.seals else "",
+        seq_first=manifest.seals[0].seq_first if manifest.seals else 0,
+        seq_last=manifest.seq_last,
+        seals=len(manifest.seals),
+        files=len(kept),
+        rows=sum(segment.rows for segment in kept if not files.is_secrets(segment)),
+        bytes=sum(segment.bytes for segment in kept),
+        unsealed=unsealed,
+        lost=[hole for seal in manifest.seals for hole in seal.missing] + lost,
+        problems=problems,
+    )
+
+
+def _unsealed(data: Path, after: int) -> tuple[int | None, list[tuple[int, int]]]:
+    """How many events the running log has after a seq, and which seqs it has not."""
+    rows, lost = 0, []
+    try:
+        with Fetcher(socket_path(data)) as log:
+            for page in log.pages(after):
+                rows += page.table.num_rows
+                seqs = page.table.column("seq").to_numpy()
+                lost += missing_from(seqs, page.seq_first, page.seq_last)
+    except Closed:
+        return None, []
+    return rows, lost
+
+
+def _joints(manifest: Manifest) -> Iterator[str]:
+    """Where two seals do not follow each other, or a line speaks of what it may not."""
+    after = 0
+    for seal in manifest.seals:
+        if seal.seq_first != after + 1:
+            yield (
+                f"{FILE_NAME}: after event {after} comes a seal of {seal.seq_first} to "
+                f"{seal.seq_last}; put {FILE_NAME} back from a backup"
+            )
+        if seal.hub != manifest.seals[0].hub:
+            yield (
+                f"{FILE_NAME}: events {seal.seq_first} to {seal.seq_last} are of hub {seal.hub}, "
+                f"those before of {manifest.seals[0].hub}; two logs were mixed, part them"
+            )
+        after = seal.seq_last
+
+
+class _Files:
+    """Files, each for itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.problems: list[str] = []
+
+    def seqs_of(self, segment: Segment) -> NDArray[np.int64]:
+        """The seqs in a file, or none and a problem."""
+        none = np.empty(0, np.int64)
+        what = f"{segment.path} (events {segment.seq_first} to {segment.seq_last})"
+        if not is_below(segment.path):
+            return self._wrong(f"{what} is named by {FILE_NAME} and lies elsewhere; {BACKUP}", none)
+        path = self._folder / segment.path
+        try:
+            if (size := path.stat().st_size) != segment.bytes:
+                said = f"{what} has {size} bytes instead of {segment.bytes}; {BACKUP}"
+                return self._wrong(said, none)
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 != segment.sha256:
+                return self._wrong(f"{what} was changed, its bytes hash otherwise; {BACKUP}", none)
+            table = pq.ParquetFile(path).read(["seq"], use_threads=False)
+        except FileNotFoundError:
+            return self._wrong(f"{what} is not there; {BACKUP}", none)
+        except (OSError, pa.ArrowException) as error:
+            return self._wrong(f"{what} can't be read ({error}); {BACKUP}", none)
+        seqs: NDArray[np.int64] = table.column("seq").to_numpy()
+        found = (len(seqs), *((int(seqs[0]), int(seqs[-1])) if len(seqs) else (0, 0)))
+        if found != (segment.rows, segment.seq_first, segment.seq_last):
+            said = f"{what} has {found[0]} rows, of events {found[1]} to {found[2]}; {BACKUP}"
+            return self._wrong(said, none)
+        if (np.diff(seqs) < 1).any():
+            return self._wrong(f"{what} has events twice or out of order; {BACKUP}", none)
+        return seqs
+
+    def _wrong(self, problem: str, seqs: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        self.problems.append(problem)
+        return np.empty(0, np.int64) if seqs is None else seqs
+
+
+class _Check:
+    """One seal and its files."""
+
+    def __init__(self, folder: Path, seal: Seal, retained: set[str]) -> None:
+        self._files = _Files(folder)
+        self._seal = seal
+        self._retained = [segment for segment in seal.segments if segment.path in retained]
+
+    def problems(self) -> list[str]:
+        """What is wrong with it."""
+        seqs = {segment.path: self._files.seqs_of(segment) for segment in self._retained}
+        if not self._files.problems:
+            events = [seqs[s.path] for s in self._retained if not files.is_secrets(s)]
+            secrets = [seqs[s.path] for s in self._retained if files.is_secrets(s)]
+            self._compare(_joined(events), _joined(secrets))
+        return self._files.problems
+
+    def _compare(self, events: NDArray[np.int64], secrets: NDArray[np.int64]) -> None:
+        """The seqs of all files against the range of the seal."""
+        seal = self._seal
+        what = f"the seal of events {seal.seq_first} to {seal.seq_last}"
+        whole = len(self._retained) == len(seal.segments)
+        try:
+            missing = missing_from(events, seal.seq_first, seal.seq_last)
+        except HubFault:
+            self._wrong(f"{what} has an event in two files, or one of another seal; {BACKUP}")
+            return
+        if whole and missing != seal.missing:
+            other = [hole for hole in missing if hole not in seal.missing] or seal.missing
+            self._wrong(f"{what} lacks other events than it says, as {other[0]}; {BACKUP}")
+        dropped = sum(
+            segment.rows
+            for segment in seal.segments
+            if segment not in self._retained and not files.is_secrets(segment)
+        )
+        if len(events) + dropped != seal.rows:
+            rows = len(events) + dropped
+            self._wrong(f"{what} has {rows} rows and says {seal.rows}; {BACKUP}")
+        if whole and len(alone := np.setdiff1d(secrets, events)):
+            self._wrong(f"{what} has a secret of event {alone[0]}, which it has not; {BACKUP}")
+
+    def _wrong(self, problem: str) -> None:
+        self._files.problems.append(problem)
+
+
+def is_below(path: str) -> bool:
+    """Whether a path of a manifest stays in its folder; a backup may come from anywhere."""
+    parts = path.split("/")
+    return not path.startswith("/") and ".." not in parts and "\0" not in path
+
+
+def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+
+
+def _strays(folder: Path) -> list[str]:
+    """Files that no line names, in the order of their names; not while files are being made."""
+    lock = locked(folder) if (folder / LOCK).exists() else nullcontext()
+    try:
+        with lock:
+            own = {FILE_NAME, LOCK, *(s.path for s in Manifest.read(folder).retained)}
+            names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    except Busy:
+        return []
+    return [
+        f"{name} is in no line of {FILE_NAME}: a crash left it, or it was dropped; nobody reads "
+        "it, and the next seal removes it if its events are sealed elsewhere"
+        for name in sorted(set(names) - own)
+    ]

@@ -1,0 +1,296 @@
+"""The log as one folder has it: the hot DuckDB file, and sealed segments for what is older.
+
+    log = DuckLog.open(data, settings.log, clock=clock)
+    first = log.append(events)          # one Arrow batch, one INSERT, one fdatasync
+
+Rule 1: DuckDB opens a write-ahead log with a torn tail, or without it, and says nothing. So the
+    last acknowledged seq stands in a file of its own, and a log that ends before it is damaged:
+    said loudly, and the numbers are not given again.
+Rule 2: what segments have and the file has not is taken from there. A folder with segments alone
+    is a log.
+Rule 3: what a device sent besides numbers is sealed before it is stored; readers get it revealed,
+    or as it is stored.
+
+One thread appends; `rows`, `read`, `table` and recovery may run in one other thread.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Final, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct, structs
+
+from hub.errors import HubFault, LogUnavailable
+from hub.log import columns, rotate, salvage, stock
+from hub.log.acknowledged import Acknowledged
+from hub.log.duck import SCHEMA_VERSION, DuckFile, LogDamaged
+from hub.log.payload_keys import FOLDER as KEYS
+from hub.log.payload_keys import PREFIX, PayloadKeys
+from hub.log.segments.history import History
+from hub.log.segments.manifest import FOLDER as SEGMENTS
+from hub.log.upcast import PERSONAL, upcast
+from hub.words import Kind, Seq
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from hub.clock import Clock
+    from hub.settings import LogSettings
+    from hub.words import Event
+
+PAGE_ROWS: Final = 16_384
+
+
+class State(Struct, frozen=True):
+    """Where the log stands."""
+
+    last_seq: int
+    """Of the last event that is there."""
+    next_seq: int
+    """Of the next event; higher than `last_seq` + 1 after numbers were lost."""
+    epoch: int
+    damage: str | None
+    """What was lost or moved aside when it was opened, for a person to read."""
+
+
+class DuckLog:
+    """A `Log` in one folder, which this process alone may open.
+
+    Attributes:
+        file: the hot file; replaced by rotation.
+        begins: seq after which it begins; the events up to there are in segments.
+    """
+
+    def __init__(
+        self,
+        file: DuckFile,
+        *,
+        acknowledged: Acknowledged,
+        history: History,
+        keys: PayloadKeys,
+        hub: str,
+        begins: int,
+        state: State,
+    ) -> None:
+        self.file = file
+        self.begins = begins
+        self.history = history
+        self.keys = keys
+        self.state = state
+        self._acknowledged = acknowledged
+        self._hub = hub
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        settings: LogSettings,
+        *,
+        clock: Clock,
+        new_hub: Callable[[], str] = lambda: secrets.token_hex(6),
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> Self:
+        """Open the log of a data folder, made when absent.
+
+        Args:
+            folder: exists.
+            settings: `[log]`.
+            clock: names folders of damaged files and dates epochs.
+            new_hub: the id of a new log.
+            random_bytes: for the keys of payloads.
+
+        Raises:
+            LogUnavailable: it can't be opened now: another process has it, the disk is full, …
+        """
+        try:
+            return cls._open(folder, settings, clock, new_hub, random_bytes)
+        except LogDamaged:  # a block that opening does not look at: now all are looked at
+            (folder / salvage.SUSPECT).touch()
+            return cls._open(folder, settings, clock, new_hub, random_bytes)
+
+    @classmethod
+    def _open(
+        cls,
+        folder: Path,
+        settings: LogSettings,
+        clock: Clock,
+        new_hub: Callable[[], str],
+        random_bytes: Callable[[int], bytes],
+    ) -> Self:
+        mark = Acknowledged.read(folder)
+        history = History(folder / SEGMENTS)
+        history.refresh()
+        opened = salvage.open_file(folder, settings, clock)
+        file, damage = opened.file, opened.damage
+        rotate.clean(folder)
+        acknowledged = 0 if mark is None else mark.seq
+        try:
+            given = mark.hub if mark else history.hub or new_hub()
+            meta = stock.make_or_upgrade(file, given, history.begins)
+            begins = int(meta.get("upto", "0"))
+            _check_same_hub(folder, meta["hub"], history)
+            damage += stock.fill(file, history, begins)
+            if opened.broken is not None:
+                last = max(acknowledged, history.seq_last)
+                damage += stock.fill_from_broken(file, opened.broken, settings, last)
+            found = stock.take(file, begins, acknowledged, damage, clock)
+        except LogUnavailable:
+            file.abandon()
+            raise
+        side_file = Acknowledged.open(folder, meta["hub"])
+        side_file.write(found.next_seq - 1)
+        return cls(
+            file,
+            acknowledged=side_file,
+            history=history,
+            keys=PayloadKeys(folder / KEYS, random_bytes),
+            hub=meta["hub"],
+            begins=begins,
+            state=State(found.last_seq, found.next_seq, found.epoch, "; ".join(damage) or None),
+        )
+
+    @property
+    def hub(self) -> str:
+        """The id of the hub that owns this log."""
+        return self._hub
+
+    @property
+    def last_seq(self) -> int:
+        """Seq of the last durable event, 0 when empty."""
+        return self.state.last_seq
+
+    def append(self, events: Sequence[Event]) -> Seq:
+        """Make the events durable, in order, and return the seq of the first.
+
+        Raises:
+            LogUnavailable: whether they are there is known only after opening the log again.
+        """
+        first = self.state.next_seq
+        if events:
+            try:
+                stored = self._sealed(events)
+            except OSError as error:
+                raise LogUnavailable(f"a payload's key can't be made: {error}") from error
+            self.file.insert(columns.to_batch(stored, first))
+            last = first + len(events) - 1
+            self.state = structs.replace(self.state, last_seq=last, next_seq=last + 1)
+            self._acknowledged.write(last)
+        return Seq(first)
+
+    def read(
+        self, after: int = 0, *, limit: int = PAGE_ROWS, agent: str | None = None
+    ) -> list[Event]:
+        """At most `limit` events with seq > `after`, in order; of one agent when named."""
+        events: list[Event] = []
+        while after < self.last_seq and len(events) < limit:
+            last = min(after + PAGE_ROWS, self.last_seq)
+            events += columns.to_events(self.rows(after + 1, last, agent, None))
+            after = last
+        return events[:limit]
+
+    def rows(
+        self,
+        first: int,
+        last: int,
+        agent: str | None,
+        kinds: Sequence[Kind] | None,
+        *,
+        reveal: bool = True,
+    ) -> pa.Table:
+        """The wanted events with seq `first`..`last`, in order, in the log's columns.
+
+        Args:
+            first: 1 at least.
+            last: not beyond the end.
+            agent: None = of all agents.
+            kinds: None = of all kinds.
+            reveal: else payloads stay as they are stored.
+
+        Raises:
+            LogUnavailable: the file or a segment can't be read.
+        """
+        numbers = None if kinds is None else [int(kind) for kind in kinds]
+        parts: list[pa.Table] = []
+        if first <= self.begins:
+            try:
+                parts.append(self.history.page(first, min(last, self.begins), agent, numbers))
+            except (HubFault, OSError) as error:
+                raise LogUnavailable(f"segments of seq {first}.. can't be read: {error}") from error
+        if last > self.begins:
+            start = max(first, self.begins + 1)
+            parts.append(self.table("page", first=start, last=last, agent=agent, kinds=numbers))
+        table = pa.concat_tables([part.select(columns.FIELDS) for part in parts])
+        table = upcast(table, self.keys)
+        return self._revealed(table) if reveal else table
+
+    def events(self, table: pa.Table) -> list[Event]:
+        """Rows of the file as Events of today, payloads revealed."""
+        return columns.to_events(self._revealed(upcast(table, self.keys)))
+
+    def table(self, name: str, **parameters: object) -> pa.Table:
+        """The result of a named query of `hub/log/sql/` on the hot file alone.
+
+        Raises:
+            LogUnavailable: it can't be read; the next start reads the whole file and mends it.
+        """
+        try:
+            return self.file.table(name, **parameters)
+        except LogDamaged:
+            (self.file.path.parent / salvage.SUSPECT).touch()
+            raise
+
+    @property
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log, 0 right after a checkpoint."""
+        return self.file.wal_bytes
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file; commits wait about 10 ms a MB.
+
+        Raises:
+            LogUnavailable: it failed; the events are safe, but the log must be opened again.
+        """
+        self.file.checkpoint()
+
+    def close(self) -> None:
+        """Checkpoint and give the files back."""
+        self.file.close()
+        self._acknowledged.close()
+
+    def _sealed(self, events: Sequence[Event]) -> Sequence[Event]:
+        personal = [e.payload is not None and e.kind in PERSONAL for e in events]
+        if True not in personal:
+            return events
+        return [
+            structs.replace(event, payload=self.keys.seal(event.device, event.payload))
+            if seal and event.payload is not None
+            else event
+            for seal, event in zip(personal, events, strict=True)
+        ]
+
+    def _revealed(self, table: pa.Table) -> pa.Table:
+        """With payloads as they were sent; NULL where the device was forgotten."""
+        at = table.schema.get_field_index("payload")
+        sealed = pc.starts_with(table.column(at), PREFIX)
+        if not pc.any(sealed).as_py():
+            return table
+        texts = table.column(at).to_pylist()
+        for row in pc.indices_nonzero(pc.fill_null(sealed, fill_value=False)).to_pylist():
+            texts[row] = self.keys.reveal(table.column("device")[row].as_py(), texts[row])
+        return table.set_column(at, "payload", pa.array(texts, pa.string()))
+
+
+def _check_same_hub(folder: Path, hub: str, history: History) -> None:
+    if history.hub not in (None, hub):
+        raise LogUnavailable(
+            f"{folder / SEGMENTS} holds segments of hub {history.hub}, and the log is hub {hub}'s; "
+            "put one of them elsewhere"
+        )
+
+
+__all__ = ["PAGE_ROWS", "SCHEMA_VERSION", "DuckLog", "State"]

@@ -1,0 +1,204 @@
+"""A backup is a log to start from; it never holds keys and never harms what is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from hub.clock import SystemClock
+from hub.errors import OperatorFault
+from hub.log.payload_keys import PayloadKeys
+from hub.log.segments import drop
+from hub.log.segments.backup import backup, restore
+from hub.log.segments.history import History
+from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
+from hub.log.segments.verify import verify
+from hub.log.store import DuckLog
+from hub.settings import LogSettings
+from hub.words import Event, Kind
+from tests.log import sealed as open_log
+from tests.log.events import NOW_US, agent_made, observation, steps
+from tests.log.segments.made import HUB_ID, sealed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVENTS = [
+    *steps(1, 10),
+    agent_made(),
+    Event(Kind.HELLO, NOW_US, "walker", "a", secret=b"s" * 32),
+    *(observation(step, "b", agent="heater") for step in range(20)),
+]
+POLICY = "policies/walker/0abc.safetensors"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / POLICY).parent.mkdir(parents=True)
+    (folder / POLICY).write_bytes(b"weights")
+    (folder / "policies/walker/tmpx1").write_bytes(b"half")
+    PayloadKeys(folder / "keys").seal("a", "{}")
+    (folder / "hub.lock").touch()
+    sealed(folder, EVENTS, to=24)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file but locks and sockets."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (".lock", "hub.lock")
+    }
+
+
+def rows(data: Path) -> pa.Table:
+    """All that is sealed."""
+    history = History(data / FOLDER)
+    history.refresh()
+    return history.page(1, history.seq_last, None, None)
+
+
+def fill(data: Path) -> None:
+    """As the command does."""
+    DuckLog.open(data, LogSettings(), clock=SystemClock()).close()
+
+
+def test_a_backup_holds_segments_manifest_and_policies_and_no_key(
+    data: Path, tmp_path: Path
+) -> None:
+    done = backup(data, tmp_path / "copy")
+    assert (done.hub, done.seq_last, done.segments, done.policies) == (HUB_ID, 24, 3, 1)
+    copied = contents(tmp_path / "copy")
+    assert (done.copied, done.bytes) == (
+        4,
+        sum(map(len, copied.values())) - len(copied[f"{FOLDER}/{FILE_NAME}"]),
+    )
+    there = contents(data)
+    assert copied == {
+        name: there[name] for name in there if name.startswith(FOLDER) or name == POLICY
+    }
+    assert verify(tmp_path / "copy").problems == []
+
+
+def test_the_next_one_copies_what_is_new(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    sealed(data, EVENTS)
+    done = backup(data, tmp_path / "copy")
+    assert (done.seq_last, done.copied) == (len(EVENTS), 1)
+    assert backup(data, tmp_path / "copy").copied == 0
+    assert rows(tmp_path / "copy").equals(rows(data))
+    assert verify(tmp_path / "copy").problems == []
+
+
+def test_what_retention_dropped_leaves_the_backup_too(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    gone = [s for s in Manifest.read(data / FOLDER).retained if s.agent == "walker"]
+    drop.drop(data / FOLDER, gone, NOW_US)
+    backup(data, tmp_path / "copy")
+    assert verify(tmp_path / "copy").problems == []
+    left = [s.path for s in Manifest.read(data / FOLDER).retained if s.agent == "walker"]
+    found = tmp_path.glob("copy/segments/*/agent=walker/*/*")
+    assert [str(path.relative_to(tmp_path / "copy" / FOLDER)) for path in found] == left
+
+
+def test_a_backup_that_was_cut_off_is_carried_on(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    (tmp_path / "copy" / FOLDER / FILE_NAME).unlink()
+    (segment,) = (tmp_path / "copy").rglob("agent=heater/*/*.parquet")
+    segment.rename(segment.with_name(segment.name + ".new"))
+    backup(data, tmp_path / "copy")
+    assert verify(tmp_path / "copy").problems == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "segments.txt"])
+def test_a_folder_with_other_things_is_refused(data: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / name).touch()
+    with pytest.raises(OperatorFault, match="is not empty and no backup"):
+        backup(data, tmp_path / "copy")
+
+
+def test_a_backup_of_another_log_is_refused(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    sealed(other, EVENTS, to=3)
+    backup(other, tmp_path / "copy")
+    before = contents(tmp_path / "copy")
+    with pytest.raises(OperatorFault, match="is a backup of another log"):
+        backup(data, tmp_path / "copy")
+    assert contents(tmp_path / "copy") == before
+
+
+def test_nothing_sealed_is_nothing_to_back_up(tmp_path: Path) -> None:
+    with pytest.raises(OperatorFault, match="nothing is sealed"):
+        backup(tmp_path, tmp_path / "copy")
+
+
+def test_a_restored_log_is_the_log_as_far_as_it_was_sealed(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    done = restore(tmp_path / "copy", tmp_path / "again", fill)
+    assert (done.hub, done.seq_last, done.policies) == (HUB_ID, 24, 1)
+    assert (tmp_path / "again" / POLICY).read_bytes() == b"weights"
+    log = DuckLog.open(tmp_path / "again", LogSettings(), clock=SystemClock())
+    try:
+        assert (log.hub, log.last_seq, log.state.epoch) == (HUB_ID, 24, 1)
+        assert log.state.damage is None
+        assert log.rows(1, 24, None, None, reveal=False).equals(rows(data))
+        assert log.append([observation(1)]) == 25
+    finally:
+        log.close()
+    assert verify(tmp_path / "again").problems == []
+
+
+def test_a_real_log_comes_back_with_its_secrets_and_sealed_payloads(tmp_path: Path) -> None:
+    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
+    log.append([*EVENTS, observation(1, payload='{"room":"7"}')])
+    open_log.seal(log)
+    stored = log.rows(1, log.last_seq, None, None, reveal=False)
+    log.close()
+    backup(tmp_path, tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "again", fill)
+    again = DuckLog.open(tmp_path / "again", LogSettings(), clock=SystemClock())
+    assert again.rows(1, again.last_seq, None, None, reveal=False).equals(stored)
+    assert again.read()[-1].payload is None  # the keys are copied apart
+    again.close()
+
+
+def test_a_folder_with_a_log_is_left_alone(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    before = contents(data)
+    with pytest.raises(OperatorFault, match="holds a log"):
+        restore(tmp_path / "copy", data, fill)
+    assert contents(data) == before
+    for name in ("log.duckdb", "log-00000000000000000007.duckdb", "log.acknowledged"):
+        target = tmp_path / f"with {name}"
+        target.mkdir()
+        (target / name).touch()
+        with pytest.raises(OperatorFault, match="holds a log"):
+            restore(tmp_path / "copy", target, fill)
+
+
+def test_a_damaged_backup_is_not_restored(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    next((tmp_path / "copy").rglob("*.secrets")).unlink()
+    with pytest.raises(OperatorFault, match=r"can't be restored: .*\.secrets .* is not there"):
+        restore(tmp_path / "copy", tmp_path / "again", fill)
+    assert not (tmp_path / "again").exists()
+
+
+def test_no_backup_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OperatorFault, match="there is no backup"):
+        restore(tmp_path / "copy", tmp_path / "again", fill)
+
+
+def test_a_restore_that_was_cut_off_can_be_done_again(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "again", fill)
+    for name in (f"{FOLDER}/{FILE_NAME}", "log.duckdb", "log.acknowledged"):
+        (tmp_path / "again" / name).unlink()
+    restore(tmp_path / "copy", tmp_path / "again", fill)
+    assert rows(tmp_path / "again").equals(rows(data))

@@ -1,0 +1,160 @@
+"""Any page of what is sealed is what the log had there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.errors import HubFault
+from hub.log import columns
+from hub.log.segments import drop, files
+from hub.log.segments.history import History
+from hub.log.segments.manifest import FOLDER, Manifest
+from hub.words import Event, Kind
+from tests.log.events import NOW_US, agent_made, observation, steps
+from tests.log.segments.made import HUB_ID, events, sealed, table_of
+
+EVENTS = [
+    *steps(1, 30),
+    agent_made(),
+    Event(Kind.HELLO, NOW_US, "walker", "a", secret=b"s" * 32),
+    *(observation(step, "b", agent="heater") for step in range(20)),
+    Event(Kind.ADMIN, NOW_US, secret=b""),
+]
+
+
+def opened(data: Path, *, cache_bytes: int = 1 << 20) -> History:
+    history = History(data / FOLDER, cache_bytes=cache_bytes)
+    history.refresh()
+    return history
+
+
+def wanted(
+    table: pa.Table, first: int, last: int, agent: str | None, kinds: list[int] | None
+) -> pa.Table:
+    """By definition."""
+    seqs = table.column("seq")
+    kept = pc.and_(pc.greater_equal(seqs, first), pc.less_equal(seqs, last))
+    if agent is not None:
+        kept = pc.and_(kept, pc.equal(table.column("agent"), agent))
+    if kinds is not None:
+        kept = pc.and_(kept, pc.is_in(table.column("kind"), pa.array(kinds, pa.uint8())))
+    return table.filter(kept)
+
+
+@given(
+    log=st.lists(events, min_size=1, max_size=20),
+    cuts=st.lists(st.integers(1, 20), max_size=3),
+    cache_bytes=st.sampled_from([0, 500, 1 << 20]),
+    pages=st.lists(
+        st.tuples(
+            st.integers(1, 21),
+            st.integers(1, 30),
+            st.none() | st.sampled_from(["", "walker", "heater", "_hub"]),
+            st.none() | st.lists(st.integers(1, 11), max_size=3),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_any_page_is_what_the_log_had_there(
+    log: list[Event],
+    cuts: list[int],
+    cache_bytes: int,
+    pages: list[tuple[int, int, str | None, list[int] | None]],
+) -> None:
+    table = table_of(log)
+    with TemporaryDirectory() as name:
+        data = Path(name)
+        for to in [*sorted(min(cut, len(log)) for cut in cuts), len(log)]:
+            sealed(data, log, to=to)
+        history = opened(data, cache_bytes=cache_bytes)
+        for first, last, agent, kinds in pages:
+            assert same(
+                history.page(first, last, agent, kinds), wanted(table, first, last, agent, kinds)
+            )
+
+
+def same(a: pa.Table, b: pa.Table) -> bool:
+    """Where NaN is NaN."""
+    return bool(a.schema == b.schema) and repr(columns.to_events(a)) == repr(columns.to_events(b))
+
+
+def test_row_groups_are_joined_and_each_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "GROUP_ROWS", 4)
+    sealed(tmp_path, EVENTS, to=40)
+    sealed(tmp_path, EVENTS)
+    read: list[tuple[Path, tuple[int, ...]]] = []
+    real = files.read
+
+    def counting(path: Path, groups: list[int] | None = None) -> pa.Table:
+        read.append((path, tuple(groups or ())))
+        return real(path, groups)
+
+    monkeypatch.setattr(files, "read", counting)
+    history = opened(tmp_path)
+    table = pa.concat_tables(
+        history.page(first, first + 2, None, None) for first in range(1, len(EVENTS) + 1, 3)
+    )
+    assert table.equals(table_of(EVENTS))
+    assert len(read) == len(set(read))
+    assert len(read) > 20
+
+
+def test_a_page_of_one_agent_reads_its_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed(tmp_path, EVENTS)
+    for path in tmp_path.rglob("*.parquet"):
+        if "agent=walker" not in str(path):
+            path.unlink()
+    history = opened(tmp_path)
+    assert history.page(1, 99, "walker", None).num_rows == 62
+    with pytest.raises(HubFault, match="is not there; put it back from a backup"):
+        history.page(1, 99, None, None)
+
+
+def test_nothing_sealed_is_an_empty_page(tmp_path: Path) -> None:
+    history = opened(tmp_path)
+    assert (history.hub, history.begins, history.seq_first, history.seq_last) == (None, 0, 1, 0)
+    assert history.page(1, 100, None, None).equals(columns.SCHEMA.empty_table())
+
+
+def test_refresh_sees_what_was_sealed_since(tmp_path: Path) -> None:
+    sealed(tmp_path, EVENTS, to=10)
+    history = opened(tmp_path)
+    assert (history.hub, history.seq_last) == (HUB_ID, 10)
+    sealed(tmp_path, EVENTS)
+    assert history.page(1, 99, None, None).num_rows == 10
+    history.refresh()
+    assert history.seq_last == len(EVENTS)
+    assert history.page(1, 99, None, None).equals(table_of(EVENTS))
+
+
+def test_what_retention_dropped_is_left_out_without_being_told(tmp_path: Path) -> None:
+    sealed(tmp_path, EVENTS, to=40)
+    sealed(tmp_path, EVENTS)
+    history = opened(tmp_path)
+    gone = [s for s in Manifest.read(tmp_path / FOLDER).retained if s.agent == "walker"]
+    drop.drop(tmp_path / FOLDER, gone, NOW_US)
+    table = history.page(1, 99, None, None)
+    kept = sum(segment.rows for segment in Manifest.read(tmp_path / FOLDER).kept)
+    assert table.slice(kept).equals(wanted(table_of(EVENTS), 63, 99, None, None))
+    assert set(table.column("kind").slice(0, kept).to_pylist()) <= {Kind.ADMIN, Kind.POLICY}
+    assert (history.begins, history.seq_first) == (62, 63)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    sealed(tmp_path, EVENTS)
+    (path,) = tmp_path.rglob("agent=heater/*/*.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(HubFault, match=r"agent=heater.*events 63 to 82.*from a backup"):
+        opened(tmp_path).page(1, 99, None, None)

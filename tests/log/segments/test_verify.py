@@ -1,0 +1,212 @@
+"""Whatever is taken away from segments or changed in them is found and named."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from hub.clock import SystemClock
+from hub.log.segments import drop
+from hub.log.segments.lock import locked
+from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest, Seal
+from hub.log.segments.verify import Report, verify
+from hub.log.store import DuckLog
+from hub.settings import LogSettings
+from hub.words import Event, Kind
+from tests.log.events import NOW_US, agent_made, observation, steps
+from tests.log.linked import LinkedLog
+from tests.log.segments.made import HUB_ID, sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+EVENTS = [
+    *steps(1, 10),
+    agent_made(),
+    Event(Kind.HELLO, NOW_US, "walker", "a", secret=b"s" * 32),
+    *(observation(step, "b", agent="heater") for step in range(20)),
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    sealed(tmp_path, EVENTS, to=24, lost=[3])
+    sealed(tmp_path, EVENTS)
+    return tmp_path
+
+
+def file_of(data: Path, agent: str, suffix: str = "parquet") -> Path:
+    """The first."""
+    return min(data.rglob(f"agent={agent}/*/*.{suffix}"))
+
+
+def problem(data: Path) -> str:
+    """The only one."""
+    (found,) = verify(data).problems
+    return found
+
+
+def rewrite(data: Path, change: Callable[[Seal], Seal]) -> None:
+    """Another manifest, whose hashes are right."""
+    folder = data / FOLDER
+    seals = Manifest.read(folder).seals
+    (folder / FILE_NAME).unlink()
+    manifest = Manifest.read(folder)
+    for seal in seals:
+        manifest.add(msgspec.structs.replace(change(seal), previous=manifest.previous))
+
+
+def test_what_was_sealed_is_whole(data: Path) -> None:
+    report = verify(data)
+    size = sum(s.bytes for s in Manifest.read(data / FOLDER).retained)
+    assert report == Report(HUB_ID, 1, 42, seals=2, files=4, rows=41, bytes=size, lost=[(3, 3)])
+
+
+def test_nothing_sealed_is_no_problem(tmp_path: Path) -> None:
+    assert verify(tmp_path) == Report("", 0, 0, 0, 0, 0, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_gone(data: Path) -> None:
+    file_of(data, "walker").unlink()
+    assert "agent=walker" in problem(data)
+    assert problem(data).endswith("(events 1 to 22) is not there; put it back from a backup")
+
+
+def test_a_file_that_is_shorter(data: Path) -> None:
+    path = file_of(data, "walker")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "bytes instead of" in problem(data)
+
+
+def test_a_bit_that_was_turned(data: Path) -> None:
+    path = file_of(data, "heater")
+    whole = bytearray(path.read_bytes())
+    whole[100] ^= 1
+    path.write_bytes(whole)
+    assert "(events 23 to 24) was changed" in problem(data)
+
+
+def test_secrets_that_are_gone(data: Path) -> None:
+    file_of(data, "_hub", "secrets").unlink()
+    assert ".secrets (events 22 to 22) is not there" in problem(data)
+
+
+def test_a_line_that_was_changed(data: Path) -> None:
+    path = data / FOLDER / FILE_NAME
+    path.write_bytes(path.read_bytes().replace(b'"rows":23', b'"rows":22', 1))
+    assert "line 2 does not follow the line before it" in problem(data)
+
+
+def test_a_line_that_was_taken_out(data: Path) -> None:
+    path = data / FOLDER / FILE_NAME
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[1])
+    assert "line 1 does not follow" in problem(data)
+
+
+def test_a_line_that_is_none(data: Path) -> None:
+    path = data / FOLDER / FILE_NAME
+    path.write_bytes(b"{}\n" + path.read_bytes())
+    assert "line 1 is damaged" in problem(data)
+
+
+def test_a_file_without_a_line(data: Path) -> None:
+    file_of(data, "walker").with_name("more.parquet").write_bytes(b"")
+    assert "more.parquet is in no line" in problem(data)
+
+
+def test_files_that_are_being_made_are_no_problem(data: Path) -> None:
+    file_of(data, "walker").with_name("more.parquet").write_bytes(b"")
+    with locked(data / FOLDER):
+        assert verify(data).problems == []
+
+
+def test_files_that_retention_dropped_are_no_problem(data: Path) -> None:
+    gone = [s for s in Manifest.read(data / FOLDER).retained if s.agent == "walker"]
+    drop.drop(data / FOLDER, gone, NOW_US)
+    report = verify(data)
+    (kept,) = Manifest.read(data / FOLDER).kept
+    assert (report.problems, report.files, report.rows) == ([], 4, 21)
+    (data / FOLDER / kept.path).unlink()
+    (problem,) = verify(data).problems
+    assert f"{kept.path} (events {kept.seq_first} to {kept.seq_last}) is not there" in problem
+
+
+def test_what_declares_agents_outlives_their_days(tmp_path: Path) -> None:
+    sealed(tmp_path, [agent_made(), *steps(1, 5), agent_made("heater"), *steps(6, 9)])
+    drop.drop(tmp_path / FOLDER, Manifest.read(tmp_path / FOLDER).retained, NOW_US)
+    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
+    assert [(event.seq, event.agent) for event in log.read()] == [(1, "walker"), (12, "heater")]
+    assert (log.begins, log.append(steps(1, 1))) == (20, 21)
+    assert log.state.damage == "2 events up to 20 were taken from the segments"
+    log.close()
+
+
+def test_seals_that_do_not_join(data: Path) -> None:
+    rewrite(data, lambda seal: msgspec.structs.replace(seal, seq_last=min(seal.seq_last, 41)))
+    assert any("has an event in two files, or one of another" in p for p in verify(data).problems)
+    rewrite(data, lambda seal: msgspec.structs.replace(seal, seq_first=max(seal.seq_first - 1, 1)))
+    assert any("after event 24 comes a seal of 24 to" in p for p in verify(data).problems)
+
+
+def test_two_hubs(data: Path) -> None:
+    hubs = iter(["a", "b"])
+    rewrite(data, lambda seal: msgspec.structs.replace(seal, hub=next(hubs)))
+    assert "two logs were mixed" in problem(data)
+
+
+def test_other_events_are_missing_than_it_says(data: Path) -> None:
+    rewrite(data, lambda seal: msgspec.structs.replace(seal, missing=[]))
+    assert "lacks other events than it says, as (3, 3)" in problem(data)
+
+
+def test_another_number_of_rows_than_it_says(data: Path) -> None:
+    rewrite(data, lambda seal: msgspec.structs.replace(seal, rows=seal.rows + 1))
+    assert [p for p in verify(data).problems if "has 23 rows and says 24" in p]
+
+
+def test_a_path_that_leads_elsewhere(data: Path) -> None:
+    def astray(seal: Seal) -> Seal:
+        first, *rest = seal.segments
+        away = msgspec.structs.replace(first, path="../../etc/passwd")
+        return msgspec.structs.replace(seal, segments=[away, *rest])
+
+    rewrite(data, astray)
+    assert sum("lies elsewhere" in found for found in verify(data).problems) == 2
+
+
+def test_a_file_with_other_rows_than_its_segment_says(data: Path) -> None:
+    """Its hash is right: somebody meant it so."""
+    path = file_of(data, "heater")
+    table = pq.ParquetFile(path).read()
+    for rows, said in ((table.slice(1), "has 1 rows"), (table.take([1, 0]), "has 2 rows, of ev")):
+        pq.write_table(rows, path)
+        written = path.read_bytes()
+        sha256 = hashlib.sha256(written).hexdigest()
+
+        def other(seal: Seal, size: int = len(written), sha256: str = sha256) -> Seal:
+            segments = [
+                msgspec.structs.replace(s, bytes=size, sha256=sha256)
+                if path.match(f"*{s.path}")
+                else s
+                for s in seal.segments
+            ]
+            return msgspec.structs.replace(seal, segments=segments)
+
+        rewrite(data, other)
+        assert said in problem(data)
+
+
+def test_what_a_running_log_has_not_sealed_yet_is_read_too(tmp_path: Path) -> None:
+    log = LinkedLog(tmp_path).open()
+    try:
+        log.append(steps(1, 10))
+        assert verify(tmp_path).unsealed == 20
+    finally:
+        log.close()
+    assert verify(tmp_path).unsealed is None
