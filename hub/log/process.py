@@ -30,7 +30,7 @@ import msgspec
 import uvloop
 
 from hub.clock import SystemClock
-from hub.errors import HubFault, LogUnavailable
+from hub.errors import HubFault
 from hub.frames import Splitter, receive_frame
 from hub.log import far, messages, resume
 from hub.log.address import listen
@@ -265,22 +265,25 @@ class LogProcess(asyncio.Protocol):
     async def _rotate(self, id_: int, upto: int) -> None:
         """Go on in a file that begins after `upto`: filled beside commits, swapped between two."""
         loop, log = asyncio.get_running_loop(), self._log
-        await loop.run_in_executor(self._reading, log.history.refresh)
-        if log.begins < upto <= log.history.seq_last:
-            try:
-                draft = await loop.run_in_executor(
-                    self._reading, Draft.begin, log, upto, self._settings
-                )
-            except LogUnavailable as error:  # the disk is full, say: the old file is as it was
-                _report("rotation failed", str(error))
-                self._send(messages.Rotated(id_, log.begins, self._feed.position_min))
-                return
+        try:
+            draft = await loop.run_in_executor(self._reading, self._begin_draft, upto)
+        except HubFault as fault:  # the disk is full, the manifest damaged: the file is as it was
+            _report("rotation failed", str(fault))
+            draft = None
+        if draft is not None:
             self._rotating = True
             # In the thread that reads: nobody else may be reading the file that goes.
             await loop.run_in_executor(self._reading, draft.finish, log)
             self._rotating = False
             self._commit_soon()
         self._send(messages.Rotated(id_, log.begins, self._feed.position_min))
+
+    def _begin_draft(self, upto: int) -> Draft | None:
+        """In the reading thread; None when there is nothing to be gained."""
+        self._log.history.refresh()
+        if not self._log.begins < upto <= self._log.history.seq_last:
+            return None
+        return Draft.begin(self._log, upto, self._settings, stop=lambda: self._closing)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

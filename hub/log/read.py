@@ -197,6 +197,9 @@ class Fetched(NamedTuple):
 class Fetcher(_Connection):
     """Asks the log for pages of rows as they are stored."""
 
+    _ahead: Fetch | None = None
+    """Asked already: the log reads on while this end is busy with the page before."""
+
     def fetch(self, after: int, agent: str | None = None) -> Fetched:
         """The page that follows a seq.
 
@@ -204,15 +207,13 @@ class Fetcher(_Connection):
             Closed: the log process is gone.
             HubFault: it sent something else.
         """
-        try:
-            self._send(Fetch(after, agent))
-            body = receive_frame(self._connected())
-        except OSError as error:
-            raise Closed(f"the connection to the log broke: {error}") from error
-        if body is None:
-            raise Closed("the log process has ended")
-        page = to_reader.decode(body)
-        if not isinstance(page, Rows) or page.seq_first != after + 1:
+        wanted = Fetch(after, agent)
+        if self._ahead is not None and self._ahead != wanted:
+            self._receive()
+        if self._ahead is None:
+            self._ask(wanted)
+        page = self._receive()
+        if page.seq_first != after + 1:
             raise HubFault(f"the log answered with seq {page.seq_first} when asked after {after}")
         return Fetched(page.seq_first, page.seq_last, _table(page), page.live)
 
@@ -228,10 +229,33 @@ class Fetcher(_Connection):
         """
         while True:
             page = self.fetch(after, agent)
-            yield page
             after = page.seq_last
-            if page.live or (upto is not None and after >= upto):
+            last = page.live or (upto is not None and after >= upto)
+            if not last:
+                self._ask(Fetch(after, agent))
+            yield page
+            if last:
                 return
+
+    def _ask(self, wanted: Fetch) -> None:
+        try:
+            self._send(wanted)
+        except OSError as error:
+            raise Closed(f"the connection to the log broke: {error}") from error
+        self._ahead = wanted
+
+    def _receive(self) -> Rows:
+        self._ahead = None
+        try:
+            body = receive_frame(self._connected())
+        except OSError as error:
+            raise Closed(f"the connection to the log broke: {error}") from error
+        if body is None:
+            raise Closed("the log process has ended")
+        page = to_reader.decode(body)
+        if not isinstance(page, Rows):
+            raise HubFault("the log sent events to one who asked for rows")
+        return page
 
 
 # Arrow is imported when rows come: the hub has no use for it, and a trainer only to catch up.

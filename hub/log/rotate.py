@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+from hub.errors import HubFault, LogUnavailable
 from hub.log.duck import SCHEMA_VERSION, DuckFile, sql, wal_of
 from hub.log.pages import PageSize
 from hub.log.resume import carried
@@ -23,6 +24,7 @@ from hub.log.segments.manifest import sync_folder
 from hub.log.upcast import upcast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hub.log.store import DuckLog
@@ -47,24 +49,35 @@ class Draft:
         """Up to here it has what the old one has."""
 
     @classmethod
-    def begin(cls, log: DuckLog, upto: int, settings: LogSettings) -> Self:
+    def begin(
+        cls,
+        log: DuckLog,
+        upto: int,
+        settings: LogSettings,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Self:
         """Fill a new file with all but what is committed during the last moments.
 
         Args:
             log: the open one.
             upto: the new file begins after it; sealed, and more than the old file's.
             settings: `[log]`.
+            stop: the log is being closed, it is not worth going on.
+
+        Raises:
+            LogUnavailable: it can't be done now, and nothing has changed.
         """
         assert log.begins < upto <= log.history.seq_last, "only what is sealed is left behind"
         folder = log.file.path.parent
         remove(folder / DRAFT)
         draft = cls(DuckFile.open(folder / DRAFT, settings), settings, upto)
-        draft._make(log)
-        while draft._last + REST_ROWS < log.last_seq:
-            draft._copy(log, min(draft._last + draft._page_size.rows, log.last_seq))
-            if draft._file.wal_bytes > CHECKPOINT_BYTES:
-                draft._file.checkpoint()
-        draft._file.checkpoint()
+        try:
+            draft._fill(log, stop)
+        except HubFault:
+            draft._file.abandon()
+            remove(folder / DRAFT)
+            raise
         return draft
 
     def finish(self, log: DuckLog) -> None:
@@ -83,6 +96,16 @@ class Draft:
         log.begins = self._upto
         old.abandon()
         remove(old.path)
+
+    def _fill(self, log: DuckLog, stop: Callable[[], bool]) -> None:
+        self._make(log)
+        while self._last + REST_ROWS < log.last_seq:
+            if stop():
+                raise LogUnavailable("the log is being closed")
+            self._copy(log, min(self._last + self._page_size.rows, log.last_seq))
+            if self._file.wal_bytes > CHECKPOINT_BYTES:
+                self._file.checkpoint()
+        self._file.checkpoint()
 
     def _make(self, log: DuckLog) -> None:
         file, old = self._file, log.file

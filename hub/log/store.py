@@ -124,12 +124,12 @@ class DuckLog:
     ) -> Self:
         mark = Acknowledged.read(folder)
         history = History(folder / SEGMENTS)
-        history.refresh()
         opened = salvage.open_file(folder, settings, clock)
         file, damage = opened.file, opened.damage
         rotate.clean(folder)
         acknowledged = 0 if mark is None else mark.seq
         try:
+            damage += _look(history, file)
             given = mark.hub if mark else history.hub or new_hub()
             meta = stock.make_or_upgrade(file, given, history.begins)
             begins = int(meta.get("upto", "0"))
@@ -283,6 +283,21 @@ class DuckLog:
         for row in pc.indices_nonzero(pc.fill_null(sealed, fill_value=False)).to_pylist():
             texts[row] = self.keys.reveal(table.column("device")[row].as_py(), texts[row])
         return table.set_column(at, "payload", pa.array(texts, pa.string()))
+
+
+def _look(history: History, file: DuckFile) -> list[str]:
+    """Read the manifest; what is wrong with it, for a person.
+
+    Raises:
+        LogUnavailable: it is damaged, and there is no file that could stand for the log.
+    """
+    try:
+        history.refresh()
+    except HubFault as fault:
+        if not file.meta():
+            raise LogUnavailable(f"{fault}; put it back from a backup") from fault
+        return [f"{fault}; nothing is sealed until it is put back from a backup"]
+    return []
 
 
 def _check_same_hub(folder: Path, hub: str, history: History) -> None:

@@ -21,6 +21,7 @@ from hub.log.payload_keys import FOLDER as KEYS
 from hub.log.payload_keys import PREFIX
 from hub.log.rotate import Draft
 from hub.log.salvage import FILE_NAME, SUSPECT
+from hub.log.segments.manifest import FILE_NAME as MANIFEST
 from hub.log.store import DuckLog
 from hub.settings import LogSettings
 from hub.words import EVENT_VERSION, Event, Floats, Kind
@@ -325,6 +326,21 @@ def test_a_crash_after_the_new_file_has_its_name_leaves_the_new_one(tmp_path: Pa
     assert (again.begins, again.last_seq, again.state.damage) == (10, 20, None)
     assert not (tmp_path / FILE_NAME).exists()
     again.close()
+
+
+def test_a_damaged_manifest_is_said_and_stops_nothing_but_sealing(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.append(steps(1, 5))
+    manifest = seal(log).folder / MANIFEST
+    log.close()
+    manifest.write_bytes(b"{}\n")
+    again = opened(tmp_path)
+    assert again.last_seq == 10
+    assert "line 1 is damaged" in str(again.state.damage)
+    again.close()
+    (tmp_path / FILE_NAME).unlink()
+    with pytest.raises(LogUnavailable, match="put it back from a backup"):
+        opened(tmp_path)
 
 
 # --- payloads ----------------------------------------------------------------------------

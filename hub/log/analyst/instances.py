@@ -83,8 +83,12 @@ class Instances:
         """
         instance = self._instance(agents, again=again)
         self._asked[agents] = self._clock.monotonic()
+        shelf = self._files.look()
+        after = max(after, shelf.upto)
         while instance.position < after:
             ended = self._fetch_some(instance)
+            if instance.position < after == shelf.upto and ended:
+                instance.rely_on_files(shelf)  # the log is away, and has nothing that is asked for
             if instance.position < after and self._clock.monotonic() > give_up:
                 raise LogUnavailable(f"it is at {instance.position}, {after} is asked for")
             if instance.position < after and ended:

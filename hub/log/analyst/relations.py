@@ -25,7 +25,7 @@ TYPES: Final = {
 """Columns of `log`; a sealed file has all but `hub` and `agent`, which its path says."""
 NAMES: Final = ", ".join(TYPES)
 TAIL: Final = "tail"
-"""What is newer than all files."""
+"""What is newest, sealed or not."""
 UNOWNED: Final = "unowned"
 """Sealed events of no agent, of an admin's instance."""
 PAGE: Final = "page"
@@ -38,15 +38,19 @@ def tables() -> list[str]:
     return [f"CREATE TABLE {table} ({described})" for table in (TAIL, UNOWNED)]
 
 
-def log_view(paths: Iterable[Path]) -> str:
-    """Makes `log`: what is newer, then the files in the order given."""
+def log_view(paths: Iterable[Path], upto: int) -> str:
+    """Makes `log`: the tail, then what the files (in this order) have up to a seq.
+
+    What is in the tail and in a file is taken from the tail.
+    """
     parts = [TAIL]
     if listed := ", ".join(text(str(path)) for path in paths):
         # Texts all of them: an agent may be called 123.
         types = "{'hub': VARCHAR, 'agent': VARCHAR, 'day': VARCHAR}"
         parts.append(f"read_parquet([{listed}], hive_partitioning = true, hive_types = {types})")
     parts.append(UNOWNED)
-    rows = " UNION ALL ".join(f"SELECT {NAMES} FROM {part}" for part in parts)  # noqa: S608 - ours
+    sealed = [f"{part} WHERE seq <= {upto:d}" for part in parts[1:]]
+    rows = " UNION ALL ".join(f"SELECT {NAMES} FROM {part}" for part in (TAIL, *sealed))  # noqa: S608 - ours
     return f"CREATE OR REPLACE VIEW log AS {rows}"
 
 

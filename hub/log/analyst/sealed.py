@@ -20,6 +20,8 @@ class Shelf(NamedTuple):
     """Counts up each time it was read."""
     upto: int
     """All events up to this seq are sealed."""
+    dropped_upto: int
+    """After this seq nothing was dropped by retention."""
     segments: list[Segment]
     """Files of events that are there, newest first."""
 
@@ -39,7 +41,7 @@ class SealedFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stamp: tuple[int, ...] | None = None
-        self._newest = Shelf(0, 0, [])
+        self._newest = Shelf(0, 0, 0, [])
 
     def look(self, *, again: bool = False) -> Shelf:
         """The files as they are now.
@@ -56,7 +58,9 @@ class SealedFiles:
             segments = [segment for segment in manifest.retained if not is_secrets(segment)]
             # Newest first: ORDER BY seq DESC LIMIT 1000 looks into one file and not into all.
             segments.sort(key=lambda segment: segment.seq_last, reverse=True)
-            self._newest = Shelf(self._newest.number + 1, manifest.seq_last, segments)
+            self._newest = Shelf(
+                self._newest.number + 1, manifest.seq_last, manifest.dropped_upto, segments
+            )
             self._stamp = stamp
         return self._newest
 

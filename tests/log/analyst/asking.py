@@ -78,7 +78,7 @@ class Asked:
         if not self.instance.reaches(shelf):
             self.instance.close()
             self.instance = self._open()
-        self.instance.renew(shelf)
+        self.instance.rely_on_files(shelf)
 
     def ask(self, sql: str, form: ResultForm = "json") -> bytes:
         """The result."""
