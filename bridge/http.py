@@ -25,7 +25,7 @@ FORM_FIELDS_MAX: Final = 64
 """Of one form; splitting a megabyte of them would hold up every other device."""
 TEXT_FIELDS: Final = frozenset({"device", "apikey", "session_key"})
 """Form fields that are text even where they look like JSON: a device may be called `42`."""
-_ANY_ORIGIN: Final = [
+ANY_ORIGIN: Final = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"POST, OPTIONS"),
     (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
@@ -82,21 +82,21 @@ def endpoint(
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         method = scope.get("method")  # None for a WebSocket
         if method == "OPTIONS":
-            await _send(send, Response(204, b""))
+            await respond(send, Response(204, b""))
             return
         if method != "POST":
-            await _send(send, WRONG_METHOD)
+            await respond(send, WRONG_METHOD)
             return
-        body = await _read(receive, body_bytes_max)
+        body = await read_body(receive, body_bytes_max)
         if body is None:
-            await _send(send, too_large(body_bytes_max))
+            await respond(send, too_large(body_bytes_max))
             return
-        await _send(send, await handle(Request(dict(scope["headers"]), body)))
+        await respond(send, await handle(Request(dict(scope["headers"]), body)))
 
     return serve
 
 
-async def _read(receive: Receive, body_bytes_max: int) -> bytes | None:
+async def read_body(receive: Receive, body_bytes_max: int) -> bytes | None:
     """The body, None when it is too large; then nothing more of it is read."""
     body = b""
     while True:
@@ -110,13 +110,14 @@ async def _read(receive: Receive, body_bytes_max: int) -> bytes | None:
             return body
 
 
-async def _send(send: Send, response: Response) -> None:
-    headers = _ANY_ORIGIN
+async def respond(send: Send, response: Response) -> None:
+    """Send it whole, for pages of any origin to read."""
+    headers = ANY_ORIGIN
     if response.body:  # a 204 must not even say that its length is 0 (RFC 9110, 8.6)
         headers = [
             (b"content-type", response.content_type),
             (b"content-length", b"%d" % len(response.body)),
-            *_ANY_ORIGIN,
+            *ANY_ORIGIN,
         ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": False})

@@ -91,7 +91,7 @@ class Native:
             NoKey: no key, or one that is not accepted.
         """
         try:
-            return agent_of(self._registry, _secret(request.headers))
+            return agent_of(self._registry, secret_of(request.headers))
         except AccessDenied as error:
             raise NoKey(str(error)) from error
 
@@ -135,7 +135,12 @@ def _reward(document: dict[str, object]) -> float:
     return float(reward)
 
 
-def _secret(headers: dict[bytes, bytes]) -> str:
+def secret_of(headers: dict[bytes, bytes]) -> str:
+    """The API key of a request.
+
+    Raises:
+        AccessDenied: there is none.
+    """
     authorization = headers.get(b"authorization", b"")
     if authorization[: len(BEARER)].lower() == BEARER:
         return authorization[len(BEARER) :].strip().decode("latin-1")

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bridge.http import _ANY_ORIGIN, PROBLEM, WRONG_METHOD, Request, Response, _read, _send
-from bridge.native import _secret
+from bridge.http import (
+    ANY_ORIGIN,
+    PROBLEM,
+    WRONG_METHOD,
+    Request,
+    Response,
+    read_body,
+    respond,
+)
+from bridge.native import secret_of
 from hub.errors import AccessDenied, DeviceFault, LogUnavailable, OperatorFault
 from hub.log.analyst.ask import stream
 from hub.log.analyst.messages import Ask
@@ -47,12 +55,12 @@ class Sql:
         """One request, as ASGI has it."""
         method = scope.get("method")  # None for a WebSocket
         if method != "POST":
-            await _send(send, Response(204, b"") if method == "OPTIONS" else WRONG_METHOD)
+            await respond(send, Response(204, b"") if method == "OPTIONS" else WRONG_METHOD)
             return
-        body = await _read(receive, self._body_bytes_max)
+        body = await read_body(receive, self._body_bytes_max)
         if body is None:
             detail = f"the body has over {self._body_bytes_max} bytes"
-            await _send(send, _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.SIZE, detail))
+            await respond(send, _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.SIZE, detail))
             return
         answering = asyncio.create_task(self._answer(Request(dict(scope["headers"]), body), send))
         leaving = asyncio.create_task(_gone(receive))
@@ -72,7 +80,7 @@ class Sql:
                 await _begin(send, media_type)
                 await _send_all(send, first, pieces)
         except _Refused as refusal:
-            await _send(send, refusal.response)
+            await respond(send, refusal.response)
 
     def _asked(self, request: Request) -> tuple[Ask, str]:
         """What is asked by whom, and the media type of the answer.
@@ -93,7 +101,7 @@ class Sql:
         registry = self._hub.registry
         secret = ""
         try:
-            secret = _secret(headers)
+            secret = secret_of(headers)
             return registry.visible_to(operator_of(registry, secret))
         except AccessDenied as error:
             status = HTTPStatus.UNAUTHORIZED
@@ -168,7 +176,7 @@ async def _first(pieces: AsyncIterator[bytes]) -> bytes:
 
 async def _begin(send: Send, media_type: str) -> None:
     content_type = media_type + (UTF_8 if media_type == "text/csv" else "")
-    headers = [(b"content-type", content_type.encode()), *_ANY_ORIGIN]
+    headers = [(b"content-type", content_type.encode()), *ANY_ORIGIN]
     await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
 
 

@@ -96,7 +96,7 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_wal_mb: Annotated[
         float,
         Meta(gt=0, description="CHECKPOINT at this size: it blocks commits for about 10 ms a MB."),
-    ] = 4.0
+    ] = 2.0
     checkpoint_idle_s: Annotated[
         float, Meta(gt=0, description="CHECKPOINT after so long without a commit.")
     ] = 5.0

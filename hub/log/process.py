@@ -230,7 +230,7 @@ class LogProcess(asyncio.Protocol):
 
     def _checkpoint_idle(self) -> None:
         if not self._rotating and not self._stalled:
-            self._log.checkpoint()
+            self._log.checkpoint(tidy=True)
 
     def _disk_is_full(self) -> bool:
         """Whether too little is free to commit; looks again soon when it is."""
