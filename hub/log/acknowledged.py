@@ -1,7 +1,7 @@
 """The last acknowledged seq, beside the log: how a log that lost its end is found out.
 
-Written after each commit, without sync: it need not be newer than the log, only not older than
-what a crash of a process could make it. 2 µs.
+Written after each commit, without sync: what a crash of a process leaves is never older than the
+log. 2 µs. A loss of power may leave it as it was at the last checkpoint, or empty.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ class Acknowledged:
     def write(self, seq: int) -> None:
         """All up to `seq` has been acknowledged."""
         os.pwrite(self._fd, LINE.format(hub=self._hub, seq=seq).encode(), 0)
+
+    def sync(self) -> None:
+        """Have what was written survive a loss of power."""
+        os.fdatasync(self._fd)
 
     def close(self) -> None:
         """Give the file back."""

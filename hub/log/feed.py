@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from socket import SO_KEEPALIVE, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never, cast
 
 import msgspec
@@ -39,6 +40,10 @@ EVENT_BYTES: Final = 64
 """Of a typical event; what `reader_events_max` is turned into bytes with."""
 READERS_MAX: Final = 1024
 """Connected at once; more are turned away."""
+UNKNOWN_MAX: Final = 16
+"""Of those, connected over TCP without having shown the token yet."""
+TOKEN_S: Final = 5.0
+"""In which they must."""
 QUESTION_BYTES_MAX: Final = 4096
 """What a reader may send at once."""
 
@@ -118,11 +123,15 @@ class Feed:
     @property
     def position_min(self) -> int | None:
         """How far the reader that is furthest behind has got; None without readers."""
-        return min((s.position for s in self._subscribers if s.following), default=None)
+        following = (s for s in self._subscribers if s.following)
+        # A live reader has all it wants up to the end, though nothing was sent of the last events.
+        return min((self.end if s.live else s.position for s in following), default=None)
 
     def admit(self, subscriber: Subscriber) -> bool:
         """Count a new reader in, unless there are too many."""
         if len(self._subscribers) >= READERS_MAX:
+            return False
+        if subscriber.unknown and sum(s.unknown for s in self._subscribers) >= UNKNOWN_MAX:
             return False
         self._subscribers.add(subscriber)
         return True
@@ -150,6 +159,7 @@ class Subscriber(asyncio.Protocol):
         live: it is sent each commit; else it replays, or its buffer is full, or it fetches.
         following: it has subscribed.
         position: all it wants up to this seq was handed to its socket.
+        unknown: it came over TCP and has not shown the token yet.
     """
 
     def __init__(self, feed: Feed, *, far: bool = False) -> None:
@@ -157,7 +167,7 @@ class Subscriber(asyncio.Protocol):
         self.following = False
         self.position = 0
         self._feed = feed
-        self._unknown = far
+        self.unknown = far
         self._agent: str | None = None
         self._kinds: frozenset[Kind] | None = None
         self._splitter = Splitter(QUESTION_BYTES_MAX)
@@ -199,10 +209,10 @@ class Subscriber(asyncio.Protocol):
         Raises:
             HubFault: it may not ask that, or not now.
         """
-        if self._unknown:
+        if self.unknown:
             if not isinstance(message, messages.Token) or not _same(message, self._feed.token):
                 raise HubFault("a reader over TCP did not show the token of DATA/feed.token")
-            self._unknown = False
+            self.unknown = False
             return
         match message:
             case messages.Subscribe(after, agent, kinds):
@@ -261,9 +271,10 @@ class Subscriber(asyncio.Protocol):
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._feed.worker, read)
-        except HubFault as fault:
+        except Exception as error:  # noqa: BLE001 - no reader may wait for a page that never comes
             # A broken block is one reader's trouble, who will come again; commits go on.
-            self._feed.report("reader dropped", str(fault))
+            said = str(error) if isinstance(error, HubFault) else repr(error)
+            self._feed.report("reader dropped", said)
             self.abort()
             return None
 
@@ -281,6 +292,14 @@ class Subscriber(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._feed.unsent_bytes_max)
         if not self._feed.admit(self):
             self._transport.abort()
+        elif self.unknown:
+            self._transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+            asyncio.get_running_loop().call_later(TOKEN_S, self._token_due)
+
+    def _token_due(self) -> None:
+        if self.unknown and self._transport is not None:
+            self._feed.report("reader turned away", "it showed no token in time")
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take the subscription or question; whoever sends anything else is let go."""

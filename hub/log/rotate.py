@@ -88,7 +88,12 @@ class Draft:
         """
         old, folder = log.file, log.file.path.parent
         self._copy(log, log.last_seq)
+        self._file.checkpoint()
         self._file.close()
+        if wal_of(folder / DRAFT).exists():
+            # DuckDB says nothing of a checkpoint that fails on closing, and what is in the
+            # write-ahead log would stay behind under the draft's name.
+            raise LogUnavailable("the new file could not be completed; is the disk full?")
         path = rotated_path(folder, self._upto)
         (folder / DRAFT).rename(path)
         sync_folder(folder)  # CRUCIAL: before the old file goes

@@ -6,14 +6,21 @@ Rule 2: as much as can be read is kept: of a broken write-ahead log all commits 
 
     write-ahead log broken ──▶ copied aside, cut before the break
     file broken ──▶ moved aside, a new one filled from segments, then from what reads of the old one
+
+Rule 3: killed at any point, the next start mends what this one was mending. Cuts are tried beside
+    the file, never in its place; and which file is being read out stands in `log.salvaging`, until
+    the new one has all of it.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hub.errors import LogUnavailable
 from hub.log.duck import DuckFile, LogDamaged, wal_of
+from hub.log.segments.manifest import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +34,10 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "log.duckdb"
 SUSPECT: Final = "log.suspect"
 """Left by a process that met a broken block: the next one reads the whole file first."""
+SALVAGING: Final = "log.salvaging"
+"""Holds the path, below the folder, of the broken file that a new one is being filled from."""
+TRIAL: Final = "trial"
+"""Folder below that of a broken write-ahead log, where shorter ones are tried."""
 PAGE_ROWS: Final = 16_384
 PAGE_ROWS_MIN: Final = 2048
 """DuckDB's vector: what is lost at least with a broken block."""
@@ -48,6 +59,22 @@ def open_file(folder: Path, settings: LogSettings, clock: Clock) -> Opened:
     Raises:
         LogLocked, LogUnavailable: it can't be opened now.
     """
+    try:
+        broken = _being_read_out(folder)
+        if broken is None:
+            return _open_newest(folder, settings, clock)
+        said = [f"moved aside: {broken}"]
+        return Opened(_open_or_make_anew(newest(folder), settings), said, broken)
+    except OSError as error:
+        raise LogUnavailable(f"what is broken in {folder} can't be mended: {error}") from error
+
+
+def salvaged(folder: Path) -> None:
+    """The new file has all that a broken one had to give."""
+    (folder / SALVAGING).unlink(missing_ok=True)
+
+
+def _open_newest(folder: Path, settings: LogSettings, clock: Clock) -> Opened:
     path = newest(folder)
     damage: list[str] = []
     suspect = folder / SUSPECT
@@ -56,7 +83,9 @@ def open_file(folder: Path, settings: LogSettings, clock: Clock) -> Opened:
         if suspect.exists():
             _check(file)
     except LogDamaged as error:
-        aside = _move_aside(path, clock)
+        aside = _folder_aside(folder, clock) / path.name
+        _write_durably(folder / SALVAGING, str(aside.relative_to(folder)).encode())
+        _move_aside(path, aside)
         damage.append(f"moved aside: {aside} ({error})")
         suspect.unlink(missing_ok=True)
         return Opened(DuckFile.open(path, settings), damage, aside)
@@ -84,6 +113,35 @@ def readable_pages(path: Path, settings: LogSettings, first: int, last: int) -> 
     for start in range(first, last + 1, PAGE_ROWS):
         yield from _read_around(file, start, min(start + PAGE_ROWS - 1, last))
     file.close()
+
+
+def hub_of_broken(path: Path, settings: LogSettings) -> str | None:
+    """Whose log a broken file holds; None when it does not say."""
+    try:
+        file = DuckFile.open(path, settings, read_only=True)
+    except LogDamaged:
+        return None
+    try:
+        return file.meta().get("hub")
+    except LogDamaged:
+        return None
+    finally:
+        file.close()
+
+
+def last_of_broken(path: Path, settings: LogSettings) -> int:
+    """A seq that a broken file doesn't reach beyond; 0 when it can't be opened at all."""
+    try:
+        file = DuckFile.open(path, settings, read_only=True)
+    except LogDamaged:
+        return 0
+    try:
+        (reach,) = file.table("reach").to_pylist()
+        return int(reach["last"])
+    except LogDamaged:
+        return 0
+    finally:
+        file.close()
 
 
 def _read_around(file: DuckFile, first: int, last: int) -> Iterator[pa.Table]:
@@ -117,14 +175,12 @@ def _open_before_break(
         if not wal.exists():
             raise
         aside = _folder_aside(path.parent, clock) / wal.name
-        shutil.copyfile(wal, aside)
         whole = wal.read_bytes()
-        wal.unlink()
-        if not DuckFile.opens(path, settings):
-            wal.write_bytes(whole)  # to be moved aside with its file
-            raise
-        cut = _longest_that_opens(path, wal, whole, settings)
-        wal.write_bytes(whole[:cut])
+        cut = _longest_that_opens(path, aside.parent / TRIAL, whole, settings)
+        if cut is None:
+            raise  # it is the file that is broken
+        _write_durably(aside, whole)
+        _write_durably(wal, whole[:cut])
         damage.append(
             f"the write-ahead log is broken at byte {cut} of {len(whole)}: what came before is "
             f"kept, all of it is in {aside} ({error})"
@@ -132,24 +188,71 @@ def _open_before_break(
         return DuckFile.open(path, settings)
 
 
-def _longest_that_opens(path: Path, wal: Path, whole: bytes, settings: LogSettings) -> int:
-    """How many bytes of a write-ahead log can be replayed: a cut is no error, a broken entry is."""
-    good, bad = 0, len(whole)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        wal.write_bytes(whole[:middle])
-        if DuckFile.opens(path, settings):
-            good = middle
-        else:
-            bad = middle
-    return good
+def _longest_that_opens(path: Path, trial: Path, whole: bytes, settings: LogSettings) -> int | None:
+    """How many bytes of a write-ahead log can be replayed: a cut is no error, a broken entry is.
+
+    None when the file does not open without any of it.
+    """
+    shutil.rmtree(trial, ignore_errors=True)
+    trial.mkdir()
+    copy = trial / path.name
+    try:
+        os.link(path, copy)  # reading does not change it
+        if not DuckFile.opens(copy, settings):
+            return None
+        good, bad = 0, len(whole)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            wal_of(copy).write_bytes(whole[:middle])
+            if DuckFile.opens(copy, settings):
+                good = middle
+            else:
+                bad = middle
+        return good
+    finally:
+        shutil.rmtree(trial)
 
 
-def _move_aside(path: Path, clock: Clock) -> Path:
-    folder = _folder_aside(path.parent, clock)
+def _being_read_out(folder: Path) -> Path | None:
+    """The broken file that an earlier start had not read to its end, moved aside by now."""
+    marker = folder / SALVAGING
+    if not marker.exists():
+        return None
+    aside = folder / marker.read_text()
+    if not aside.parent.exists():  # a person has taken it away
+        marker.unlink()
+        return None
+    if not aside.exists():
+        _move_aside(newest(folder), aside)
+    return aside
+
+
+def _open_or_make_anew(path: Path, settings: LogSettings) -> DuckFile:
+    """The file that is being filled; whatever a crash left of it can be filled again."""
+    try:
+        return DuckFile.open(path, settings)
+    except LogDamaged:
+        wal_of(path).unlink(missing_ok=True)
+        path.unlink()
+        return DuckFile.open(path, settings)
+
+
+def _move_aside(path: Path, aside: Path) -> None:
     if wal_of(path).exists():
-        wal_of(path).rename(folder / wal_of(path).name)
-    return path.rename(folder / path.name)
+        wal_of(path).rename(wal_of(aside))
+    path.rename(aside)
+    sync_folder(path.parent)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """All of it or nothing, under its name."""
+    draft = path.with_name(path.name + ".new")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    sync_folder(path.parent)
 
 
 def _folder_aside(data: Path, clock: Clock) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from hub.errors import LogUnavailable
 from hub.log.duck import SCHEMA_VERSION, DuckFile, sql
 from hub.log.pages import PageSize
-from hub.log.salvage import readable_pages
+from hub.log.salvage import last_of_broken, readable_pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,15 @@ def fill(file: DuckFile, history: History, begins: int) -> list[str]:
 
 
 def fill_from_broken(file: DuckFile, broken: Path, settings: LogSettings, last: int) -> list[str]:
-    """Take what still reads of a file that was moved aside, after the end of this one."""
+    """Take what still reads of a file that was moved aside, after the end of this one.
+
+    Args:
+        file: to be filled.
+        broken: to be read.
+        settings: `[log]`.
+        last: seq that it is known to reach at least.
+    """
+    last = max(last, last_of_broken(broken, settings))
     (extent,) = file.table("extent", begins=0).to_pylist()
     taken = sum(
         _insert(file, page) for page in readable_pages(broken, settings, extent["last"] + 1, last)

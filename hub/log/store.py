@@ -130,7 +130,7 @@ class DuckLog:
         acknowledged = 0 if mark is None else mark.seq
         try:
             damage += _look(history, file)
-            given = mark.hub if mark else history.hub or new_hub()
+            given = (mark and mark.hub) or history.hub or _hub_of(opened, settings) or new_hub()
             meta = stock.make_or_upgrade(file, given, history.begins)
             begins = int(meta.get("upto", "0"))
             _check_same_hub(folder, meta["hub"], history)
@@ -138,12 +138,18 @@ class DuckLog:
             if opened.broken is not None:
                 last = max(acknowledged, history.seq_last)
                 damage += stock.fill_from_broken(file, opened.broken, settings, last)
+            if begins > history.seq_last:
+                damage.append(
+                    f"events {history.seq_last + 1} to {begins} are sealed, and the manifest of "
+                    f"{folder / SEGMENTS} does not say so; put it back from a backup"
+                )
             found = stock.take(file, begins, acknowledged, damage, clock)
         except LogUnavailable:
             file.abandon()
             raise
         side_file = Acknowledged.open(folder, meta["hub"])
         side_file.write(found.next_seq - 1)
+        salvage.salvaged(folder)
         return cls(
             file,
             acknowledged=side_file,
@@ -217,6 +223,11 @@ class DuckLog:
         numbers = None if kinds is None else [int(kind) for kind in kinds]
         parts: list[pa.Table] = []
         if first <= self.begins:
+            if self.history.seq_last < min(last, self.begins):
+                raise LogUnavailable(
+                    f"events {self.history.seq_last + 1} to {self.begins} are sealed, and the "
+                    "manifest of the segments does not say so; put it back from a backup"
+                )
             try:
                 parts.append(self.history.page(first, min(last, self.begins), agent, numbers))
             except (HubFault, OSError) as error:
@@ -259,6 +270,7 @@ class DuckLog:
             LogUnavailable: it failed; the events are safe, but the log must be opened again.
         """
         self.file.checkpoint(tidy=tidy)
+        self._acknowledged.sync()
 
     def close(self) -> None:
         """Checkpoint and give the files back."""
@@ -286,6 +298,12 @@ class DuckLog:
         for row in pc.indices_nonzero(pc.fill_null(sealed, fill_value=False)).to_pylist():
             texts[row] = self.keys.reveal(table.column("device")[row].as_py(), texts[row])
         return table.set_column(at, "payload", pa.array(texts, pa.string()))
+
+
+def _hub_of(opened: salvage.Opened, settings: LogSettings) -> str | None:
+    """Whose log the folder holds, if its broken file is all that says so."""
+    broken = opened.broken
+    return None if broken is None else salvage.hub_of_broken(broken, settings)
 
 
 def _look(history: History, file: DuckFile) -> list[str]:

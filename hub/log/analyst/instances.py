@@ -81,8 +81,8 @@ class Instances:
             HubFault: the manifest is damaged.
             DatabaseError: the rows can't be taken in.
         """
-        instance = self._instance(agents, again=again)
         self._asked[agents] = self._clock.monotonic()
+        instance = self._instance(agents, again=again)
         shelf = self._files.look()
         after = max(after, shelf.upto)
         while instance.position < after:
