@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -40,6 +41,8 @@ FORMS: Final[Mapping[str, ResultForm]] = {
     "application/vnd.apache.arrow.stream": "arrow",
 }
 """By media type; of several that are accepted alike, the first."""
+log: Final = logging.getLogger("bridge.sql")
+
 UTF_8: Final = "; charset=utf-8"
 """Behind `text/csv` (RFC 7111); JSON is nothing else, Arrow is no text."""
 
@@ -78,7 +81,12 @@ class Sql:
             async with aclosing(stream(self._hub.data, ask)) as pieces:
                 first = await _first(pieces)
                 await _begin(send, media_type)
-                await _send_all(send, first, pieces)
+                try:
+                    await _send_all(send, first, pieces)
+                except (OperatorFault, LogUnavailable) as fault:
+                    # There is no status any more. Without the last chunk the server cuts the
+                    # connection, and the client knows that this is not all (RFC 9112, 8).
+                    log.warning("a result was cut short: %s; the query: %.200s", fault, ask.sql)
         except _Refused as refusal:
             await respond(send, refusal.response)
 
@@ -181,15 +189,14 @@ async def _begin(send: Send, media_type: str) -> None:
 
 
 async def _send_all(send: Send, first: bytes, pieces: AsyncIterator[bytes]) -> None:
-    """What the analyst sends, at the client's pace."""
+    """What the analyst sends, at the client's pace.
+
+    Raises:
+        OperatorFault, LogUnavailable: it did not send all.
+    """
     await send({"type": "http.response.body", "body": first, "more_body": True})
-    try:
-        async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    except (OperatorFault, LogUnavailable):
-        # There is no status any more. Without the last chunk the server cuts the connection, and
-        # the client knows that this is not all (RFC 9112, 8).
-        return
+    async for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from hub.log.recover import Recovered
     from hub.settings import LogSettings
     from hub.words import Event
+
+log: Final = logging.getLogger("hub.log")
 
 MEBIBYTE: Final = 1 << 20
 SEND_BYTES_MAX: Final = 4 * MEBIBYTE
@@ -230,8 +233,14 @@ class LogLink:
             self._child = None
             self.stalled = None
             self._give_up_asked("the log process has ended; ask again")
+            log.error(
+                "the log process has ended: nothing is acknowledged until it is back; it starts "
+                "again in %.1f s",
+                self._wait_s,
+            )
             await child.reap()
             child, opened = await self._start_again()
+            log.warning("the log process is back, at event %d", opened.last_seq)
             self._child = child
             self._reconcile(opened)
             self._on_reopened(opened)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, assert_never
 
 from hub.errors import LogUnavailable, OperatorFault
@@ -27,6 +29,43 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GONE: Final = "the analyst process is not there or has ended; ask again"
+RETRY_S: Final = 0.05
+ATTEMPTS: Final = 100
+"""Five seconds; the process takes about one to start again."""
+
+
+class _Gone(Exception):
+    """The process was not there, or ended before the answer did."""
+
+    def __init__(self, *, asked: bool) -> None:
+        super().__init__(asked)
+        self.asked = asked
+
+
+class _Patience:
+    """How often to ask again: while the process starts, and once when it ended over the question.
+
+    Only once, because it may have ended of this very query.
+    """
+
+    def __init__(self) -> None:
+        self._attempts = ATTEMPTS
+        self._ended = False
+
+    def after(self, gone: _Gone, *, begun: bool) -> None:
+        """Ask again, or not.
+
+        Args:
+            gone: how the last attempt ended.
+            begun: it had brought something.
+
+        Raises:
+            LogUnavailable: not.
+        """
+        self._attempts -= 1
+        if begun or not self._attempts or (gone.asked and self._ended):
+            raise LogUnavailable(GONE) from gone
+        self._ended = self._ended or gone.asked
 
 
 async def stream(data: Path, ask: messages.Ask) -> AsyncGenerator[bytes, None]:
@@ -41,12 +80,26 @@ async def stream(data: Path, ask: messages.Ask) -> AsyncGenerator[bytes, None]:
             what to do.
         LogUnavailable: not now; ask again.
     """
-    question = _framed(ask)
+    question, patience, begun = _framed(ask), _Patience(), False
+    while True:
+        try:
+            async with aclosing(_stream(data, question)) as pieces:
+                async for piece in pieces:
+                    begun = True
+                    yield piece
+        except _Gone as gone:
+            patience.after(gone, begun=begun)
+        else:
+            return
+        await asyncio.sleep(RETRY_S)
+
+
+async def _stream(data: Path, question: bytes) -> AsyncGenerator[bytes, None]:
     try:
         with unix_address(messages.socket_path(data)) as address:
             reader, writer = await asyncio.open_unix_connection(address)
     except OSError as error:
-        raise LogUnavailable(GONE) from error
+        raise _Gone(asked=False) from error
     try:
         writer.write(question)
         while True:
@@ -56,7 +109,7 @@ async def stream(data: Path, ask: messages.Ask) -> AsyncGenerator[bytes, None]:
                 return
             yield piece
     except (asyncio.IncompleteReadError, ConnectionError) as error:
-        raise LogUnavailable(GONE) from error
+        raise _Gone(asked=True) from error
     finally:
         writer.close()
 
@@ -67,22 +120,36 @@ def stream_blocking(data: Path, ask: messages.Ask) -> Generator[bytes, None, Non
     Raises:
         OperatorFault, LogUnavailable: as `stream`.
     """
-    question = _framed(ask)
+    question, patience, begun = _framed(ask), _Patience(), False
+    while True:
+        try:
+            for piece in _stream_blocking(data, question):
+                begun = True
+                yield piece
+        except _Gone as gone:
+            patience.after(gone, begun=begun)
+        else:
+            return
+        time.sleep(RETRY_S)
+
+
+def _stream_blocking(data: Path, question: bytes) -> Generator[bytes, None, None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             with unix_address(messages.socket_path(data)) as address:
                 connection.connect(address)
+        except OSError as error:
+            raise _Gone(asked=False) from error
+        try:
             connection.sendall(question)
-            while True:
-                body = receive_frame(connection)
-                if body is None:
-                    raise LogUnavailable(GONE)
+            while (body := receive_frame(connection)) is not None:
                 piece = _piece(body)
                 if piece is None:
                     return
                 yield piece
         except OSError as error:
-            raise LogUnavailable(GONE) from error
+            raise _Gone(asked=True) from error
+        raise _Gone(asked=True)
 
 
 def _framed(ask: messages.Ask) -> bytes:

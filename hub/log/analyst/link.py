@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.settings import AnalystSettings
+
+log: Final = logging.getLogger("hub.log.analyst")
 
 OPEN_S: Final = 10.0
 """It takes about a second, nearly all of it Python's imports."""
@@ -92,6 +95,7 @@ class AnalystLink:
             await self._live(hub)
             if loop.time() - started > STEADY_S:
                 wait_s = self._restart_s_first
+            log.error("the analyst process has ended; it starts again in %.1f s", wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, self._restart_s_max)
 

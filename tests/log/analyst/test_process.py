@@ -19,6 +19,7 @@ import pytest
 
 from hub.errors import LogUnavailable, OperatorFault
 from hub.frames import frame, receive_frame
+from hub.log.address import unix_address
 from hub.log.analyst.ask import stream, stream_blocking
 from hub.log.analyst.instances import SPILL
 from hub.log.analyst.link import AnalystLink
@@ -161,16 +162,32 @@ async def test_what_is_no_question_is_refused(
     assert await ask(tmp_path, "SELECT 1 AS a") == '{"a":1}\n'
 
 
-async def test_a_killed_process_is_replaced(tmp_path: Path, link: AnalystLink) -> None:
+async def test_a_killed_process_is_replaced_and_who_had_asked_hardly_notices(
+    tmp_path: Path, link: AnalystLink
+) -> None:
     for _ in range(2):
         pid = link.pid
         assert pid is not None
-        asking = asyncio.create_task(ask(tmp_path, ENDLESS))
+        asking = asyncio.create_task(ask(tmp_path, "SELECT 1 AS a"))
         os.kill(pid, signal.SIGKILL)
-        with pytest.raises(LogUnavailable, match="ask again"):
-            await asking
-        assert await ask_until_there(tmp_path, "SELECT 1 AS a") == '{"a":1}\n'
+        assert await asking == '{"a":1}\n'
         assert link.pid != pid
+
+
+async def test_a_query_that_ends_the_process_twice_is_given_up(tmp_path: Path) -> None:
+    asked = 0
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += len(await reader.read(1))
+        writer.close()
+
+    with unix_address(socket_path(tmp_path)) as address:
+        server = await asyncio.start_unix_server(end, address)
+    with pytest.raises(LogUnavailable, match="ask again"):
+        await ask(tmp_path, "SELECT 1 AS a")
+    assert asked == 2
+    server.close()
 
 
 async def test_what_an_earlier_process_spilled_is_removed(tmp_path: Path) -> None:
