@@ -1,4 +1,4 @@
-"""Everything generated: `schemas/` for those who write devices or queries, `deploy/hub.toml`.
+"""Everything generated: `schemas/`, `deploy/hub.toml` and `docs/algorithms.md`.
 
     run(root, check=False)   # after a change of a word, a topic, a setting, a view or a route
     run(root, check=True)    # 1 when what is there is not what the code says
@@ -24,6 +24,7 @@ from msgspec import Meta, Struct
 
 from hub import payloads, topics, words
 from hub.intake.observation import LONG_NAMES
+from hub.learner.describe import algorithms_page
 from hub.settings import Settings
 
 OPENAPI: Final = "bridge.openapi:document"
@@ -93,6 +94,7 @@ def generate(openapi: bytes | None = None) -> dict[str, bytes]:
     files["schemas/log.sql"] = _sql().encode()
     files["schemas/README.md"] = _index().encode()
     files["deploy/hub.toml"] = settings_toml().encode()
+    files["docs/algorithms.md"] = algorithms_page().encode()
     if openapi is not None:
         files["schemas/openapi.json"] = openapi
     return files

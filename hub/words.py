@@ -193,7 +193,7 @@ class Agent(Struct, frozen=True):
 
     name: AgentName
     algorithm: str
-    """Stable-Baselines3's class name: PPO, DQN, SAC."""
+    """The class's name in Stable-Baselines3 or sb3-contrib: PPO, DQN, SAC, …"""
     observations: Any
     """A space in Shepherd's syntax: int, `[shape, low, high]` or a dict of spaces."""
     actions: Any

@@ -23,7 +23,7 @@ def agent() -> None:
 
 @agent.command()
 @click.argument("name")
-@click.option("--algorithm", required=True, help="PPO, DQN or SAC.")
+@click.option("--algorithm", required=True, help="PPO, A2C, DQN, SAC, TD3, … (docs/algorithms.md).")
 @click.option(
     "--observations", required=True, metavar="SPACE", help="int, [shape, low, high] or object."
 )

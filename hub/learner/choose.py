@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hub.learner.algorithms import PolicyKind
     from hub.learner.parameters import Activation
-    from hub.learner.policy import PolicyFile, PolicyKind, Tensors
+    from hub.learner.policy import PolicyFile, Tensors
 
     Matrix = NDArray[np.float32]
 
@@ -56,14 +57,15 @@ class Chooser:
         card, tensors = policy.card, policy.tensors
         self.version = card.version
         self._observations = parse(card.observations)
-        self._actions = parse(card.actions)
+        self.actions = parse(card.actions)
         self._kind = KINDS[card.kind]
         self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
         self.exploration = card.exploration
-        if isinstance(self._actions, Box):
-            self.low = np.array(self._actions.low, dtype=np.float32)
-            self.high = np.array(self._actions.high, dtype=np.float32)
-        self._chance = Chance(seed, UNIFORMS[card.kind](self._actions))
+        self.noise = card.noise
+        if isinstance(self.actions, Box):
+            self.low = np.array(self.actions.low, dtype=np.float32)
+            self.high = np.array(self.actions.high, dtype=np.float32)
+        self._chance = Chance(seed, UNIFORMS[card.kind](self.actions))
         self._size = size(self._observations)
         self._plain = isinstance(self._observations, Box)
 
@@ -183,7 +185,19 @@ def _gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None)
 
 
 def _epsilon_greedy(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
-    q = chooser.net.action(x)
+    return _mostly_best(chooser, chooser.net.action(x), uniforms)
+
+
+def _epsilon_greedy_quantiles(
+    chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None
+) -> Choice:
+    """Q is the mean of the return's quantiles (Dabney et al. 2018, QR-DQN)."""
+    assert isinstance(chooser.actions, Discrete), "the algorithm takes no other"
+    quantiles = chooser.net.action(x).reshape(len(x), -1, chooser.actions.n)
+    return _mostly_best(chooser, quantiles.mean(axis=1), uniforms)
+
+
+def _mostly_best(chooser: Chooser, q: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
     best = q.argmax(axis=1)
     values = q.max(axis=1)
     if uniforms is None:
@@ -203,9 +217,7 @@ def _squashed_gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64
         squashed = np.tanh(mean)
         logprobs = None
     elif chooser.exploration >= 1.0:
-        # The steps before learning starts are drawn from the whole action space, as SB3 does.
-        squashed = (2.0 * uniforms[:, : mean.shape[1]] - 1.0).astype(np.float32)
-        logprobs = np.full(len(squashed), -math.log(2.0) * mean.shape[1], dtype=np.float32)
+        squashed, logprobs = _anywhere(uniforms, mean.shape[1])
     else:
         log_std = log_std.clip(LOG_STD_MIN, LOG_STD_MAX)
         noise = normals(uniforms).astype(np.float32)
@@ -216,18 +228,47 @@ def _squashed_gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64
     return Choice(actions.clip(low, high), logprobs, None)
 
 
+def _deterministic(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    """mu(o) with normal noise, scaled to the bounds (Lillicrap et al. 2016; Fujimoto et al. 2018).
+
+    The log-probability is the noise's, before the bounds cut it; None without noise.
+    """
+    low, high = chooser.low, chooser.high
+    scaled = np.tanh(chooser.net.action(x))
+    logprobs = None
+    if uniforms is not None and chooser.exploration >= 1.0:
+        scaled, logprobs = _anywhere(uniforms, scaled.shape[1])
+    elif uniforms is not None and chooser.noise > 0.0:
+        noise = normals(uniforms).astype(np.float32)
+        log_std = np.full(noise.shape[1], math.log(chooser.noise), dtype=np.float32)
+        scaled = (scaled + np.float32(chooser.noise) * noise).clip(-1.0, 1.0)
+        logprobs = _normal_logprobs(noise, log_std)
+    actions = low + 0.5 * (scaled + 1.0) * (high - low)
+    return Choice(actions.clip(low, high), logprobs, None)
+
+
+def _anywhere(uniforms: NDArray[np.float64], width: int) -> tuple[Matrix, Matrix]:
+    """Of the whole action space, scaled to [-1, 1], as SB3 draws before learning starts."""
+    scaled = (2.0 * uniforms[:, :width] - 1.0).astype(np.float32)
+    return scaled, np.full(len(scaled), -math.log(2.0) * width, dtype=np.float32)
+
+
 KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | None], Choice]]] = {
     "categorical": _categorical,
     "gaussian": _gaussian,
     "epsilon_greedy": _epsilon_greedy,
+    "epsilon_greedy_quantiles": _epsilon_greedy_quantiles,
     "squashed_gaussian": _squashed_gaussian,
+    "deterministic": _deterministic,
 }
 
 UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
     "categorical": lambda _: 1,
     "gaussian": lambda actions: 2 * size(actions),
     "epsilon_greedy": lambda _: 2,
+    "epsilon_greedy_quantiles": lambda _: 2,
     "squashed_gaussian": lambda actions: 2 * size(actions),
+    "deterministic": lambda actions: 2 * size(actions),
 }
 """Random numbers that one action uses."""
 

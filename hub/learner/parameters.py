@@ -4,7 +4,7 @@
 
 Types come from `parameters_table.py`, which is generated from Stable-Baselines3's own constructors
 (a test fails when it is stale), so the hub can refuse a bad parameter when an agent is created
-without importing torch. What an agent leaves out is set from `DEFAULTS`.
+without importing torch. What an agent leaves out is set from its row in `algorithms.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct
 
 from hub.errors import OperatorFault
+from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
 from hub.learner.parameters_table import TABLE
-from hub.spaces import Box, Dict, Discrete, Space, parse, size
+from hub.spaces import Box, Dict, Space, parse, size
 from hub.words import FLOAT_BYTES
 
 if TYPE_CHECKING:
@@ -25,50 +26,10 @@ if TYPE_CHECKING:
 
 Activation = Literal["tanh", "relu", "elu", "leaky_relu"]
 
-DEFAULTS: Final[dict[str, dict[str, str]]] = {
-    "PPO": {
-        "net_arch": "64,64",
-        "activation_fn": "tanh",
-        "learning_rate": "1e-3",
-        "n_steps": "256",
-        "batch_size": "256",
-        "n_epochs": "20",
-        "gamma": "0.98",
-        "gae_lambda": "0.8",
-        "total_timesteps": "100000",
-    },
-    "DQN": {
-        "net_arch": "128,128",
-        "activation_fn": "relu",
-        "learning_rate": "5e-4",
-        "buffer_size": "100000",
-        "learning_starts": "1000",
-        "batch_size": "128",
-        "train_freq": "8",
-        "gradient_steps": "4",
-        "tau": "0.01",
-        "target_update_interval": "1",
-        "exploration_fraction": "0.1",
-        "exploration_final_eps": "0.02",
-        "total_timesteps": "50000",
-        "publish_every": "256",
-    },
-    "SAC": {
-        "net_arch": "64,64",
-        "activation_fn": "relu",
-        "learning_rate": "1e-3",
-        "buffer_size": "100000",
-        "learning_starts": "500",
-        "batch_size": "256",
-        "total_timesteps": "100000",
-        "publish_every": "64",
-    },
-}
-"""Tuned on small control tasks with four devices; all else is Stable-Baselines3's default."""
-
-OWN: Final = ("net_arch", "activation_fn", "total_timesteps", "publish_every")
+OWN: Final = ("net_arch", "activation_fn", "total_timesteps", "publish_every", "action_noise")
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
-(in transitions of all devices) and, off-policy, the transitions between two versions."""
+(in transitions of all devices); off-policy, the transitions between two versions; and the noise
+that a deterministic policy explores with."""
 
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "tanh": "tanh",
@@ -84,6 +45,7 @@ REPLAY_BYTES_MAX: Final = 4 << 30
 
 IMAGE_AXES: Final = 3
 FALL_PREFIX: Final = "lin_"
+NOISE_PREFIX: Final = "normal_"
 TRUTHS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 SHARES: Final = {
     "gamma",
@@ -94,12 +56,6 @@ SHARES: Final = {
     "exploration_final_eps",
 }
 """Numbers that are never above 1."""
-ACTIONS: Final[dict[str, tuple[type[Space], ...]]] = {
-    "PPO": (Discrete, Box),
-    "DQN": (Discrete,),
-    "SAC": (Box,),
-}
-"""Action spaces each algorithm takes."""
 MINIMA: Final = {"gradient_steps": -1, "learning_starts": 0, "n_steps": 2, "batch_size": 2}
 """Least values of whole numbers where it is not 1. -1 gradient steps = as many as transitions."""
 
@@ -123,6 +79,8 @@ class Parameters(Struct, frozen=True):
     activation_fn: Activation
     total_timesteps: int
     publish_every: int
+    action_noise: float
+    """Standard deviation of the normal noise on an action scaled to [-1, 1]; 0 = none."""
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -132,10 +90,8 @@ def read_parameters(agent: Agent) -> Parameters:
         OperatorFault: an unknown algorithm or name, an ill-typed value, or spaces that the
             algorithm can't take. The message lists what is valid.
     """
-    table = TABLE.get(agent.algorithm)
-    if table is None:
-        raise OperatorFault(f"algorithm {agent.algorithm!r} is unknown; take {', '.join(TABLE)}")
-    defaults = DEFAULTS[agent.algorithm]
+    algorithm = algorithm_of(agent)
+    table, defaults = TABLE[algorithm.name], algorithm.defaults
     valid = {*table, *(name for name in OWN if name in defaults)}
     for name in agent.parameters:
         if name not in valid:
@@ -149,12 +105,31 @@ def read_parameters(agent: Agent) -> Parameters:
         activation_fn=_activation("activation_fn", texts["activation_fn"]),
         total_timesteps=_whole("total_timesteps", texts["total_timesteps"]),
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
+        action_noise=_noise("action_noise", texts.get("action_noise", "none")),
     )
-    _check_spaces(agent, parameters)
+    _check_spaces(agent, algorithm, parameters)
     return parameters
 
 
-def _check_spaces(agent: Agent, parameters: Parameters) -> None:
+def algorithm_of(agent: Agent) -> Algorithm:
+    """The row of the agent's algorithm.
+
+    Raises:
+        OperatorFault: there is none, or its library is not installed.
+    """
+    algorithm = ALGORITHMS.get(agent.algorithm)
+    if algorithm is None:
+        names = ", ".join(ALGORITHMS)
+        raise OperatorFault(f"algorithm {agent.algorithm!r} is unknown; take {names}")
+    if not installed(algorithm.library):
+        raise OperatorFault(
+            f"{algorithm.name} needs {algorithm.library}, which is not installed; "
+            f"pip install {EXTRA[algorithm.library]!r}"
+        )
+    return algorithm
+
+
+def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) -> None:
     observations, actions = parse(agent.observations), parse(agent.actions)
     parts = observations.spaces.values() if isinstance(observations, Dict) else (observations,)
     if any(_is_image(part) for part in parts):
@@ -162,13 +137,14 @@ def _check_spaces(agent: Agent, parameters: Parameters) -> None:
             "images need a convolutional policy, which is not built in yet; "
             "declare the pixels flat, [[n], 0, 255]"
         )
-    wanted = ACTIONS[agent.algorithm]
-    if not isinstance(actions, wanted):
-        names = " or ".join(kind.__name__ for kind in wanted)
-        others = " or ".join(name for name, kinds in ACTIONS.items() if type(actions) in kinds)
+    if isinstance(observations, Dict) and not algorithm.dicts:
+        raise OperatorFault(f"{algorithm.name} takes no dict of observations; declare one vector")
+    if type(actions) not in algorithm.heads:
+        names = " or ".join(kind.__name__ for kind in algorithm.heads)
+        others = ", ".join(row.name for row in ALGORITHMS.values() if type(actions) in row.heads)
         raise OperatorFault(
             f"{agent.algorithm} needs {names} actions, not {agent.actions!r}; "
-            + (f"take {others}" if others else "no algorithm takes those")
+            + (f"take one of {others}" if others else "no algorithm takes those")
         )
     if isinstance(actions, Box) and not all(map(math.isfinite, actions.low + actions.high)):
         raise OperatorFault(f"actions need finite bounds, not {agent.actions!r}")
@@ -230,6 +206,14 @@ def _automatic(name: str, text: str) -> str | float:
     if start and (name != "ent_coef" or _number(name, start) == 0):
         raise OperatorFault(f"{name} is a number, or auto, not {text!r}")
     return text
+
+
+def _noise(name: str, text: str) -> float:
+    if text.lower() == "none":
+        return 0.0
+    if not text.startswith(NOISE_PREFIX):
+        raise OperatorFault(f"{name} is normal_0.1 (its standard deviation) or none, not {text!r}")
+    return _number(name, text.removeprefix(NOISE_PREFIX))
 
 
 def _or_none(read: Callable[[str, str], Argument]) -> Callable[[str, str], Argument]:

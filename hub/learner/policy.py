@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hub.errors import HubFault
+from hub.learner.algorithms import PolicyKind
 from hub.learner.messages import POLICY_SUFFIX, policy_path
 from hub.learner.parameters import Activation
 
@@ -37,8 +38,6 @@ Tensors = dict[str, "NDArray[Any]"]
 CARD_KEY: Final = "sheepfold"
 LENGTH_BYTES: Final = 8
 """Of the header's length, at the start of a safetensors file."""
-
-PolicyKind = Literal["categorical", "gaussian", "epsilon_greedy", "squashed_gaussian"]
 
 
 class Card(Struct, frozen=True):
@@ -66,6 +65,8 @@ class Card(Struct, frozen=True):
     learning: bool = True
     missing_reward: float | None = None
     """As the agent was declared at `position`."""
+    noise: float = 0.0
+    """Standard deviation of normal noise on an action scaled to [-1, 1]."""
     counts: dict[str, int] = {}
     """Of the training so far: transitions, gradient steps and the like."""
 

@@ -11,22 +11,25 @@ With one device and the same seed the weights are those of `learn()`, bit for bi
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.fragments import Fragment, Fragments
-from hub.learner.parameters import Fall
+from hub.learner.parameters import Fall, algorithm_of
 from hub.learner.spaces import Spaces, shaped
 from hub.spaces import Box, Dict, parse
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+    from hub.learner.algorithms import Algorithm
     from hub.learner.parameters import Parameters
     from hub.learner.transitions import Transition
     from hub.spaces import Space
@@ -58,15 +61,21 @@ def open_learner(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")
     model = _open_model(agent, parameters)
-    if isinstance(model, PPO):
+    if algorithm_of(agent).family == "on_policy":
         return OnPolicy(agent, model, parameters)
     return OffPolicy(agent, model, parameters)
 
 
-class OnPolicy:
-    """PPO: an update whenever all devices' fragments together hold `n_steps` transitions."""
+def class_of(algorithm: Algorithm) -> type[Any]:
+    """The library's class, imported now."""
+    found: type[Any] = getattr(import_module(algorithm.library), algorithm.name)
+    return found
 
-    def __init__(self, agent: Agent, model: PPO, parameters: Parameters) -> None:
+
+class OnPolicy:
+    """PPO and its kin: an update whenever all devices' fragments hold `n_steps` transitions."""
+
+    def __init__(self, agent: Agent, model: OnPolicyAlgorithm, parameters: Parameters) -> None:
         self.model = model
         self._observations = parse(agent.observations)
         self._discrete = not isinstance(parse(agent.actions), Box)
@@ -143,12 +152,12 @@ class OnPolicy:
 
 
 class OffPolicy:
-    """DQN and SAC: every transition with a known action goes into the replay buffer.
+    """DQN, SAC and their kin: every transition with a known action goes into the replay buffer.
 
     Gradient steps grow with the data of all devices together; the batch does not.
     """
 
-    def __init__(self, agent: Agent, model: DQN | SAC, parameters: Parameters) -> None:
+    def __init__(self, agent: Agent, model: OffPolicyAlgorithm, parameters: Parameters) -> None:
         self.model = model
         self._observations = parse(agent.observations)
         self._discrete = not isinstance(parse(agent.actions), Box)
@@ -224,16 +233,15 @@ class OffPolicy:
         return self.model.policy.scale_action(action).clip(-1.0, 1.0)
 
 
-def _open_model(agent: Agent, parameters: Parameters) -> PPO | DQN | SAC:
+def _open_model(agent: Agent, parameters: Parameters) -> Any:
     observations = parse(agent.observations)
     arguments = {
         name: LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Fall) else value
         for name, value in parameters.arguments.items()
     }
-    algorithms: dict[str, Any] = {"PPO": PPO, "DQN": DQN, "SAC": SAC}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a last minibatch may be a short one
-        model: PPO | DQN | SAC = algorithms[agent.algorithm](
+        model = class_of(algorithm_of(agent))(
             "MultiInputPolicy" if isinstance(observations, Dict) else "MlpPolicy",
             Spaces(observations, parse(agent.actions)),
             policy_kwargs={

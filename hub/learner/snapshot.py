@@ -8,22 +8,25 @@ replay buffer is not kept: the log has it, and the Card says from where.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from stable_baselines3 import DQN, SAC
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
+from hub.learner import folding
+from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
-from hub.learner.sb3 import OffPolicy, OnPolicy
-from hub.spaces import Discrete, parse
+from hub.learner.sb3 import OffPolicy
+from hub.spaces import parse
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from hub.learner.parameters import Parameters
-    from hub.learner.policy import PolicyKind, Tensors
+    from hub.learner.policy import Tensors
+    from hub.learner.sb3 import OnPolicy
     from hub.words import Agent
 
 RESUME: Final = "resume/"
@@ -31,6 +34,7 @@ TORCH_RANDOM: Final = RESUME + "random/torch"
 NUMPY_RANDOM: Final = RESUME + "random/numpy"
 COUNTERS: Final = ("num_timesteps", "_n_updates", "_n_calls")
 """Of SB3's models: transitions taken, updates made, and DQN's steps towards its next target."""
+INITIAL_EPSILON: Final = "exploration_initial_eps"
 REPLAY_FROM: Final = "replay_from"
 REPLAY_FIRST: Final = "replay_first"
 REPLAY_ROW: Final = "replay_row"
@@ -42,8 +46,8 @@ def tensors_of(model: BaseAlgorithm) -> Tensors:
     tensors = {name: tensor.numpy().copy() for name, tensor in model.policy.state_dict().items()}
     for name, optimizer in _optimizers(model).items():
         for i, state in optimizer.state_dict()["state"].items():
-            for key, tensor in state.items():
-                tensors[f"{RESUME}{name}/{i}/{key}"] = tensor.numpy().copy()
+            for key, value in state.items():  # A2C's RMSprop counts its steps in a plain int
+                tensors[f"{RESUME}{name}/{i}/{key}"] = torch.as_tensor(value).numpy().copy()
     for name in _loose_tensors(model):
         tensors[RESUME + name] = attrgetter(name)(model).detach().numpy().copy()
     tensors[TORCH_RANDOM] = torch.get_rng_state().numpy().copy()
@@ -61,7 +65,7 @@ def restore(model: BaseAlgorithm, tensors: Tensors) -> None:
     weights = {
         name: torch.from_numpy(array.copy())
         for name, array in tensors.items()
-        if not name.startswith(RESUME)
+        if not name.startswith((RESUME, folding.PREFIX))
     }
     try:
         model.policy.load_state_dict(weights)
@@ -77,6 +81,13 @@ def restore(model: BaseAlgorithm, tensors: Tensors) -> None:
     np.random.set_state(("MT19937", np.array(words, dtype=np.uint32), position, 0, 0.0))
 
 
+def acting_of(agent: Agent, parameters: Parameters, tensors: Tensors) -> Tensors:
+    """What an actor needs beside the learner's own tensors; for most algorithms nothing."""
+    if algorithm_of(agent).normalised:
+        return folding.folded(tensors, len(parameters.net_arch))
+    return {}
+
+
 def card_of(
     learner: OnPolicy | OffPolicy,
     agent: Agent,
@@ -87,22 +98,26 @@ def card_of(
     position: int,
 ) -> Card:
     """What the policy file says of the learner as it is now."""
-    network = _network(agent, depth=len(parameters.net_arch))
+    algorithm = algorithm_of(agent)
+    head = algorithm.heads[type(parse(agent.actions))]
+    depth = len(parameters.net_arch)
+    folded = algorithm.normalised
     return Card(
         algorithm=agent.algorithm,
-        kind=network.kind,
+        kind=head.kind,
         observations=agent.observations,
         actions=agent.actions,
         activation=parameters.activation_fn,
-        action_layers=network.action_layers,
-        value_layers=network.value_layers,
-        spread=network.spread,
+        action_layers=folding.names(depth) if folded else _layers(head.hidden, head.last, depth),
+        value_layers=_layers(head.value_hidden, head.value_last, depth),
+        spread=folding.SPREAD if folded else head.spread,
         exploration=_exploration(learner.model),
         version=version,
         parent=parent,
         position=position,
         learning=agent.learning,
         missing_reward=agent.missing_reward,
+        noise=parameters.action_noise,
         counts=_counts(learner),
     )
 
@@ -117,7 +132,7 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
     for name in COUNTERS:
         if name in card.counts:
             setattr(learner.model, name, card.counts[name])
-    if isinstance(learner.model, DQN):
+    if hasattr(learner.model, "exploration_rate"):
         learner.model.exploration_rate = card.exploration
     if isinstance(learner, OffPolicy):
         buffer = learner.model.replay_buffer
@@ -138,36 +153,20 @@ def gradient_steps(model: BaseAlgorithm) -> int:
     return int(states[0]["step"]) if states else 0
 
 
-class _Network(NamedTuple):
-    kind: PolicyKind
-    action_layers: list[str]
-    value_layers: list[str]
-    spread: str | None
-
-
-def _network(agent: Agent, *, depth: int) -> _Network:
-    """Which of SB3's tensors an actor needs, in the order it applies them."""
-    if agent.algorithm == "PPO":
-        layers = [*_hidden("mlp_extractor.policy_net", depth), "action_net"]
-        values = [*_hidden("mlp_extractor.value_net", depth), "value_net"]
-        if isinstance(parse(agent.actions), Discrete):
-            return _Network("categorical", layers, values, None)
-        return _Network("gaussian", layers, values, "log_std")
-    if agent.algorithm == "DQN":
-        return _Network("epsilon_greedy", _hidden("q_net.q_net", depth + 1), [], None)
-    assert agent.algorithm == "SAC", "read_parameters knows no other"
-    layers = [*_hidden("actor.latent_pi", depth), "actor.mu"]
-    return _Network("squashed_gaussian", layers, [], "actor.log_std")
-
-
-def _hidden(name: str, depth: int) -> list[str]:
-    return [f"{name}.{2 * i}" for i in range(depth)]  # every other one is an activation
+def _layers(hidden: str | None, last: str | None, depth: int) -> list[str]:
+    """Names of the linear layers in the order they are applied; none without a network."""
+    if hidden is None:
+        return []
+    linear = depth if last else depth + 1
+    names = [f"{hidden}.{2 * i}" for i in range(linear)]  # every other one is an activation
+    return [*names, last] if last else names
 
 
 def _exploration(model: BaseAlgorithm) -> float:
-    if isinstance(model, DQN):
-        return model.exploration_rate if model.num_timesteps else model.exploration_initial_eps
-    return 1.0 if isinstance(model, SAC) and model._n_updates == 0 else 0.0
+    if hasattr(model, "exploration_rate"):  # DQN and QRDQN
+        begun = model.num_timesteps > 0
+        return float(model.exploration_rate if begun else attrgetter(INITIAL_EPSILON)(model))
+    return 1.0 if isinstance(model, OffPolicyAlgorithm) and model._n_updates == 0 else 0.0
 
 
 def _counts(learner: OnPolicy | OffPolicy) -> dict[str, int]:

@@ -34,6 +34,7 @@ from hub.learner.sb3 import OffPolicy, OnPolicy, Update, open_learner
 from hub.learner.snapshot import (
     REPLAY_FIRST,
     REPLAY_FROM,
+    acting_of,
     card_of,
     gradient_steps,
     is_sound,
@@ -184,7 +185,8 @@ class Trainer:
         )
         self._sound = tensors_of(self._learner.model)
         followed = as_bytes_tensor(self._follow.snapshot())
-        tensors = {**self._sound, FOLLOWED: followed}
+        acting = acting_of(self._agent, self._parameters, self._sound)
+        tensors = {**self._sound, **acting, FOLLOWED: followed}
         sha256 = write_policy(self._folder, self._agent.name, card, tensors)
         prune(self._folder, self._agent.name, kept=self._policies_kept)
         self.version, self._version_next = version, version + 1

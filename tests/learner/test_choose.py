@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from hub.learner.algorithms import ALGORITHMS
 from hub.learner.choose import Chooser, features
 from hub.learner.messages import Question
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import PolicyFile
 from hub.learner.sb3 import OffPolicy, OnPolicy, open_learner
-from hub.learner.snapshot import card_of, tensors_of
+from hub.learner.snapshot import acting_of, card_of, tensors_of
 from hub.learner.spaces import gym_space, shaped
-from hub.spaces import parse, size
+from hub.spaces import Discrete, parse, size
 from hub.words import Agent, AgentName, Floats
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ SPACES: Final[dict[str, Any]] = {
 ACTIONS: Final[dict[str, Any]] = {"choices": 3, "box": [[2], [-2.0, 0.0], [2.0, 1.0]]}
 CASES: Final[list[tuple[str, str, str]]] = [
     (algorithm, observations, actions)
-    for algorithm, actions in (
-        ("PPO", "choices"),
-        ("PPO", "box"),
-        ("DQN", "choices"),
-        ("SAC", "box"),
-    )
+    for algorithm, actions in [
+        (row.name, "choices" if space is Discrete else "box")
+        for row in ALGORITHMS.values()
+        for space in row.heads
+    ]
     for observations in SPACES
+    if ALGORITHMS[algorithm].dicts or observations != "dict"
 ]
 
 
@@ -53,12 +54,16 @@ def opened(agent: Agent) -> tuple[OnPolicy | OffPolicy, PolicyFile]:
     with torch.no_grad():
         for weights in learner.model.policy.parameters():
             weights.add_(0.1 * torch.randn(weights.shape, generator=chance))
+        for name, buffer in learner.model.policy.named_buffers():
+            if name.endswith(("ra_mean", "ra_var")):  # of batch normalisation
+                buffer.add_(torch.rand(buffer.shape, generator=chance))
     card = card_of(learner, agent, parameters, version=3, parent=None, position=0)
-    return learner, PolicyFile(card, tensors_of(learner.model), "")
+    tensors = tensors_of(learner.model)
+    return learner, PolicyFile(card, tensors | acting_of(agent, parameters, tensors), "")
 
 
 def agent_of(algorithm: str, observations: str, actions: str, **parameters: str) -> Agent:
-    if algorithm != "PPO":
+    if ALGORITHMS[algorithm].family == "off_policy":
         parameters = {"buffer_size": "1000"} | parameters
     return Agent(
         AgentName("walker"),

@@ -9,9 +9,11 @@ import pytest
 
 from hub.errors import OperatorFault
 from hub.learner import parameters_table
-from hub.learner.parameters import DEFAULTS, Fall, read_parameters
+from hub.learner.algorithms import ALGORITHMS
+from hub.learner.parameters import Fall, read_parameters
 from hub.learner.sb3 import open_learner
 from hub.learner.signatures import render
+from hub.spaces import Discrete
 from hub.words import Agent, AgentName
 
 
@@ -19,7 +21,8 @@ def agent(
     algorithm: str = "PPO", observations: Any = None, actions: Any = None, **parameters: str
 ) -> Agent:
     if actions is None:
-        actions = [[1], -1.0, 1.0] if algorithm == "SAC" else 2
+        row = ALGORITHMS.get(algorithm)
+        actions = [[1], -1.0, 1.0] if row and Discrete not in row.heads else 2
     return Agent(
         AgentName("walker"),
         algorithm,
@@ -34,7 +37,7 @@ def test_the_table_is_what_stable_baselines3_says_today() -> None:
     assert Path(parameters_table.__file__).read_text() == render()
 
 
-@pytest.mark.parametrize("algorithm", list(DEFAULTS))
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 def test_the_defaults_make_a_learner(algorithm: str) -> None:
     declared = agent(algorithm)
     learner = open_learner(declared, read_parameters(declared))
@@ -77,7 +80,8 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
-        (agent("TRPO"), "algorithm 'TRPO' is unknown; take PPO, DQN, SAC"),
+        (agent("SARSA"), "algorithm 'SARSA' is unknown; take PPO, A2C, DQN, SAC"),
+        (agent("TD3", action_noise="0.1"), "action_noise is normal_0.1 (its standard deviation)"),
         (agent(learning_rat="1"), "no parameter 'learning_rat'; it has activation_fn, batch_size"),
         (agent(policy="CnnPolicy"), "no parameter 'policy'"),
         (agent(publish_every="3"), "no parameter 'publish_every'"),
@@ -94,8 +98,9 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent("DQN", gradient_steps="0"), "gradient_steps 0 never learns"),
         (agent("SAC", ent_coef="automatic"), "ent_coef is a number"),
         (agent("SAC", target_entropy="auto_1"), "target_entropy is a number, or auto"),
+        (agent("CrossQ", {"a": 2}), "CrossQ takes no dict of observations"),
         (agent("DQN", actions=[[1], 0.0, 1.0]), "DQN needs Discrete actions"),
-        (agent("SAC", actions=3), "SAC needs Box actions, not 3; take PPO or DQN"),
+        (agent("SAC", actions=3), "SAC needs Box actions, not 3; take one of PPO, A2C, DQN"),
         (agent(actions={"a": 2}), "no algorithm takes those"),
         (agent(actions=[[1], "-inf", "inf"]), "actions need finite bounds"),
         (agent(observations=[[64, 64, 3], 0, 255]), "images need a convolutional policy"),

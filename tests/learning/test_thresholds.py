@@ -68,3 +68,22 @@ def test_dqn_learns_to_balance_cartpole(tmp_path: Path, seed: int) -> None:
 def test_sac_learns_to_swing_a_pendulum_up(tmp_path: Path, seed: int) -> None:
     agent = pendulum("SAC", seed=seed)
     assert_solved(learned(agent, "Pendulum-v1", tmp_path, SAC_STEPS_MAX, SAC_RETURN))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("algorithm", ["TD3", "DDPG", "TQC", "CrossQ"])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_actor_critic_learns_to_swing_a_pendulum_up(
+    tmp_path: Path, algorithm: str, seed: int
+) -> None:
+    agent = pendulum(algorithm, seed=seed)
+    assert_solved(learned(agent, "Pendulum-v1", tmp_path, SAC_STEPS_MAX, SAC_RETURN))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(3))
+def test_trpo_solves_cartpole(tmp_path: Path, seed: int) -> None:
+    agent = cartpole("TRPO", seed=seed)
+    assert_solved(learned(agent, "CartPole-v1", tmp_path, PPO_STEPS_MAX, PPO_RETURN))

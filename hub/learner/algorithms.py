@@ -1,0 +1,203 @@
+"""The algorithms there are, one row each: adding one is a row here and a case in its tests.
+
+    ALGORITHMS["PPO"].family                 # "on_policy"
+    installed(ALGORITHMS["TQC"].library)     # whether it is there
+
+No torch: the hub reads this to refuse what can't be learnt, and the trainer to open what can.
+A row names the library's own class, unmodified, and says which of its tensors act.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from hub.spaces import Box, Discrete, Space
+
+PolicyKind = Literal[
+    "categorical",
+    "gaussian",
+    "epsilon_greedy",
+    "epsilon_greedy_quantiles",
+    "squashed_gaussian",
+    "deterministic",
+]
+"""How an action is drawn from what the network gives."""
+Family = Literal["on_policy", "off_policy"]
+
+
+class Head(Struct, frozen=True):
+    """Which of a library's layers choose actions of one kind of space."""
+
+    kind: PolicyKind
+    hidden: str
+    """The sequence of hidden layers; every other one of them is an activation."""
+    last: str | None
+    """The linear layer behind it; None = the sequence has it at its end."""
+    value_hidden: str | None = None
+    """The same for V(o); None where there is none."""
+    value_last: str | None = None
+    spread: str | None = None
+    """Gaussians: the tensor, or the linear layer beside `last`, of log(standard deviation)."""
+
+
+class Algorithm(Struct, frozen=True):
+    """One class of Stable-Baselines3 or sb3-contrib."""
+
+    name: str
+    """The class's name."""
+    family: Family
+    heads: dict[type[Space], Head]
+    """By the action spaces it takes."""
+    defaults: dict[str, str]
+    """Parameters where they are not the library's own defaults."""
+    library: str = "stable_baselines3"
+    dicts: bool = True
+    """It takes Dict observations."""
+    normalised: bool = False
+    """Its layers are folded with their batch normalisation before they act."""
+
+
+_ACTOR_CRITIC: Final = Head(
+    "categorical",
+    hidden="mlp_extractor.policy_net",
+    last="action_net",
+    value_hidden="mlp_extractor.value_net",
+    value_last="value_net",
+)
+_GAUSSIAN_ACTOR_CRITIC: Final = Head(
+    "gaussian",
+    hidden="mlp_extractor.policy_net",
+    last="action_net",
+    value_hidden="mlp_extractor.value_net",
+    value_last="value_net",
+    spread="log_std",
+)
+_ON_POLICY: Final[dict[type[Space], Head]] = {
+    Discrete: _ACTOR_CRITIC,
+    Box: _GAUSSIAN_ACTOR_CRITIC,
+}
+_SQUASHED: Final[dict[type[Space], Head]] = {
+    Box: Head("squashed_gaussian", "actor.latent_pi", "actor.mu", spread="actor.log_std")
+}
+_DETERMINISTIC: Final[dict[type[Space], Head]] = {Box: Head("deterministic", "actor.mu", None)}
+
+_DQN_DEFAULTS: Final = {
+    "net_arch": "128,128",
+    "activation_fn": "relu",
+    "learning_rate": "5e-4",
+    "buffer_size": "100000",
+    "learning_starts": "1000",
+    "batch_size": "128",
+    "train_freq": "8",
+    "gradient_steps": "4",
+    "tau": "0.01",
+    "target_update_interval": "1",
+    "exploration_fraction": "0.1",
+    "exploration_final_eps": "0.02",
+    "total_timesteps": "50000",
+    "publish_every": "256",
+}
+_CONTINUOUS_DEFAULTS: Final = {
+    "net_arch": "64,64",
+    "activation_fn": "relu",
+    "learning_rate": "1e-3",
+    "buffer_size": "100000",
+    "learning_starts": "500",
+    "batch_size": "256",
+    "total_timesteps": "100000",
+    "publish_every": "64",
+}
+_PPO_DEFAULTS: Final = {
+    "net_arch": "64,64",
+    "activation_fn": "tanh",
+    "learning_rate": "1e-3",
+    "n_steps": "256",
+    "batch_size": "256",
+    "n_epochs": "20",
+    "gamma": "0.98",
+    "gae_lambda": "0.8",
+    "total_timesteps": "100000",
+}
+
+_ROWS: Final = (
+    Algorithm("PPO", "on_policy", _ON_POLICY, _PPO_DEFAULTS),
+    Algorithm(
+        "A2C",
+        "on_policy",
+        _ON_POLICY,
+        {
+            "net_arch": "64,64",
+            "activation_fn": "tanh",
+            "learning_rate": "2e-3",
+            "n_steps": "64",
+            "gamma": "0.98",
+            "gae_lambda": "0.8",
+            "normalize_advantage": "true",
+            "total_timesteps": "100000",
+        },
+    ),
+    Algorithm(
+        "DQN",
+        "off_policy",
+        {Discrete: Head("epsilon_greedy", "q_net.q_net", None)},
+        _DQN_DEFAULTS,
+    ),
+    Algorithm("SAC", "off_policy", _SQUASHED, _CONTINUOUS_DEFAULTS),
+    Algorithm(
+        "TD3",
+        "off_policy",
+        _DETERMINISTIC,
+        _CONTINUOUS_DEFAULTS | {"action_noise": "normal_0.1"},
+    ),
+    Algorithm(
+        "DDPG",
+        "off_policy",
+        _DETERMINISTIC,
+        _CONTINUOUS_DEFAULTS | {"action_noise": "normal_0.1"},
+    ),
+    Algorithm(
+        "TRPO",
+        "on_policy",
+        _ON_POLICY,
+        {
+            "net_arch": "64,64",
+            "activation_fn": "tanh",
+            "n_steps": "512",
+            "n_critic_updates": "20",
+            "total_timesteps": "100000",
+        },
+        library="sb3_contrib",
+    ),
+    Algorithm(
+        "QRDQN",
+        "off_policy",
+        {Discrete: Head("epsilon_greedy_quantiles", "quantile_net.quantile_net", None)},
+        _DQN_DEFAULTS,
+        library="sb3_contrib",
+    ),
+    Algorithm("TQC", "off_policy", _SQUASHED, _CONTINUOUS_DEFAULTS, library="sb3_contrib"),
+    Algorithm(
+        "CrossQ",
+        "off_policy",
+        _SQUASHED,
+        _CONTINUOUS_DEFAULTS,
+        library="sb3_contrib",
+        dicts=False,
+        normalised=True,
+    ),
+)
+ALGORITHMS: Final = {row.name: row for row in _ROWS}
+"""By name. Defaults are tuned on small control tasks with four devices."""
+
+EXTRA: Final = {"sb3_contrib": "sheepfold[contrib]"}
+"""What to install for a library that Sheepfold itself does not need."""
+
+
+@cache
+def installed(library: str) -> bool:
+    """Whether a library is there; looked up without importing it."""
+    return find_spec(library) is not None
