@@ -20,6 +20,7 @@ from hub.log.address import listen, unix_address
 from hub.registry.access import hash_password
 from hub.registry.acts import NewAgent
 from hub.step import Appender
+from hub.words import DeviceId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,7 @@ class Control:
         log: Ledger,
         archive: Archive,
         changed: Callable[[AgentName], None],
+        disconnect: Callable[[DeviceId], None],
         status: Callable[[], dict[str, Any]],
     ) -> None:
         self._acts = acts
@@ -189,6 +191,7 @@ class Control:
         self._log = log
         self._archive = archive
         self._changed = changed
+        self._disconnect = disconnect
         self._status = status
         self._server: asyncio.Server | None = None
         self._acting = asyncio.Lock()
@@ -250,11 +253,19 @@ class Control:
             else:
                 events, answer = self._decide(request)
             if isinstance(request, ForgetDevice):
-                # CRUCIAL: the key first. A crash between the two leaves a device that is known
-                # and can be forgotten again, not payloads that can still be read.
-                await self._log.forget(request.device)
-            await self._log_and_fold(events)
+                await self._forget(DeviceId(request.device), events)
+            else:
+                await self._log_and_fold(events)
             return answer
+
+    async def _forget(self, device: DeviceId, events: list[Event]) -> None:
+        # CRUCIAL: the key first. A crash between the two leaves a device that is known, not
+        # payloads that can still be read.
+        await self._log.forget(device)
+        await self._log_and_fold(events)
+        self._disconnect(device)
+        # What it sent until its sessions were over has a new key.
+        await self._log.forget(device)
 
     def _decide(self, request: AgentAct) -> tuple[list[Event], Any]:
         match request:

@@ -104,7 +104,13 @@ class Hub:
         self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
         acts = Acts(self.registry, clock.now_us, os.urandom, read_parameters)
         self.control = Control(
-            acts, self.registry, self.log, self.archive, self.pool.changed, self.status
+            acts,
+            self.registry,
+            self.log,
+            self.archive,
+            changed=self.pool.changed,
+            disconnect=self.gate.disconnect,
+            status=self.status,
         )
         self.stopping = asyncio.Event()
 

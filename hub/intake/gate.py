@@ -79,6 +79,12 @@ class Gate:
         for connection in held:
             connection.resume(LOG_BEHIND)
 
+    def disconnect(self, device: DeviceId) -> None:
+        """End the device's connection; what was kept for its next one is gone too."""
+        self.outboxes.pop(device, None)
+        if device in self.connections:
+            self.connections[device].close()
+
     def accept(self) -> Connection:
         """The protocol of a new socket: for `loop.create_server`."""
         return Connection(self)

@@ -57,7 +57,7 @@ class Rotate(Struct, frozen=True, tag="rotate"):
 
 
 class Forget(Struct, frozen=True, tag="forget"):
-    """Destroy the key of the device's payloads."""
+    """Destroy the key of the device's payloads, once what was appended before is committed."""
 
     id: int
     device: str

@@ -145,7 +145,8 @@ class LogProcess(asyncio.Protocol):
         self._data = data
         self._feed_port = feed_port
         self._splitter = Splitter()
-        self._pending: deque[Raw] = deque()
+        self._pending: deque[Raw | messages.Forget] = deque()
+        """In the order of the hub: a device is forgotten with all that it sent before."""
         self._committing = False
         self._rotating = False
         """The file is being replaced: commits wait, a few ms."""
@@ -173,9 +174,9 @@ class LogProcess(asyncio.Protocol):
                 self._start(self._restore(id))
             case messages.Rotate(id, upto):
                 self._start(self._rotate(id, upto))
-            case messages.Forget(id, device):
-                self._log.keys.destroy(device)
-                self._send(messages.Forgotten(id))
+            case messages.Forget():
+                self._pending.append(message)
+                self._commit_soon()
             case messages.Close():
                 self._closing = True
                 self._commit_soon()
@@ -194,19 +195,12 @@ class LogProcess(asyncio.Protocol):
         self._committing = False
         if self._rotating:
             return  # its end goes on here
+        self._forget_next()
         if self._pending and self._disk_is_full():
             if self._closing:
                 self._close()  # nothing that waits was acknowledged
             return
-        events: list[Event] = []
-        batches = 0
-        while self._pending:
-            batch = messages.events_of.decode(self._pending[0])
-            if events and len(events) + len(batch) > self._settings.batch_rows_max:
-                break
-            self._pending.popleft()
-            events += batch
-            batches += 1
+        events, batches = self._take_batches()
         if batches:
             started = self._clock.monotonic()
             first = self._log.append(events)
@@ -218,6 +212,27 @@ class LogProcess(asyncio.Protocol):
             self._commit_soon()
         elif self._closing:
             self._close()
+
+    def _take_batches(self) -> tuple[list[Event], int]:
+        """The next commit, and of how many batches it is."""
+        events: list[Event] = []
+        batches = 0
+        while self._pending and not isinstance(self._pending[0], messages.Forget):
+            batch = messages.events_of.decode(self._pending[0])
+            if events and len(events) + len(batch) > self._settings.batch_rows_max:
+                break
+            self._pending.popleft()
+            events += batch
+            batches += 1
+        return events, batches
+
+    def _forget_next(self) -> None:
+        """Destroy keys when all that came before is committed: a commit makes those it lacks."""
+        while self._pending and isinstance(self._pending[0], messages.Forget):
+            forget = self._pending[0]
+            self._log.keys.destroy(forget.device)
+            self._pending.popleft()
+            self._send(messages.Forgotten(forget.id))
 
     def _checkpoint_when_due(self) -> None:
         if self._log.wal_bytes >= self._settings.checkpoint_wal_mb * MEBIBYTE:

@@ -128,7 +128,9 @@ class DuckLog:
         file, damage = opened.file, opened.damage
         rotate.clean(folder)
         acknowledged = 0 if mark is None else mark.seq
+        keys = PayloadKeys(folder / KEYS, random_bytes)
         try:
+            _clean(keys)
             damage += _look(history, file)
             given = (mark and mark.hub) or history.hub or _hub_of(opened, settings) or new_hub()
             meta = stock.make_or_upgrade(file, given, history.begins)
@@ -154,7 +156,7 @@ class DuckLog:
             file,
             acknowledged=side_file,
             history=history,
-            keys=PayloadKeys(folder / KEYS, random_bytes),
+            keys=keys,
             hub=meta["hub"],
             begins=begins,
             state=State(found.last_seq, found.next_seq, found.epoch, "; ".join(damage) or None),
@@ -319,6 +321,13 @@ def _look(history: History, file: DuckFile) -> list[str]:
             raise LogUnavailable(f"{fault}; put it back from a backup") from fault
         return [f"{fault}; nothing is sealed until it is put back from a backup"]
     return []
+
+
+def _clean(keys: PayloadKeys) -> None:
+    try:
+        keys.clean()
+    except OSError as error:
+        raise LogUnavailable(f"a key that was destroyed can't be removed: {error}") from error
 
 
 def _check_same_hub(folder: Path, hub: str, history: History) -> None:

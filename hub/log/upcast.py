@@ -5,7 +5,8 @@ segments and rotated files know the newest only. Facts in a payload need none wh
 fields with defaults: unknown fields stay in the text, missing ones get their default.
 
     version 1   payloads of devices stood in the log as they were sent
-    version 2   they are sealed with the device's key, so that a device can be forgotten
+    version 2   they are sealed with the device's key, so that a device can be forgotten; of a
+                device that was, those of version 1 are NULL
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def seal_payloads(table: pa.Table, rows: list[int], keys: PayloadKeys) -> pa.Tab
         text = payloads[row]
         personal = text is not None and kinds[row].as_py() in PERSONAL
         if personal and not text.startswith(PREFIX):
-            payloads[row] = keys.seal(devices[row].as_py(), text)
+            payloads[row] = keys.seal_old(devices[row].as_py(), text)
     return _with(table, "payload", pa.array(payloads, pa.string()))
 
 

@@ -154,13 +154,17 @@ class Acts:
         return [self._event(fact, agent.name, device)], {"device": device, "agent": name}
 
     def forget_device(self, device: str, by: str) -> tuple[list[Event], Any]:
-        """The device belongs to nobody. The caller has destroyed the key of its payloads before."""
-        agent = self._registry.devices.get(DeviceId(device))
+        """The device belongs to nobody. The caller has destroyed the key of its payloads before.
+
+        Again is no harm: a device may have been forgotten by a hub that did not get to its key.
+        """
+        id_ = DeviceId(device)
+        agent = self._registry.devices.get(id_) or self._registry.forgotten.get(id_)
         if agent is None:
             raise OperatorFault(
                 f"there is no device {device!r}; 'sheepfold device list' shows them"
             )
-        fact = DeviceForgotten(DeviceId(device), by)
+        fact = DeviceForgotten(id_, by)
         return [self._event(fact, agent, device)], {"forgotten": device}
 
     def add_user(

@@ -78,6 +78,8 @@ class Registry:
         """By the SHA-256 of their secret; without the revoked ones."""
         self._secrets: dict[KeyId, bytes] = {}
         self.devices: dict[DeviceId, AgentName] = {}
+        self.forgotten: dict[DeviceId, AgentName] = {}
+        """Devices that nobody has now, and whose they were."""
         self.logins: dict[bytes, Login] = {}
         """Shepherd sessions by the SHA-256 of their session key."""
         self.policies: dict[AgentName, Policy] = {}
@@ -94,8 +96,10 @@ class Registry:
                 self._apply_key(fact, event.secret)
             case DeviceAdded(device=device):
                 self.devices[device] = AgentName(event.agent)
+                self.forgotten.pop(device, None)
             case DeviceForgotten(device=device):
                 self.devices.pop(device, None)
+                self.forgotten[device] = AgentName(event.agent)
                 self.logins = {h: it for h, it in self.logins.items() if it.device != device}
             case UserMade() | UserRemoved():
                 self._apply_user(fact, event.secret)

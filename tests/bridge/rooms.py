@@ -129,6 +129,10 @@ class Rooms:
         """`sheepfold device move`."""
         self._act(self._acts.add_device(device, agent, "operator"))
 
+    def forget(self, device: str) -> None:
+        """`sheepfold device forget`."""
+        self._act(self._acts.forget_device(device, "operator"))
+
     def logged(self, kind: Kind) -> list[Event]:
         """The committed events of a kind."""
         return [event for event in self.log.events if event.kind is kind]

@@ -259,6 +259,16 @@ async def test_moved_device_must_log_in_for_its_new_agent(rooms: Rooms) -> None:
     assert await step(rooms, await login(rooms, other, device="boiler")) == {"action": 0}
 
 
+async def test_forgotten_device_must_log_in_again_also_when_it_is_back(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart")
+    session_key = await login(rooms, key, device="boiler")
+    rooms.forget("boiler")
+    assert_error(await step(rooms, session_key))
+    rooms.move("boiler", "cart")
+    assert_error(await step(rooms, session_key))
+    assert await step(rooms, await login(rooms, key, device="boiler")) == {"action": 0}
+
+
 async def test_newest_login_of_a_device_wins(rooms: Rooms) -> None:
     key = rooms.make_agent("cart")
     before = await login(rooms, key, device="boiler")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hub.control import Request
     from hub.errors import SheepfoldError
-    from hub.words import AgentName, Event
+    from hub.words import AgentName, DeviceId, Event
 
 
 class Ledger(EagerLog):
@@ -30,6 +30,8 @@ class Ledger(EagerLog):
         """Devices whose payloads can be read."""
         self.fault: SheepfoldError | None = None
         """Of the next `forget`."""
+        self.heard_again = False
+        """The device speaks once more when its key is gone, and gets a new one."""
 
     @property
     def last_seq(self) -> int:
@@ -43,6 +45,9 @@ class Ledger(EagerLog):
             fault, self.fault = self.fault, None
             raise fault
         self.keys.discard(device)
+        if self.heard_again:
+            self.heard_again = False
+            self.keys.add(device)
 
 
 class Archive:
@@ -74,6 +79,7 @@ class ControlRoom:
         self.registry = Registry()
         self.log = Ledger()
         self.changed: list[AgentName] = []
+        self.disconnected: list[DeviceId] = []
         drawn = iter(range(1, 1000))
         acts = Acts(
             self.registry,
@@ -83,7 +89,13 @@ class ControlRoom:
         )
         self.archive = Archive(self.log)
         self.control = Control(
-            acts, self.registry, self.log, self.archive, self.changed.append, lambda: {"waiting": 0}
+            acts,
+            self.registry,
+            self.log,
+            self.archive,
+            self.changed.append,
+            self.disconnected.append,
+            lambda: {"waiting": 0},
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)

@@ -125,6 +125,30 @@ def test_forget_destroys_the_key_and_frees_the_device(room: ControlRoom) -> None
     assert fact == DeviceForgotten(room.events[-1].device, "operator")  # type: ignore[arg-type]
 
 
+def test_forget_ends_the_devices_connection(room: ControlRoom) -> None:
+    room.ask(WALKER)
+    room.ask(control.AddDevice("heater", "walker"))
+    room.ask(control.ForgetDevice("heater"))
+    assert room.disconnected == ["heater"]
+
+
+def test_what_a_device_sent_while_it_was_forgotten_is_forgotten_too(room: ControlRoom) -> None:
+    room.ask(WALKER)
+    room.ask(control.AddDevice("heater", "walker"))
+    room.log.heard_again = True
+    room.ask(control.ForgetDevice("heater"))
+    assert room.log.keys == {"cooler"}
+
+
+def test_a_device_can_be_forgotten_again(room: ControlRoom) -> None:
+    room.ask(WALKER)
+    room.ask(control.AddDevice("heater", "walker"))
+    room.ask(control.ForgetDevice("heater"))
+    room.log.keys.add("heater")
+    assert room.ask(control.ForgetDevice("heater")) == {"forgotten": "heater"}
+    assert "heater" not in room.log.keys
+
+
 def test_a_device_whose_key_could_not_be_destroyed_is_known_until_it_is(room: ControlRoom) -> None:
     room.ask(WALKER)
     room.ask(control.AddDevice("heater", "walker"))

@@ -404,6 +404,18 @@ async def test_a_moved_device_has_to_connect_with_its_new_agents_key(house: Hous
     assert house.log.of_kind(Kind.OBSERVATION)[0].agent == "runner"
 
 
+async def test_a_disconnected_device_connects_anew_without_what_was_kept(house: House) -> None:
+    async with house.client() as client, house.client() as again:
+        await client.connected("heater", KEY, clean=False)
+        await client.subscribed(ACT)
+        house.gate.disconnect(DeviceId("heater"))
+        assert await client.read_until_closed() == []
+        await become(lambda: not house.gate.connections)
+        house.gate.disconnect(DeviceId("heater"))  # it has no connection: nothing happens
+        resumed = await again.connected("heater", KEY, clean=False)
+        assert resumed.body[0] == 0
+
+
 # --- acknowledgements --------------------------------------------------------------------------
 
 

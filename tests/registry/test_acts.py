@@ -257,6 +257,19 @@ def test_a_forgotten_device_may_be_taken_by_any_agent() -> None:
     assert (office.log[-1].agent, office.log[-1].device) == ("walker", "heater")
 
 
+def test_a_forgotten_device_can_be_forgotten_again_until_it_is_anothers() -> None:
+    office = Office()
+    office.create()
+    office.create(name="runner")
+    office.do(office.acts.add_device("heater", "walker", "test"))
+    for _ in range(2):
+        assert office.do(office.acts.forget_device("heater", "test")) == {"forgotten": "heater"}
+        assert (office.log[-1].agent, office.log[-1].device) == ("walker", "heater")
+    office.do(office.acts.add_device("heater", "runner", "test"))
+    office.do(office.acts.forget_device("heater", "test"))
+    assert office.log[-1].agent == "runner"
+
+
 @pytest.mark.parametrize("device", ["heater", "", "../keys", "a" * 100])
 def test_a_device_that_is_not_there_cannot_be_forgotten(device: str) -> None:
     with pytest.raises(OperatorFault, match="no device"):

@@ -103,12 +103,11 @@ class Instance:
         self._reach = reach
         self._number = 0
         self._loaded: set[str] = set()
-        self._revealer = _Revealer(around.keys)
         self.position = 0
         self._begins = 0
         """The tail holds what is after it, files what is up to it."""
         connection.create_function(
-            "reveal", self._revealer.reveal, ["VARCHAR", "VARCHAR"], "VARCHAR",
+            "reveal", _Revealer(around.keys).reveal, ["VARCHAR", "VARCHAR"], "VARCHAR",
             type=ARROW, null_handling=SPECIAL,
         )  # fmt: skip
         self._hidden = _make_relations(self._writing)
@@ -218,8 +217,7 @@ class Instance:
     # --- questions ----------------------------------------------------------------------------
 
     def statement(self) -> Statement:
-        """For one query, in any thread; devices' keys are looked at anew from now on."""
-        self._revealer.look_again()
+        """For one query, in any thread."""
         return Statement(self._connection.cursor(), self._hidden)
 
     def close(self) -> None:
@@ -233,15 +231,10 @@ class _Revealer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._keys = PayloadKeys(folder)
-
-    def look_again(self) -> None:
-        """A key may have been destroyed since. New keys, as others may be using these."""
-        self._keys = PayloadKeys(self._folder)
 
     def reveal(self, devices: pa.ChunkedArray, payloads: pa.ChunkedArray) -> pa.Array:
-        """For the view `events`. Runs in DuckDB's threads."""
-        keys = self._keys
+        """For the view `events`. Runs in DuckDB's threads, for about 2,000 rows."""
+        keys = PayloadKeys(self._folder)  # one may have been destroyed while the query runs
         pairs = zip(devices.to_pylist(), payloads.to_pylist(), strict=True)
         return pa.array([keys.reveal(device, text) for device, text in pairs], pa.string())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.log.analyst.instance import DatabaseError, FileGone
+from hub.log.payload_keys import PayloadKeys
 from hub.log.segments.manifest import Manifest
 from hub.words import Event, Kind, Source
 from tests.log.analyst.asking import HUB, Asked, drop, seal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DAY_US = 86_400_000_000
 SEQS = "SELECT seq FROM events ORDER BY seq"
+RUNNING_ROWS = 16_384
+"""Of 1 kB each: more than DuckDB computes ahead of whoever reads the result."""
 
 
 @pytest.fixture
@@ -182,3 +185,36 @@ def test_a_closed_instance_lets_its_last_query_end(tmp_path: Path) -> None:
         analyst.instance.close()
         count += sum(batch.num_rows for batch in batches)
     assert count == 4000
+
+
+def test_a_forgotten_devices_payloads_are_gone_from_memory_and_files_at_once(
+    analyst: Asked,
+) -> None:
+    keys = PayloadKeys(analyst.data / "keys")
+    analyst.append([observation(1, payload=keys.seal("a", "in a file"))])
+    analyst.seal()
+    analyst.append([observation(2, payload=keys.seal("a", "in memory"))])
+    shown = "SELECT payload FROM events ORDER BY seq"
+    assert [row["payload"] for row in analyst.rows(shown)] == ["in a file", "in memory"]
+    keys.destroy("a")
+    assert [row["payload"] for row in analyst.rows(shown)] == [None, None]
+    analyst.append([observation(3, payload=keys.seal("a", "new"))])
+    assert [row["payload"] for row in analyst.rows(shown)] == [None, None, "new"]
+
+
+def test_a_result_that_is_still_being_read_shows_no_payload_after_the_forget(
+    analyst: Asked,
+) -> None:
+    keys = PayloadKeys(analyst.data / "keys")
+    said = "secret" * 160
+    sealed = keys.seal("a", said)
+    analyst.append([observation(step, payload=sealed) for step in range(RUNNING_ROWS)])
+    with (
+        closing(analyst.instance.statement()) as statement,
+        closing(statement.run("SELECT payload FROM events", rows=2048)) as result,
+    ):
+        batches = iter(result)
+        assert set(next(batches).column("payload").to_pylist()) == {said}
+        keys.destroy("a")
+        *_, last = batches
+        assert set(last.column("payload").to_pylist()) == {None}
