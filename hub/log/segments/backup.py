@@ -23,11 +23,14 @@ from hub.errors import HubFault, OperatorFault
 from hub.log.acknowledged import Acknowledged
 from hub.log.segments import files
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest, append_lines, sync_folder
-from hub.log.segments.verify import is_below, verify
+from hub.log.segments.verify import verify
+from hub.log.segments.whole import NotThere, check_whole, is_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from hub.log.segments.manifest import Segment
 
 POLICIES: Final = "policies"
 """As the learner calls it: `policies/<agent>/<sha256>.safetensors`, never changed."""
@@ -61,13 +64,13 @@ def backup(data: Path, target: Path) -> Backup:
 
     Raises:
         OperatorFault: the target holds something else, or nothing is sealed.
-        HubFault: a manifest is damaged.
+        HubFault: a manifest is damaged, or a file that is to be copied; what it was is named.
         OSError: the disk is full, or a file can't be read.
     """
     for _ in range(ATTEMPTS - 1):
         try:
             return _backup(data, target)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotThere):
             pass
     return _backup(data, target)
 
@@ -81,17 +84,16 @@ def _backup(data: Path, target: Path) -> Backup:
         raise OperatorFault(f"{target} is a backup of another log; choose an empty folder")
     if not earlier.entries and target.exists() and not _is_ours(target):
         raise OperatorFault(f"{target} is not empty and no backup; choose an empty folder")
-    segments = [f"{FOLDER}/{segment.path}" for segment in manifest.retained]
     policies = _policies(data)
     # A policy may be pruned at any time; the log needs the newest, and those are kept longest.
     copied = _copy(data, target, policies, missing_ok=True)
-    copied += _copy(data, target, segments)
+    copied += _copy(data, target, _checked(data, target, manifest.retained))
     _write_manifest(text, target)
     _remove_dropped(earlier, manifest, target)
     return Backup(
         hub=manifest.seals[-1].hub,
         seq_last=manifest.seq_last,
-        segments=len(segments),
+        segments=len(manifest.retained),
         policies=len(policies),
         copied=len(copied),
         bytes=sum(copied),
@@ -153,6 +155,15 @@ def _policies(data: Path) -> list[str]:
     """Paths below the folder; those that are being written have no such name yet."""
     found = (data / POLICIES).glob("*/*.safetensors")
     return sorted(path.relative_to(data).as_posix() for path in found)
+
+
+def _checked(source: Path, target: Path, segments: Iterable[Segment]) -> Iterator[str]:
+    """Their paths; what is to be copied is looked at first, or a backup would keep the damage."""
+    for segment in segments:
+        path = f"{FOLDER}/{segment.path}"
+        if not (target / path).exists():
+            check_whole(source / FOLDER, segment)
+        yield path
 
 
 def _copy(

@@ -28,6 +28,7 @@ from hub.errors import HubFault
 from hub.log.segments import files
 from hub.log.segments.lock import locked
 from hub.log.segments.manifest import FOLDER, HUB, Dropped, Manifest
+from hub.log.segments.whole import check_whole
 from hub.words import Kind
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def drop(folder: Path, segments: list[Segment], now_us: int) -> None:
 
 def _needed_of(folder: Path, segment: Segment) -> pa.Table:
     """The events of a file that have to be kept."""
+    check_whole(folder, segment)  # or what it says would be believed from now on
     rows = files.rows(files.read(folder / segment.path), files.agent_of(segment.path))
     return rows.filter(pc.is_in(rows.column("seq"), pa.array(_needed(rows), pa.int64())))
 

@@ -9,12 +9,10 @@ Reads every retained file once, one seal at a time in memory.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct, field
 
@@ -26,6 +24,7 @@ from hub.log.segments.lock import FILE_NAME as LOCK
 from hub.log.segments.lock import Busy, locked
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
 from hub.log.segments.seal import missing_from
+from hub.log.segments.whole import BACKUP, NotWhole, check_whole, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hub.log.segments.manifest import Seal, Segment
-
-BACKUP: Final = "put it back from a backup"
 
 
 class Report(Struct, frozen=True):
@@ -137,36 +134,29 @@ class _Files:
 
     def seqs_of(self, segment: Segment) -> NDArray[np.int64]:
         """The seqs in a file, or none and a problem."""
-        none = np.empty(0, np.int64)
-        what = f"{segment.path} (events {segment.seq_first} to {segment.seq_last})"
-        if not is_below(segment.path):
-            return self._wrong(f"{what} is named by {FILE_NAME} and lies elsewhere; {BACKUP}", none)
-        path = self._folder / segment.path
         try:
-            if (size := path.stat().st_size) != segment.bytes:
-                said = f"{what} has {size} bytes instead of {segment.bytes}; {BACKUP}"
-                return self._wrong(said, none)
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if sha256 != segment.sha256:
-                return self._wrong(f"{what} was changed, its bytes hash otherwise; {BACKUP}", none)
-            table = pq.ParquetFile(path).read(["seq"], use_threads=False)
-        except FileNotFoundError:
-            return self._wrong(f"{what} is not there; {BACKUP}", none)
-        except (OSError, pa.ArrowException) as error:
-            return self._wrong(f"{what} can't be read ({error}); {BACKUP}", none)
-        seqs: NDArray[np.int64] = table.column("seq").to_numpy()
+            check_whole(self._folder, segment)
+            seqs = self._read_seqs(segment)
+        except NotWhole as fault:
+            return self._wrong(str(fault))
+        what = f"segment {segment.path} (events {segment.seq_first} to {segment.seq_last})"
         found = (len(seqs), *((int(seqs[0]), int(seqs[-1])) if len(seqs) else (0, 0)))
         if found != (segment.rows, segment.seq_first, segment.seq_last):
-            said = f"{what} has {found[0]} rows, of events {found[1]} to {found[2]}; {BACKUP}"
-            return self._wrong(said, none)
+            return self._wrong(
+                f"{what} has {found[0]} rows, of events {found[1]} to {found[2]}; {BACKUP}"
+            )
         if (np.diff(seqs) < 1).any():
-            return self._wrong(f"{what} has events twice or out of order; {BACKUP}", none)
+            return self._wrong(f"{what} has events twice or out of order; {BACKUP}")
         return seqs
 
-    def _wrong(self, problem: str, seqs: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def _read_seqs(self, segment: Segment) -> NDArray[np.int64]:
+        with reading(segment), pq.ParquetFile(self._folder / segment.path) as file:
+            seqs: NDArray[np.int64] = file.read(["seq"], use_threads=False)["seq"].to_numpy()
+            return seqs
+
+    def _wrong(self, problem: str) -> NDArray[np.int64]:
         self.problems.append(problem)
-        return np.empty(0, np.int64) if seqs is None else seqs
+        return np.empty(0, np.int64)
 
 
 class _Check:
@@ -212,12 +202,6 @@ class _Check:
 
     def _wrong(self, problem: str) -> None:
         self._files.problems.append(problem)
-
-
-def is_below(path: str) -> bool:
-    """Whether a path of a manifest stays in its folder; a backup may come from anywhere."""
-    parts = path.split("/")
-    return not path.startswith("/") and ".." not in parts and "\0" not in path
 
 
 def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from hub.clock import SystemClock
-from hub.errors import OperatorFault
+from hub.errors import HubFault, OperatorFault
 from hub.log.payload_keys import PayloadKeys
 from hub.log.segments import drop
 from hub.log.segments.backup import backup, restore
@@ -20,7 +20,7 @@ from hub.settings import LogSettings
 from hub.words import Event, Kind
 from tests.log import sealed as open_log
 from tests.log.events import NOW_US, agent_made, observation, steps
-from tests.log.segments.made import HUB_ID, sealed
+from tests.log.segments.made import HUB_ID, flip_a_bit, sealed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +112,26 @@ def test_a_backup_that_was_cut_off_is_carried_on(data: Path, tmp_path: Path) -> 
     segment.rename(segment.with_name(segment.name + ".new"))
     backup(data, tmp_path / "copy")
     assert verify(tmp_path / "copy").problems == []
+
+
+def test_damage_is_not_copied(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    sealed(data, EVENTS)
+    (path,) = set(data.rglob("*.parquet")) - {
+        data / FOLDER / s.path for s in Manifest.read(tmp_path / "copy" / FOLDER).retained
+    }
+    flip_a_bit(path)
+    with pytest.raises(HubFault, match=rf"{path.name} .events 25 to 42. was changed"):
+        backup(data, tmp_path / "copy")
+    assert verify(tmp_path / "copy").seq_last == 24
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "secrets"])
+def test_a_file_that_is_gone_is_named(data: Path, tmp_path: Path, suffix: str) -> None:
+    path = next(data.rglob(f"*.{suffix}"))
+    path.unlink()
+    with pytest.raises(HubFault, match=f"{path.name} .events .* is not there; put it back from"):
+        backup(data, tmp_path / "copy")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "segments.txt"])

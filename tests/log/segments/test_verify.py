@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,18 +12,19 @@ import pytest
 from hub.clock import SystemClock
 from hub.log.segments import drop
 from hub.log.segments.lock import locked
-from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest, Seal
+from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
 from hub.log.segments.verify import Report, verify
 from hub.log.store import DuckLog
 from hub.settings import LogSettings
 from hub.words import Event, Kind
 from tests.log.events import NOW_US, agent_made, observation, steps
 from tests.log.linked import LinkedLog
-from tests.log.segments.made import HUB_ID, sealed
+from tests.log.segments.made import HUB_ID, flip_a_bit, rewrite, sealed, with_bytes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from hub.log.segments.manifest import Seal
 
 EVENTS = [
     *steps(1, 10),
@@ -51,16 +52,6 @@ def problem(data: Path) -> str:
     return found
 
 
-def rewrite(data: Path, change: Callable[[Seal], Seal]) -> None:
-    """Another manifest, whose hashes are right."""
-    folder = data / FOLDER
-    seals = Manifest.read(folder).seals
-    (folder / FILE_NAME).unlink()
-    manifest = Manifest.read(folder)
-    for seal in seals:
-        manifest.add(msgspec.structs.replace(change(seal), previous=manifest.previous))
-
-
 def test_what_was_sealed_is_whole(data: Path) -> None:
     report = verify(data)
     size = sum(s.bytes for s in Manifest.read(data / FOLDER).retained)
@@ -85,10 +76,7 @@ def test_a_file_that_is_shorter(data: Path) -> None:
 
 
 def test_a_bit_that_was_turned(data: Path) -> None:
-    path = file_of(data, "heater")
-    whole = bytearray(path.read_bytes())
-    whole[100] ^= 1
-    path.write_bytes(whole)
+    flip_a_bit(file_of(data, "heater"))
     assert "(events 23 to 24) was changed" in problem(data)
 
 
@@ -186,19 +174,7 @@ def test_a_file_with_other_rows_than_its_segment_says(data: Path) -> None:
     table = pq.ParquetFile(path).read()
     for rows, said in ((table.slice(1), "has 1 rows"), (table.take([1, 0]), "has 2 rows, of ev")):
         pq.write_table(rows, path)
-        written = path.read_bytes()
-        sha256 = hashlib.sha256(written).hexdigest()
-
-        def other(seal: Seal, size: int = len(written), sha256: str = sha256) -> Seal:
-            segments = [
-                msgspec.structs.replace(s, bytes=size, sha256=sha256)
-                if path.match(f"*{s.path}")
-                else s
-                for s in seal.segments
-            ]
-            return msgspec.structs.replace(seal, segments=segments)
-
-        rewrite(data, other)
+        rewrite(data, partial(with_bytes_of, path))
         assert said in problem(data)
 
 
