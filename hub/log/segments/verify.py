@@ -3,6 +3,8 @@
     report = verify(data)
     for problem in report.problems:
         print(problem)          # one sentence each: which file, which events, what to do
+    for note in report.notes():
+        print(note)             # what harms nothing and is worth knowing
 
 Reads every retained file once, one seal at a time in memory.
 """
@@ -53,8 +55,21 @@ class Report(Struct, frozen=True):
     """Events read from the running log after the last seal; None where no hub runs."""
     lost: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of seqs that were lost before, and said to be when it was noticed."""
+    strays: list[str] = field(default_factory=list)
+    """Files that no line names, which nobody reads: what a crash left, say. They harm nothing."""
     problems: list[str] = field(default_factory=list)
     """One sentence each; empty = all is well."""
+
+    def notes(self) -> list[str]:
+        """What is no problem and worth knowing, one sentence each."""
+        notes = []
+        if self.strays:
+            notes.append(
+                f"{self.strays[0]} and {len(self.strays) - 1} others are in no line of "
+                f"{FILE_NAME}: a seal or backup that was cut off left them, or they were dropped. "
+                "Nobody reads them; the next seal or backup removes those that are not needed"
+            )
+        return notes
 
 
 def verify(data: Path) -> Report:
@@ -77,7 +92,9 @@ def verify(data: Path) -> Report:
     for segment in manifest.kept:
         kept_files.seqs_of(segment)
     problems += kept_files.problems
-    problems += _strays(folder)
+    strays = _strays(folder)
+    if not manifest.seals:
+        problems += _without_a_line(strays)
     unsealed, lost = _unsealed(data, manifest.seq_last)
     kept = manifest.retained
     return Report(
@@ -90,6 +107,7 @@ def verify(data: Path) -> Report:
         bytes=sum(segment.bytes for segment in kept),
         unsealed=unsealed,
         lost=[hole for seal in manifest.seals for hole in seal.missing] + lost,
+        strays=strays,
         problems=problems,
     )
 
@@ -217,8 +235,14 @@ def _strays(folder: Path) -> list[str]:
             names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     except Busy:
         return []
-    return [
-        f"{name} is in no line of {FILE_NAME}: a crash left it, or it was dropped; nobody reads "
-        "it, and the next seal removes it if its events are sealed elsewhere"
-        for name in sorted(set(names) - own)
-    ]
+    return sorted(set(names) - own)
+
+
+def _without_a_line(strays: list[str]) -> Iterator[str]:
+    """Where files of events stand alone, they may be all that is left of the log."""
+    whole = [name for name in strays if not name.endswith(files.DRAFT)]
+    if whole:
+        yield (
+            f"{FILE_NAME} says nothing of {whole[0]} and {len(whole) - 1} others: it was lost "
+            f"({BACKUP}), or the first seal or backup was cut off (do it again)"
+        )

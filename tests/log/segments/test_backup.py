@@ -134,6 +134,22 @@ def test_a_file_that_is_gone_is_named(data: Path, tmp_path: Path, suffix: str) -
         backup(data, tmp_path / "copy")
 
 
+def test_a_backup_that_was_cut_off_can_be_restored_as_it_was_before(
+    data: Path, tmp_path: Path
+) -> None:
+    """The machine dies while it is backed up: new files are there, their manifest is not."""
+    backup(data, tmp_path / "copy")
+    earlier, last = rows(tmp_path / "copy"), (tmp_path / "copy" / FOLDER / FILE_NAME).read_bytes()
+    sealed(data, EVENTS)
+    backup(data, tmp_path / "copy")
+    (tmp_path / "copy" / FOLDER / FILE_NAME).write_bytes(last)
+    (stray,) = verify(tmp_path / "copy").strays
+    (tmp_path / "copy" / FOLDER / f"{stray}.new").write_bytes(b"PAR1")
+    restore(tmp_path / "copy", tmp_path / "again", fill)
+    assert rows(tmp_path / "again").equals(earlier)
+    assert verify(tmp_path / "again").strays == []
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "segments.txt"])
 def test_a_folder_with_other_things_is_refused(data: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "copy").mkdir()

@@ -150,6 +150,7 @@ def test_what_a_crashed_seal_left_goes_when_its_events_are_sealed(tmp_path: Path
     assert not any(name.endswith(".new") for name in files_in(tmp_path))
     sealed(tmp_path, EVENTS)
     assert verify(tmp_path).problems == []
+    assert verify(tmp_path).strays == []
     assert history(tmp_path).equals(table_of(EVENTS))
 
 
@@ -177,6 +178,7 @@ def test_a_torn_line_counts_as_none(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(whole)
     assert history(tmp_path).equals(table_of(EVENTS))
     assert verify(tmp_path).problems == []
+    assert verify(tmp_path).strays == []
 
 
 # --- the process -----------------------------------------------------------------------------

@@ -103,15 +103,27 @@ def test_a_line_that_is_none(data: Path) -> None:
     assert "line 1 is damaged" in problem(data)
 
 
-def test_a_file_without_a_line(data: Path) -> None:
-    file_of(data, "walker").with_name("more.parquet").write_bytes(b"")
-    assert "more.parquet is in no line" in problem(data)
+def test_a_file_without_a_line_is_no_problem_and_is_said(data: Path) -> None:
+    stray = file_of(data, "walker").with_name("more.parquet")
+    stray.write_bytes(b"")
+    report = verify(data)
+    assert report.problems == []
+    assert report.strays == [stray.relative_to(data / FOLDER).as_posix()]
+    (note,) = report.notes()
+    assert note.startswith(f"{report.strays[0]} and 0 others are in no line of {FILE_NAME}: ")
+
+
+def test_files_without_a_manifest_are_a_problem(data: Path) -> None:
+    """They may be the log."""
+    (data / FOLDER / FILE_NAME).unlink()
+    assert f"{FILE_NAME} says nothing of " in problem(data)
+    assert "and 3 others: it was lost (put it back from a backup)" in problem(data)
 
 
 def test_files_that_are_being_made_are_no_problem(data: Path) -> None:
     file_of(data, "walker").with_name("more.parquet").write_bytes(b"")
     with locked(data / FOLDER):
-        assert verify(data).problems == []
+        assert (verify(data).problems, verify(data).strays) == ([], [])
 
 
 def test_files_that_retention_dropped_are_no_problem(data: Path) -> None:
@@ -119,7 +131,7 @@ def test_files_that_retention_dropped_are_no_problem(data: Path) -> None:
     drop.drop(data / FOLDER, gone, NOW_US)
     report = verify(data)
     (kept,) = Manifest.read(data / FOLDER).kept
-    assert (report.problems, report.files, report.rows) == ([], 4, 21)
+    assert (report.problems, report.strays, report.files, report.rows) == ([], [], 4, 21)
     (data / FOLDER / kept.path).unlink()
     (problem,) = verify(data).problems
     assert f"{kept.path} (events {kept.seq_first} to {kept.seq_last}) is not there" in problem
