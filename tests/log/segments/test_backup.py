@@ -105,6 +105,41 @@ def test_what_retention_dropped_leaves_the_backup_too(data: Path, tmp_path: Path
     assert [str(path.relative_to(tmp_path / "copy" / FOLDER)) for path in found] == left
 
 
+def test_what_was_dropped_leaves_the_backup_when_the_one_before_was_killed(
+    data: Path, tmp_path: Path
+) -> None:
+    """Killed after its manifest: the file that was dropped is still there, and no line names it."""
+    backup(data, tmp_path / "copy")
+    (path,) = (tmp_path / "copy").rglob("agent=heater/*/*.parquet")
+    heater = path.read_bytes()
+    gone = [s for s in Manifest.read(data / FOLDER).retained if s.agent == "heater"]
+    drop.drop(data / FOLDER, gone, NOW_US)
+    backup(data, tmp_path / "copy")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(heater)
+    path.with_name(f"{path.name}.new").write_bytes(b"PAR1")
+    path.with_suffix(".secrets").touch()
+    path.with_name("notes.txt").touch()
+    assert backup(data, tmp_path / "copy").copied == 0
+    assert [left.name for left in path.parent.iterdir()] == ["notes.txt"]
+    assert verify(tmp_path / "copy").problems == []
+
+
+def test_a_log_is_no_place_for_a_backup(data: Path, tmp_path: Path) -> None:
+    """Files of no line are taken out of a backup; those of a log may be needed."""
+    stray = next(data.rglob("*.parquet")).with_name("1.parquet")
+    stray.touch()
+    (tmp_path / "link").symlink_to(data)
+    for target in (data, tmp_path / "link"):
+        with pytest.raises(OperatorFault, match="is the log itself"):
+            backup(data, target)
+    backup(data, tmp_path / "copy")
+    (tmp_path / "copy" / "log.acknowledged").touch()
+    with pytest.raises(OperatorFault, match=r"log.acknowledged is there: .* holds a log"):
+        backup(data, tmp_path / "copy")
+    assert stray.exists()
+
+
 def test_a_backup_that_was_cut_off_is_carried_on(data: Path, tmp_path: Path) -> None:
     backup(data, tmp_path / "copy")
     (tmp_path / "copy" / FOLDER / FILE_NAME).unlink()
