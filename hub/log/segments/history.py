@@ -251,23 +251,19 @@ class _Decoded:
 
 
 def _taken_from(manifest: Manifest) -> _Sealed:
-    kept = {segment.path for segment in manifest.retained}
-    seals = []
-    for seal in manifest.seals:
-        there = [
-            segment
-            for segment in (*seal.segments, *manifest.kept)
-            if segment.path in kept and seal.seq_first <= segment.seq_first <= seal.seq_last
-        ]
-        events = [segment for segment in there if not files.is_secrets(segment)]
-        secrets = [segment for segment in there if files.is_secrets(segment)]
-        seals.append(_Seal(seal.seq_last, events, secrets))
+    seals = [_Seal(seal.seq_last, [], []) for seal in manifest.seals]
+    ends = [seal.seq_last for seal in seals]
+    for segment in manifest.retained:  # those kept of dropped ones stand in their seal's place
+        at = bisect_left(ends, segment.seq_first)
+        if at < len(seals):
+            seal = seals[at]
+            (seal.secrets if files.is_secrets(segment) else seal.rows).append(segment)
     return _Sealed(
         hub=manifest.seals[0].hub if seals else None,
         begins=manifest.dropped_upto,
         seq_last=manifest.seq_last,
         seals=seals,
-        ends=[seal.seq_last for seal in seals],
+        ends=ends,
     )
 
 
