@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct, field
 
 from hub.errors import HubFault
+from hub.log.acknowledged import Acknowledged
 from hub.log.messages import socket_path
 from hub.log.read import Closed, Fetcher
 from hub.log.segments import files
@@ -53,6 +54,9 @@ class Report(Struct, frozen=True):
     bytes: int
     unsealed: int | None = None
     """Events read from the running log after the last seal; None where no hub runs."""
+    unchecked: tuple[int, int] | None = None
+    """First and last event that was acknowledged and not looked at: no hub runs, and the segments
+    have not got them yet; None when all was looked at."""
     lost: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of seqs that were lost before, and said to be when it was noticed."""
     strays: list[str] = field(default_factory=list)
@@ -63,6 +67,12 @@ class Report(Struct, frozen=True):
     def notes(self) -> list[str]:
         """What is no problem and worth knowing, one sentence each."""
         notes = []
+        if self.unchecked:
+            first, last = self.unchecked
+            notes.append(
+                f"events {first} to {last} were not checked: they are not sealed yet, and no hub "
+                "runs to be asked. Start it and verify again"
+            )
         if self.strays:
             notes.append(
                 f"{self.strays[0]} and {len(self.strays) - 1} others are in no line of "
@@ -75,7 +85,8 @@ class Report(Struct, frozen=True):
 def verify(data: Path) -> Report:
     """Read everything in a data folder (or a backup) and compare it with what was written.
 
-    The log may be in use; where it is not, only what is sealed is looked at.
+    The log may be in use; where it is not, only what is sealed is looked at, and `unchecked` says
+    what is not.
     """
     folder = data / FOLDER
     try:
@@ -106,6 +117,7 @@ def verify(data: Path) -> Report:
         rows=sum(segment.rows for segment in kept if not files.is_secrets(segment)),
         bytes=sum(segment.bytes for segment in kept),
         unsealed=unsealed,
+        unchecked=_after(data, manifest.seq_last) if unsealed is None else None,
         lost=[hole for seal in manifest.seals for hole in seal.missing] + lost,
         strays=strays,
         problems=problems,
@@ -124,6 +136,12 @@ def _unsealed(data: Path, after: int) -> tuple[int | None, list[tuple[int, int]]
     except Closed:
         return None, []
     return rows, lost
+
+
+def _after(data: Path, sealed: int) -> tuple[int, int] | None:
+    """What was acknowledged and is not sealed; a backup knows of nothing."""
+    mark = Acknowledged.read(data)
+    return (sealed + 1, mark.seq) if mark is not None and mark.seq > sealed else None
 
 
 def _joints(manifest: Manifest) -> Iterator[str]:

@@ -17,6 +17,7 @@ from hub.log.segments.verify import Report, verify
 from hub.log.store import DuckLog
 from hub.settings import LogSettings
 from hub.words import Event, Kind
+from tests.log import sealed as sealed_by_test
 from tests.log.events import NOW_US, agent_made, observation, steps
 from tests.log.linked import LinkedLog
 from tests.log.segments.made import HUB_ID, flip_a_bit, rewrite, sealed, with_bytes_of
@@ -194,7 +195,24 @@ def test_what_a_running_log_has_not_sealed_yet_is_read_too(tmp_path: Path) -> No
     log = LinkedLog(tmp_path).open()
     try:
         log.append(steps(1, 10))
-        assert verify(tmp_path).unsealed == 20
+        report = verify(tmp_path)
+        assert (report.unsealed, report.unchecked, report.notes()) == (20, None, [])
     finally:
         log.close()
     assert verify(tmp_path).unsealed is None
+
+
+def test_what_no_hub_runs_for_and_is_not_sealed_is_said_to_be_unchecked(tmp_path: Path) -> None:
+    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
+    log.append(steps(1, 10))
+    sealed_by_test.seal(log, 15)
+    log.append(steps(11, 12))
+    log.close()
+    report = verify(tmp_path)
+    assert (report.seq_last, report.unchecked, report.problems) == (15, (16, 24), [])
+    (note,) = report.notes()
+    assert note.startswith("events 16 to 24 were not checked: they are not sealed yet, and no hub")
+    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
+    sealed_by_test.seal(log)
+    log.close()
+    assert (verify(tmp_path).unchecked, verify(tmp_path).notes()) == (None, [])
