@@ -117,13 +117,19 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(gt=0, description="Events of this size are sealed as Parquet segments."),
     ] = 64.0
     seal_s: Annotated[
-        float, Meta(gt=0, description="Events are sealed when the oldest of them is this old.")
+        float,
+        Meta(
+            gt=0,
+            description="Events are sealed when the oldest of them is this old; the hub looks "
+            "every 5 s, so a small value is rounded up.",
+        ),
     ] = 3600.0
     hot_days: Annotated[
         int,
         Meta(
             ge=0,
-            description="Whole days that stay in the DuckDB file; older ones are in segments only.",
+            description="Whole UTC days before today that stay in the DuckDB file, 0 = today "
+            "only; older ones are in segments only.",
         ),
     ] = 2
     retain_days: Annotated[

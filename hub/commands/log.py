@@ -110,8 +110,8 @@ def verify(data: Path) -> None:
     with _disk():
         report = prove(data)
     print_line(report)
-    for problem in report.problems:
-        click.echo(f"sheepfold: {problem}", err=True)
+    for said in (*report.problems, *report.notes()):
+        click.echo(f"sheepfold: {said}", err=True)
     sys.exit(1 if report.problems else 0)
 
 

@@ -8,11 +8,12 @@ sealed yet (seal first), and not `DATA/keys`: without those, what devices sent b
 be read; copy them apart, so that forgetting a device reaches the copies.
 
 Rule 1: the manifest is written last, so that what it names is there.
-Rule 2: nothing that is not ours is overwritten.
+Rule 2: nothing that is not ours is overwritten or taken away.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING, Final
@@ -23,16 +24,21 @@ from hub.errors import HubFault, OperatorFault
 from hub.log.acknowledged import Acknowledged
 from hub.log.segments import files
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest, append_lines, sync_folder
-from hub.log.segments.verify import is_below, verify
+from hub.log.segments.verify import verify
+from hub.log.segments.whole import NotThere, check_whole, is_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from hub.log.segments.manifest import Segment
 
 POLICIES: Final = "policies"
 """As the learner calls it: `policies/<agent>/<sha256>.safetensors`, never changed."""
-LOGS: Final = ("log*.duckdb", "log.acknowledged", f"{FOLDER}/{FILE_NAME}")
-"""Where one of these is, there is a log."""
+LOG_FILES: Final = ("log*.duckdb", "log.acknowledged")
+"""Where one of these is, there is a log, and no backup."""
+OURS: Final = (files.ROWS, files.SECRETS, files.DRAFT)
+"""What a backup writes below `segments/`, and takes away again."""
 PROBLEMS_SHOWN: Final = 3
 ATTEMPTS: Final = 3
 """Retention may drop a file while it is being copied; then the manifest is read again."""
@@ -60,19 +66,20 @@ def backup(data: Path, target: Path) -> Backup:
         target: absent, empty, or an earlier backup of this log.
 
     Raises:
-        OperatorFault: the target holds something else, or nothing is sealed.
-        HubFault: a manifest is damaged.
+        OperatorFault: the target holds something else or a log, or nothing is sealed.
+        HubFault: a manifest is damaged, or a file that is to be copied; what it was is named.
         OSError: the disk is full, or a file can't be read.
     """
     for _ in range(ATTEMPTS - 1):
         try:
             return _backup(data, target)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotThere):
             pass
     return _backup(data, target)
 
 
 def _backup(data: Path, target: Path) -> Backup:
+    _check_is_no_log(data, target)
     manifest, text = _read(data)
     if not manifest.seals:
         raise OperatorFault(f"nothing is sealed in {data} yet, so there is nothing to back up")
@@ -81,17 +88,16 @@ def _backup(data: Path, target: Path) -> Backup:
         raise OperatorFault(f"{target} is a backup of another log; choose an empty folder")
     if not earlier.entries and target.exists() and not _is_ours(target):
         raise OperatorFault(f"{target} is not empty and no backup; choose an empty folder")
-    segments = [f"{FOLDER}/{segment.path}" for segment in manifest.retained]
     policies = _policies(data)
     # A policy may be pruned at any time; the log needs the newest, and those are kept longest.
     copied = _copy(data, target, policies, missing_ok=True)
-    copied += _copy(data, target, segments)
+    copied += _copy(data, target, _checked(data, target, manifest.retained))
     _write_manifest(text, target)
-    _remove_dropped(earlier, manifest, target)
+    _remove_unnamed(manifest, target)
     return Backup(
         hub=manifest.seals[-1].hub,
         seq_last=manifest.seq_last,
-        segments=len(segments),
+        segments=len(manifest.retained),
         policies=len(policies),
         copied=len(copied),
         bytes=sum(copied),
@@ -110,7 +116,7 @@ def restore(source: Path, data: Path, fill: Callable[[Path], object]) -> Backup:
         OperatorFault: there is a log already, or the backup is not whole.
         OSError, LogUnavailable: it can't be written or opened.
     """
-    for pattern in LOGS:
+    for pattern in (*LOG_FILES, f"{FOLDER}/{FILE_NAME}"):
         if found := next(iter(sorted(data.glob(pattern))), None):
             raise OperatorFault(f"{found} is there: {data} holds a log. Restore to another folder")
     report = verify(source)
@@ -144,6 +150,16 @@ def _read(data: Path) -> tuple[Manifest, bytes]:
     return Manifest.parse(path.parent, whole), whole
 
 
+def _check_is_no_log(data: Path, target: Path) -> None:
+    """CRUCIAL: in a log's own folder, files of no line may be all that is left of it."""
+    here, there = data / FOLDER, target / FOLDER
+    if here.exists() and there.exists() and here.samefile(there):
+        raise OperatorFault(f"{target} is the log itself; choose another folder for the backup")
+    for pattern in LOG_FILES:
+        if found := next(iter(sorted(target.glob(pattern))), None):
+            raise OperatorFault(f"{found} is there: {target} holds a log; choose another folder")
+
+
 def _is_ours(target: Path) -> bool:
     """Whether it is empty, or what a first backup that was cut off had written."""
     return target.is_dir() and all(path.name in (FOLDER, POLICIES) for path in target.iterdir())
@@ -153,6 +169,15 @@ def _policies(data: Path) -> list[str]:
     """Paths below the folder; those that are being written have no such name yet."""
     found = (data / POLICIES).glob("*/*.safetensors")
     return sorted(path.relative_to(data).as_posix() for path in found)
+
+
+def _checked(source: Path, target: Path, segments: Iterable[Segment]) -> Iterator[str]:
+    """Their paths; what is to be copied is looked at first, or a backup would keep the damage."""
+    for segment in segments:
+        path = f"{FOLDER}/{segment.path}"
+        if not (target / path).exists():
+            check_whole(source / FOLDER, segment)
+        yield path
 
 
 def _copy(
@@ -204,9 +229,15 @@ def _write_manifest(text: bytes, target: Path) -> None:
     sync_folder(path.parent)
 
 
-def _remove_dropped(earlier: Manifest, manifest: Manifest, target: Path) -> None:
-    """What retention removed is removed from its copies too, after their manifest says so."""
-    kept = {segment.path for segment in manifest.retained}
-    for segment in earlier.retained:
-        if segment.path not in kept and is_below(segment.path):
-            (target / FOLDER / segment.path).unlink(missing_ok=True)
+def _remove_unnamed(manifest: Manifest, target: Path) -> None:
+    """What retention removed is removed from its copies too, and what was cut off is cleared.
+
+    By what is there, not by what the last backup had: that one may have been killed before this.
+    """
+    folder = target / FOLDER
+    named = {folder / segment.path for segment in manifest.retained}
+    for path in [path for path in folder.rglob("*") if path.name.endswith(OURS)]:
+        if path not in named and path.is_file():
+            path.unlink()
+            with contextlib.suppress(OSError):  # other files of the day
+                path.parent.rmdir()

@@ -28,9 +28,12 @@ from hub.errors import HubFault
 from hub.log.segments import files
 from hub.log.segments.lock import locked
 from hub.log.segments.manifest import FOLDER, HUB, Dropped, Manifest
+from hub.log.segments.whole import check_whole, is_below
 from hub.words import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hub.log.segments.manifest import Segment
 
 NICE: Final = 19
@@ -70,12 +73,17 @@ def too_old(manifest: Manifest, oldest: date, upto: int) -> list[Segment]:
 def drop(folder: Path, segments: list[Segment], now_us: int) -> None:
     """Remove files for good, but for what has to be kept of them.
 
+    Whatever is said to be gone already and is still there goes too: the last time may have been
+    ended between the line and the files.
+
     Raises:
         Busy: another process is at work there.
-        HubFault, OSError, pa.ArrowException: a file can't be read or written; nothing was removed.
+        HubFault, OSError, pa.ArrowException: a file can't be read or written; none of these was
+            removed.
     """
     with locked(folder):
         manifest = Manifest.read(folder)
+        _remove(folder, manifest.dropped)
         going: list[Segment] = []
         kept: list[Segment] = []
         for segment in segments:
@@ -94,15 +102,21 @@ def drop(folder: Path, segments: list[Segment], now_us: int) -> None:
                 kept=kept,
             )
         )
-        for segment in going:
-            path = folder / segment.path
-            path.unlink(missing_ok=True)
+        _remove(folder, [segment.path for segment in going])
+
+
+def _remove(folder: Path, paths: Iterable[str]) -> None:
+    for path in paths:
+        file = folder / path
+        if is_below(path) and file.exists():
+            file.unlink()
             with contextlib.suppress(OSError):  # other files of the day
-                path.parent.rmdir()
+                file.parent.rmdir()
 
 
 def _needed_of(folder: Path, segment: Segment) -> pa.Table:
     """The events of a file that have to be kept."""
+    check_whole(folder, segment)  # or what it says would be believed from now on
     rows = files.rows(files.read(folder / segment.path), files.agent_of(segment.path))
     return rows.filter(pc.is_in(rows.column("seq"), pa.array(_needed(rows), pa.int64())))
 

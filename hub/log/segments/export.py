@@ -19,6 +19,7 @@ from msgspec import Struct
 from hub.errors import HubFault, OperatorFault
 from hub.log.segments import files
 from hub.log.segments.manifest import FOLDER, Manifest
+from hub.log.segments.whole import check_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ def export(data: Path, target: Path, reveal: PayloadKeys | None) -> Export:
 
     Raises:
         OperatorFault: the target is not empty, or nothing is sealed.
-        HubFault: a file can't be read.
+        HubFault: a file is damaged or gone; the message names it.
         OSError: the disk is full, say.
     """
     if target.exists() and (not target.is_dir() or next(target.iterdir(), None) is not None):
@@ -57,6 +58,7 @@ def export(data: Path, target: Path, reveal: PayloadKeys | None) -> Export:
         raise OperatorFault(f"nothing is sealed in {data} yet, so there is nothing to export")
     size = 0
     for segment in segments:
+        check_whole(manifest.folder, segment)
         path = target / segment.path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

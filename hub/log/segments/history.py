@@ -6,6 +6,7 @@
 
 A page takes from each file the row groups that its seqs touch. Agents share one count of seqs, so
 a row group reaches over many pages: it is kept, decoded, until a page has passed its end.
+A file is compared with its hash before its first use, so that no damage gets into the log.
 
 One thread calls `page`; `refresh` may be called in another.
 """
@@ -21,10 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hub.errors import HubFault
 from hub.log import columns
 from hub.log.segments import files
 from hub.log.segments.manifest import FILE_NAME, Manifest
+from hub.log.segments.whole import NotThere, check_whole, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,19 +122,13 @@ class History:
         """The sealed and retained events with seq `first`..`last`, by seq, in `columns.SCHEMA`.
 
         Raises:
-            HubFault: a file can't be read; `sheepfold verify` tells more.
+            NotWhole: a file is damaged or gone; nothing of it was taken.
         """
         try:
             return self._page(first, last, agent, kinds)
-        except FileNotFoundError:
-            self.refresh()  # retention has been at work: the manifest says so first
-        try:
-            return self._page(first, last, agent, kinds)
-        except FileNotFoundError as error:
-            raise HubFault(
-                f"segment {error.filename} (events {first} to {last}) is not there; put it back "
-                "from a backup"
-            ) from error
+        except NotThere:
+            self.refresh()  # retention may have been at work: the manifest says so first
+        return self._page(first, last, agent, kinds)
 
     def _page(
         self, first: int, last: int, agent: str | None, kinds: Sequence[int] | None
@@ -185,25 +180,20 @@ class History:
         return groups
 
     def _look_up_groups(self, segment: Segment) -> list[_Group]:
-        try:
+        check_whole(self._folder, segment)
+        with reading(segment):
             metadata = pq.read_metadata(self._folder / segment.path)
-        except pa.ArrowException as error:
-            raise _damaged(segment, error) from error
-        assert metadata.schema.column(0).name == "seq", "as files.COLUMNS has it"
-        ranges = [
-            metadata.row_group(i).column(0).statistics for i in range(metadata.num_row_groups)
-        ]
-        return [_Group(i, seqs.min, seqs.max) for i, seqs in enumerate(ranges)]
+            assert metadata.schema.column(0).name == "seq", "as files.COLUMNS has it"
+            ranges = [
+                metadata.row_group(i).column(0).statistics for i in range(metadata.num_row_groups)
+            ]
+            return [_Group(i, seqs.min, seqs.max) for i, seqs in enumerate(ranges)]
 
     def _read(self, segment: Segment, groups: list[int]) -> _Rows:
-        try:
+        with reading(segment):
             file = files.read(self._folder / segment.path, groups)
-        except FileNotFoundError:
-            raise
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(segment, error) from error
-        table = files.rows(file, files.agent_of(segment.path)).combine_chunks()
-        return _Rows(table, table.column("seq").to_numpy())
+            table = files.rows(file, files.agent_of(segment.path)).combine_chunks()
+            return _Rows(table, table.column("seq").to_numpy())
 
     def _with_secrets(self, table: pa.Table, segments: list[Segment]) -> pa.Table:
         if not segments:
@@ -216,10 +206,9 @@ class History:
     def _secrets_of(self, segment: Segment) -> pa.Table:
         table = self._secrets.get(segment.path)
         if table is None:
-            try:
+            check_whole(self._folder, segment)
+            with reading(segment):
                 table = pq.read_table(self._folder / segment.path, use_threads=False)
-            except pa.ArrowException as error:
-                raise _damaged(segment, error) from error
             self._secrets[segment.path] = table
             if len(self._secrets) > len(self._sealed.seals[:4]):
                 self._secrets.popitem(last=False)
@@ -262,32 +251,21 @@ class _Decoded:
 
 
 def _taken_from(manifest: Manifest) -> _Sealed:
-    kept = {segment.path for segment in manifest.retained}
-    seals = []
-    for seal in manifest.seals:
-        there = [
-            segment
-            for segment in (*seal.segments, *manifest.kept)
-            if segment.path in kept and seal.seq_first <= segment.seq_first <= seal.seq_last
-        ]
-        events = [segment for segment in there if not files.is_secrets(segment)]
-        secrets = [segment for segment in there if files.is_secrets(segment)]
-        seals.append(_Seal(seal.seq_last, events, secrets))
+    seals = [_Seal(seal.seq_last, [], []) for seal in manifest.seals]
+    ends = [seal.seq_last for seal in seals]
+    for segment in manifest.retained:  # those kept of dropped ones stand in their seal's place
+        at = bisect_left(ends, segment.seq_first)
+        if at < len(seals):
+            seal = seals[at]
+            (seal.secrets if files.is_secrets(segment) else seal.rows).append(segment)
     return _Sealed(
         hub=manifest.seals[0].hub if seals else None,
         begins=manifest.dropped_upto,
         seq_last=manifest.seq_last,
         seals=seals,
-        ends=[seal.seq_last for seal in seals],
+        ends=ends,
     )
 
 
 def _touches(segment: Segment, first: int, last: int) -> bool:
     return segment.seq_first <= last and segment.seq_last >= first
-
-
-def _damaged(segment: Segment, error: Exception) -> HubFault:
-    return HubFault(
-        f"segment {segment.path} (events {segment.seq_first} to {segment.seq_last}) can't be read: "
-        f"{error}; put it back from a backup"
-    )

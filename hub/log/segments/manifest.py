@@ -153,12 +153,17 @@ class Manifest:
     @property
     def retained(self) -> list[Segment]:
         """The files that are to be there, by seq."""
-        gone = {
-            path for entry in self.entries if isinstance(entry, Dropped) for path in entry.paths
-        }
+        gone = self.dropped
         sealed = [segment for seal in self.seals for segment in seal.segments]
         left = [segment for segment in sealed if segment.path not in gone]
         return sorted([*left, *self.kept], key=lambda segment: segment.seq_first)
+
+    @property
+    def dropped(self) -> set[str]:
+        """Paths of the files that are gone, or go as soon as somebody looks."""
+        return {
+            path for entry in self.entries if isinstance(entry, Dropped) for path in entry.paths
+        }
 
     @property
     def kept(self) -> list[Segment]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hub.clock import SystemClock
 from hub.errors import HubFault
@@ -206,10 +207,20 @@ def _remove_sealed_elsewhere(manifest: Manifest, left: list[Path]) -> None:
 
 
 def _holds_any(path: Path, ranges: list[tuple[int, int]]) -> bool:
+    """Whether an event of a range is in a file; its name may span a range that it has not."""
     match = _FILE_NAME.fullmatch(path.name)
-    return match is not None and any(
-        first <= int(match[2]) and last >= int(match[1]) for first, last in ranges
-    )
+    if match is None:
+        return False
+    spanned = [hole for hole in ranges if hole[0] <= int(match[2]) and hole[1] >= int(match[1])]
+    if not spanned:
+        return False
+    try:
+        with pq.ParquetFile(path) as file:
+            seqs = file.read(["seq"], use_threads=False)["seq"].to_numpy()
+    except Exception:  # noqa: BLE001 - broken Parquet raises anything; then its name has to do
+        return True
+    bounds = np.searchsorted(seqs, [(first, last + 1) for first, last in spanned])
+    return bool((bounds[:, 0] < bounds[:, 1]).any())
 
 
 if __name__ == "__main__":

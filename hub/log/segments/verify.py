@@ -3,22 +3,23 @@
     report = verify(data)
     for problem in report.problems:
         print(problem)          # one sentence each: which file, which events, what to do
+    for note in report.notes():
+        print(note)             # what harms nothing and is worth knowing
 
 Reads every retained file once, one seal at a time in memory.
 """
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct, field
 
 from hub.errors import HubFault
+from hub.log.acknowledged import Acknowledged
 from hub.log.messages import socket_path
 from hub.log.read import Closed, Fetcher
 from hub.log.segments import files
@@ -26,6 +27,7 @@ from hub.log.segments.lock import FILE_NAME as LOCK
 from hub.log.segments.lock import Busy, locked
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
 from hub.log.segments.seal import missing_from
+from hub.log.segments.whole import BACKUP, NotWhole, check_whole, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hub.log.segments.manifest import Seal, Segment
-
-BACKUP: Final = "put it back from a backup"
 
 
 class Report(Struct, frozen=True):
@@ -54,16 +54,39 @@ class Report(Struct, frozen=True):
     bytes: int
     unsealed: int | None = None
     """Events read from the running log after the last seal; None where no hub runs."""
+    unchecked: tuple[int, int] | None = None
+    """First and last event that was acknowledged and not looked at: no hub runs, and the segments
+    have not got them yet; None when all was looked at."""
     lost: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of seqs that were lost before, and said to be when it was noticed."""
+    strays: list[str] = field(default_factory=list)
+    """Files that no line names, which nobody reads: what a crash left, say. They harm nothing."""
     problems: list[str] = field(default_factory=list)
     """One sentence each; empty = all is well."""
+
+    def notes(self) -> list[str]:
+        """What is no problem and worth knowing, one sentence each."""
+        notes = []
+        if self.unchecked:
+            first, last = self.unchecked
+            notes.append(
+                f"events {first} to {last} were not checked: they are not sealed yet, and no hub "
+                "runs to be asked. Start it and verify again"
+            )
+        if self.strays:
+            notes.append(
+                f"{self.strays[0]} and {len(self.strays) - 1} others are in no line of "
+                f"{FILE_NAME}: a seal or backup that was cut off left them, or they were dropped. "
+                "Nobody reads them; the next seal or backup removes those that are not needed"
+            )
+        return notes
 
 
 def verify(data: Path) -> Report:
     """Read everything in a data folder (or a backup) and compare it with what was written.
 
-    The log may be in use; where it is not, only what is sealed is looked at.
+    The log may be in use; where it is not, only what is sealed is looked at, and `unchecked` says
+    what is not.
     """
     folder = data / FOLDER
     try:
@@ -80,7 +103,9 @@ def verify(data: Path) -> Report:
     for segment in manifest.kept:
         kept_files.seqs_of(segment)
     problems += kept_files.problems
-    problems += _strays(folder)
+    strays = _strays(folder)
+    if not manifest.seals:
+        problems += _without_a_line(strays)
     unsealed, lost = _unsealed(data, manifest.seq_last)
     kept = manifest.retained
     return Report(
@@ -92,7 +117,9 @@ def verify(data: Path) -> Report:
         rows=sum(segment.rows for segment in kept if not files.is_secrets(segment)),
         bytes=sum(segment.bytes for segment in kept),
         unsealed=unsealed,
+        unchecked=_after(data, manifest.seq_last) if unsealed is None else None,
         lost=[hole for seal in manifest.seals for hole in seal.missing] + lost,
+        strays=strays,
         problems=problems,
     )
 
@@ -109,6 +136,12 @@ def _unsealed(data: Path, after: int) -> tuple[int | None, list[tuple[int, int]]
     except Closed:
         return None, []
     return rows, lost
+
+
+def _after(data: Path, sealed: int) -> tuple[int, int] | None:
+    """What was acknowledged and is not sealed; a backup knows of nothing."""
+    mark = Acknowledged.read(data)
+    return (sealed + 1, mark.seq) if mark is not None and mark.seq > sealed else None
 
 
 def _joints(manifest: Manifest) -> Iterator[str]:
@@ -137,36 +170,29 @@ class _Files:
 
     def seqs_of(self, segment: Segment) -> NDArray[np.int64]:
         """The seqs in a file, or none and a problem."""
-        none = np.empty(0, np.int64)
-        what = f"{segment.path} (events {segment.seq_first} to {segment.seq_last})"
-        if not is_below(segment.path):
-            return self._wrong(f"{what} is named by {FILE_NAME} and lies elsewhere; {BACKUP}", none)
-        path = self._folder / segment.path
         try:
-            if (size := path.stat().st_size) != segment.bytes:
-                said = f"{what} has {size} bytes instead of {segment.bytes}; {BACKUP}"
-                return self._wrong(said, none)
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if sha256 != segment.sha256:
-                return self._wrong(f"{what} was changed, its bytes hash otherwise; {BACKUP}", none)
-            table = pq.ParquetFile(path).read(["seq"], use_threads=False)
-        except FileNotFoundError:
-            return self._wrong(f"{what} is not there; {BACKUP}", none)
-        except (OSError, pa.ArrowException) as error:
-            return self._wrong(f"{what} can't be read ({error}); {BACKUP}", none)
-        seqs: NDArray[np.int64] = table.column("seq").to_numpy()
+            check_whole(self._folder, segment)
+            seqs = self._read_seqs(segment)
+        except NotWhole as fault:
+            return self._wrong(str(fault))
+        what = f"segment {segment.path} (events {segment.seq_first} to {segment.seq_last})"
         found = (len(seqs), *((int(seqs[0]), int(seqs[-1])) if len(seqs) else (0, 0)))
         if found != (segment.rows, segment.seq_first, segment.seq_last):
-            said = f"{what} has {found[0]} rows, of events {found[1]} to {found[2]}; {BACKUP}"
-            return self._wrong(said, none)
+            return self._wrong(
+                f"{what} has {found[0]} rows, of events {found[1]} to {found[2]}; {BACKUP}"
+            )
         if (np.diff(seqs) < 1).any():
-            return self._wrong(f"{what} has events twice or out of order; {BACKUP}", none)
+            return self._wrong(f"{what} has events twice or out of order; {BACKUP}")
         return seqs
 
-    def _wrong(self, problem: str, seqs: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def _read_seqs(self, segment: Segment) -> NDArray[np.int64]:
+        with reading(segment), pq.ParquetFile(self._folder / segment.path) as file:
+            seqs: NDArray[np.int64] = file.read(["seq"], use_threads=False)["seq"].to_numpy()
+            return seqs
+
+    def _wrong(self, problem: str) -> NDArray[np.int64]:
         self.problems.append(problem)
-        return np.empty(0, np.int64) if seqs is None else seqs
+        return np.empty(0, np.int64)
 
 
 class _Check:
@@ -214,12 +240,6 @@ class _Check:
         self._files.problems.append(problem)
 
 
-def is_below(path: str) -> bool:
-    """Whether a path of a manifest stays in its folder; a backup may come from anywhere."""
-    parts = path.split("/")
-    return not path.startswith("/") and ".." not in parts and "\0" not in path
-
-
 def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
 
@@ -233,8 +253,14 @@ def _strays(folder: Path) -> list[str]:
             names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     except Busy:
         return []
-    return [
-        f"{name} is in no line of {FILE_NAME}: a crash left it, or it was dropped; nobody reads "
-        "it, and the next seal removes it if its events are sealed elsewhere"
-        for name in sorted(set(names) - own)
-    ]
+    return sorted(set(names) - own)
+
+
+def _without_a_line(strays: list[str]) -> Iterator[str]:
+    """Where files of events stand alone, they may be all that is left of the log."""
+    whole = [name for name in strays if not name.endswith(files.DRAFT)]
+    if whole:
+        yield (
+            f"{FILE_NAME} says nothing of {whole[0]} and {len(whole) - 1} others: it was lost "
+            f"({BACKUP}), or the first seal or backup was cut off (do it again)"
+        )

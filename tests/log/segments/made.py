@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from hypothesis import strategies as st
@@ -15,12 +17,13 @@ from hub.frames import receive_frame
 from hub.log import columns
 from hub.log.address import listen
 from hub.log.messages import Fetch, Rows, framed, from_reader, socket_path
+from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
 from hub.log.segments.seal import seal
 from hub.words import Event, Floats, Kind, Source
 from tests.log.events import NOW_US
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from hub.log.segments.manifest import Seal
@@ -120,6 +123,36 @@ def sealed(
     with FakeLog(data, table_of(events, lost=lost), last=len(events)):
         to = len(events) if to is None else to
         return list(seal(data, to, HUB_ID, clock=ManualClock(), **options))
+
+
+def flip_a_bit(path: Path, at: int = 100) -> None:
+    """As a disk does, unseen."""
+    whole = bytearray(path.read_bytes())
+    whole[at] ^= 1
+    path.write_bytes(whole)
+
+
+def rewrite(data: Path, change: Callable[[Seal], Seal]) -> None:
+    """Another manifest, whose hashes are right."""
+    folder = data / FOLDER
+    seals = Manifest.read(folder).seals
+    (folder / FILE_NAME).unlink()
+    manifest = Manifest.read(folder)
+    for old in seals:
+        manifest.add(msgspec.structs.replace(change(old), previous=manifest.previous))
+
+
+def with_bytes_of(path: Path, seal: Seal) -> Seal:
+    """The seal as it were if the file had been so when it was sealed."""
+    written = path.read_bytes()
+    sha256 = hashlib.sha256(written).hexdigest()
+    segments = [
+        msgspec.structs.replace(segment, bytes=len(written), sha256=sha256)
+        if path.match(f"*{segment.path}")
+        else segment
+        for segment in seal.segments
+    ]
+    return msgspec.structs.replace(seal, segments=segments)
 
 
 INT64: Final = st.integers(-(2**63) + 1, 2**63 - 1)

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from hub.errors import HubFault
+from hub.log.segments import drop
 from hub.log.segments.archive import Archive
 from hub.log.segments.lock import locked
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Dropped, Manifest
@@ -246,6 +247,20 @@ async def test_whole_days_are_dropped_when_everybody_has_passed_them(
     dropped = [entry for entry in hub.manifest.entries if isinstance(entry, Dropped)]
     assert sum(len(entry.paths) for entry in dropped) == 3 - len(kept)
     assert verify(tmp_path).problems == []
+
+
+async def test_what_a_killed_drop_left_goes_when_the_hub_starts_again(tmp_path: Path) -> None:
+    three_days(tmp_path)
+    (path, *_) = (tmp_path / FOLDER).rglob("agent=walker/*/*.parquet")
+    walker = path.read_bytes()
+    gone = [s for s in Manifest.read(tmp_path / FOLDER).retained if path.match(f"*{s.path}")]
+    drop.drop(tmp_path / FOLDER, gone, NOW_US)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(walker)
+    hub = Hub(tmp_path, LogSettings(hot_days=0, retain_days=1000))
+    hub.last = 15
+    async with running(hub):
+        await until(lambda: not path.exists())
 
 
 def firsts(data: Path, agent: str) -> list[int]:

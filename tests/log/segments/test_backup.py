@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from hub.clock import SystemClock
-from hub.errors import OperatorFault
+from hub.errors import HubFault, OperatorFault
 from hub.log.payload_keys import PayloadKeys
 from hub.log.segments import drop
 from hub.log.segments.backup import backup, restore
@@ -20,7 +20,7 @@ from hub.settings import LogSettings
 from hub.words import Event, Kind
 from tests.log import sealed as open_log
 from tests.log.events import NOW_US, agent_made, observation, steps
-from tests.log.segments.made import HUB_ID, sealed
+from tests.log.segments.made import HUB_ID, flip_a_bit, sealed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,6 +105,41 @@ def test_what_retention_dropped_leaves_the_backup_too(data: Path, tmp_path: Path
     assert [str(path.relative_to(tmp_path / "copy" / FOLDER)) for path in found] == left
 
 
+def test_what_was_dropped_leaves_the_backup_when_the_one_before_was_killed(
+    data: Path, tmp_path: Path
+) -> None:
+    """Killed after its manifest: the file that was dropped is still there, and no line names it."""
+    backup(data, tmp_path / "copy")
+    (path,) = (tmp_path / "copy").rglob("agent=heater/*/*.parquet")
+    heater = path.read_bytes()
+    gone = [s for s in Manifest.read(data / FOLDER).retained if s.agent == "heater"]
+    drop.drop(data / FOLDER, gone, NOW_US)
+    backup(data, tmp_path / "copy")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(heater)
+    path.with_name(f"{path.name}.new").write_bytes(b"PAR1")
+    path.with_suffix(".secrets").touch()
+    path.with_name("notes.txt").touch()
+    assert backup(data, tmp_path / "copy").copied == 0
+    assert [left.name for left in path.parent.iterdir()] == ["notes.txt"]
+    assert verify(tmp_path / "copy").problems == []
+
+
+def test_a_log_is_no_place_for_a_backup(data: Path, tmp_path: Path) -> None:
+    """Files of no line are taken out of a backup; those of a log may be needed."""
+    stray = next(data.rglob("*.parquet")).with_name("1.parquet")
+    stray.touch()
+    (tmp_path / "link").symlink_to(data)
+    for target in (data, tmp_path / "link"):
+        with pytest.raises(OperatorFault, match="is the log itself"):
+            backup(data, target)
+    backup(data, tmp_path / "copy")
+    (tmp_path / "copy" / "log.acknowledged").touch()
+    with pytest.raises(OperatorFault, match=r"log.acknowledged is there: .* holds a log"):
+        backup(data, tmp_path / "copy")
+    assert stray.exists()
+
+
 def test_a_backup_that_was_cut_off_is_carried_on(data: Path, tmp_path: Path) -> None:
     backup(data, tmp_path / "copy")
     (tmp_path / "copy" / FOLDER / FILE_NAME).unlink()
@@ -112,6 +147,42 @@ def test_a_backup_that_was_cut_off_is_carried_on(data: Path, tmp_path: Path) -> 
     segment.rename(segment.with_name(segment.name + ".new"))
     backup(data, tmp_path / "copy")
     assert verify(tmp_path / "copy").problems == []
+
+
+def test_damage_is_not_copied(data: Path, tmp_path: Path) -> None:
+    backup(data, tmp_path / "copy")
+    sealed(data, EVENTS)
+    (path,) = set(data.rglob("*.parquet")) - {
+        data / FOLDER / s.path for s in Manifest.read(tmp_path / "copy" / FOLDER).retained
+    }
+    flip_a_bit(path)
+    with pytest.raises(HubFault, match=rf"{path.name} .events 25 to 42. was changed"):
+        backup(data, tmp_path / "copy")
+    assert verify(tmp_path / "copy").seq_last == 24
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "secrets"])
+def test_a_file_that_is_gone_is_named(data: Path, tmp_path: Path, suffix: str) -> None:
+    path = next(data.rglob(f"*.{suffix}"))
+    path.unlink()
+    with pytest.raises(HubFault, match=f"{path.name} .events .* is not there; put it back from"):
+        backup(data, tmp_path / "copy")
+
+
+def test_a_backup_that_was_cut_off_can_be_restored_as_it_was_before(
+    data: Path, tmp_path: Path
+) -> None:
+    """The machine dies while it is backed up: new files are there, their manifest is not."""
+    backup(data, tmp_path / "copy")
+    earlier, last = rows(tmp_path / "copy"), (tmp_path / "copy" / FOLDER / FILE_NAME).read_bytes()
+    sealed(data, EVENTS)
+    backup(data, tmp_path / "copy")
+    (tmp_path / "copy" / FOLDER / FILE_NAME).write_bytes(last)
+    (stray,) = verify(tmp_path / "copy").strays
+    (tmp_path / "copy" / FOLDER / f"{stray}.new").write_bytes(b"PAR1")
+    restore(tmp_path / "copy", tmp_path / "again", fill)
+    assert rows(tmp_path / "again").equals(earlier)
+    assert verify(tmp_path / "again").strays == []
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "segments.txt"])

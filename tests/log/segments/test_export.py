@@ -17,6 +17,7 @@ from hub.settings import LogSettings
 from hub.words import Event, Kind
 from tests.log import sealed
 from tests.log.events import NOW_US, agent_made, observation
+from tests.log.segments.made import flip_a_bit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,5 +89,15 @@ def test_nothing_sealed_is_nothing_to_export(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_is_named(data: Path, tmp_path: Path) -> None:
     next(data.rglob("agent=walker/*/*.parquet")).unlink()
-    with pytest.raises(HubFault, match=r"agent=walker.*can't be read"):
+    with pytest.raises(HubFault, match=r"agent=walker.*events 1 to 5. is not there"):
         export(data, tmp_path / "out", None)
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+def test_a_file_with_a_flipped_bit_is_not_given_away(
+    data: Path, tmp_path: Path, *, reveal: bool
+) -> None:
+    flip_a_bit(next(data.rglob("agent=walker/*/*.parquet")))
+    keys = PayloadKeys(data / KEYS) if reveal else None
+    with pytest.raises(HubFault, match=r"agent=walker.*events 1 to 5. was changed"):
+        export(data, tmp_path / "out", keys)

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.log import columns
-from hub.log.segments import drop, files
-from hub.log.segments.history import History
-from hub.log.segments.manifest import FOLDER, Manifest
+from hub.log.segments import drop, files, whole
+from hub.log.segments.history import History, _taken_from
+from hub.log.segments.manifest import FOLDER, Entry, Manifest
+from hub.log.store import DuckLog
+from hub.settings import LogSettings
 from hub.words import Event, Kind
 from tests.log.events import NOW_US, agent_made, observation, steps
-from tests.log.segments.made import HUB_ID, events, sealed, table_of
+from tests.log.segments.made import (
+    HUB_ID,
+    events,
+    flip_a_bit,
+    rewrite,
+    sealed,
+    table_of,
+    with_bytes_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub.log.segments.manifest import Segment
 
 EVENTS = [
     *steps(1, 30),
@@ -152,9 +171,123 @@ def test_what_retention_dropped_is_left_out_without_being_told(tmp_path: Path) -
     assert (history.begins, history.seq_first) == (62, 63)
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+class CountedEntries(list[Entry]):
+    """How often somebody goes through them."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_a_long_manifest_is_gone_through_a_few_times_and_not_once_a_seal(tmp_path: Path) -> None:
+    """300 days of five agents, sealed hourly and dropped, took 88 s at each start."""
+    to = range(4, len(EVENTS) + 1, 4)
+    for last in to:
+        sealed(tmp_path, EVENTS, to=last)
+    gone = [s for s in Manifest.read(tmp_path / FOLDER).retained if s.agent == "walker"]
+    for segment in gone:
+        drop.drop(tmp_path / FOLDER, [segment], NOW_US)
+    manifest = Manifest.read(tmp_path / FOLDER)
+    manifest.entries = entries = CountedEntries(manifest.entries)
+    taken = _taken_from(manifest)
+    assert entries.times < 10 < len(manifest.seals)
+    there = [segment.path for seal in taken.seals for segment in (*seal.rows, *seal.secrets)]
+    assert sorted(there) == sorted(segment.path for segment in manifest.retained)
+    for seal, made in zip(taken.seals, manifest.seals, strict=True):
+        for segment in (*seal.rows, *seal.secrets):
+            assert made.seq_first <= segment.seq_first <= segment.seq_last <= made.seq_last
+    assert {s.path for s in manifest.kept} <= set(there)
+    assert manifest.kept
+
+
+# --- damage -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "events"),
+    [
+        ("agent=walker/*/*.parquet", "events 1 to 62"),
+        ("agent=heater/*/*.parquet", "events 63 to 82"),
+        ("agent=_hub/*/*.secrets", "events 62 to 83"),
+    ],
+)
+def test_a_file_with_a_flipped_bit_is_not_read(tmp_path: Path, name: str, events: str) -> None:
+    sealed(tmp_path, EVENTS)
+    (path,) = tmp_path.rglob(name)
+    flip_a_bit(path)
+    folder = path.relative_to(tmp_path / FOLDER).parent
+    with pytest.raises(HubFault, match=f"{folder}.*{events}.*was changed.*from a backup"):
+        opened(tmp_path).page(1, 99, None, None)
+
+
+def test_a_file_that_is_shorter_is_named(tmp_path: Path) -> None:
     sealed(tmp_path, EVENTS)
     (path,) = tmp_path.rglob("agent=heater/*/*.parquet")
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(HubFault, match=r"agent=heater.*events 63 to 82.*from a backup"):
         opened(tmp_path).page(1, 99, None, None)
+
+
+@pytest.mark.parametrize("name", ["agent=heater/*/*.parquet", "agent=_hub/*/*.secrets"])
+def test_a_file_that_is_gone_is_named_with_its_own_events(tmp_path: Path, name: str) -> None:
+    sealed(tmp_path, EVENTS)
+    (path,) = tmp_path.rglob(name)
+    path.unlink()
+    first, last = (int(seq) for seq in path.stem.split("-"))
+    said = f"{path.relative_to(tmp_path / FOLDER)} .events {first} to {last}. is not there"
+    with pytest.raises(HubFault, match=said):
+        opened(tmp_path).page(1, 99, None, None)
+
+
+def test_a_file_that_went_after_it_was_looked_at_is_named_too(tmp_path: Path) -> None:
+    sealed(tmp_path, EVENTS)
+    history = opened(tmp_path)
+    history.page(1, 99, None, None)
+    (path,) = tmp_path.rglob("agent=heater/*/*.parquet")
+    path.unlink()
+    with pytest.raises(HubFault, match=r"agent=heater.*events 63 to 82. is not there"):
+        history.page(1, 99, None, None)
+
+
+def test_a_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed(tmp_path, EVENTS)
+    hashed: list[str] = []
+
+    def counting(folder: Path, segment: Segment) -> None:
+        hashed.append(segment.path)
+        whole.check_whole(folder, segment)
+
+    monkeypatch.setattr("hub.log.segments.history.check_whole", counting)
+    history = opened(tmp_path, cache_bytes=0)
+    for first in range(1, 84, 2):
+        history.page(first, first + 1, None, None)
+    assert sorted(hashed) == sorted(s.path for s in Manifest.read(tmp_path / FOLDER).retained)
+
+
+@pytest.mark.parametrize("change", ["another word", "another column", "no bytes of Parquet"])
+def test_whatever_a_file_holds_is_an_error_of_ours(tmp_path: Path, change: str) -> None:
+    """Its hash is right: what is read of it fails in as many ways as there are."""
+    sealed(tmp_path, EVENTS)
+    (path,) = tmp_path.rglob("agent=heater/*/*.parquet")
+    table = pq.ParquetFile(path).read()
+    if change == "another word":
+        at = table.schema.get_field_index("kind")
+        table = table.set_column(at, "kind", pa.repeat(pa.scalar("nonsense"), len(table)))
+    if change == "another column":
+        table = table.drop_columns(["seq"])
+    pq.write_table(table, path)
+    if change == "no bytes of Parquet":
+        path.write_bytes(b"PAR1")
+    rewrite(tmp_path, partial(with_bytes_of, path))
+    with pytest.raises(HubFault, match=r"agent=heater.*events 63 to 82. can't be read"):
+        opened(tmp_path).page(1, 99, None, None)
+
+
+def test_nothing_of_a_damaged_segment_gets_into_a_new_file(tmp_path: Path) -> None:
+    sealed(tmp_path, EVENTS)
+    (path,) = tmp_path.rglob("agent=heater/*/*.parquet")
+    flip_a_bit(path)
+    with pytest.raises(HubFault, match=r"agent=heater.*events 63 to 82. was changed"):
+        DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())

@@ -150,6 +150,7 @@ def test_what_a_crashed_seal_left_goes_when_its_events_are_sealed(tmp_path: Path
     assert not any(name.endswith(".new") for name in files_in(tmp_path))
     sealed(tmp_path, EVENTS)
     assert verify(tmp_path).problems == []
+    assert verify(tmp_path).strays == []
     assert history(tmp_path).equals(table_of(EVENTS))
 
 
@@ -167,6 +168,27 @@ def test_a_lost_manifest_costs_no_file(tmp_path: Path) -> None:
     assert history(tmp_path).equals(table_of(EVENTS))
 
 
+def test_what_a_crashed_seal_left_around_an_old_hole_holds_up_nothing(tmp_path: Path) -> None:
+    """The left files' names span the hole; they have nothing of it."""
+    hole = [6, 7, 31]
+    sealed(tmp_path, EVENTS, to=20, lost=hole)
+    (tmp_path / FOLDER / FILE_NAME).unlink()  # it had not come to the line
+    (made, *_) = sealed(tmp_path, EVENTS, lost=hole)
+    assert made.missing == [(6, 7), (31, 31)]
+    assert history(tmp_path).equals(table_of(EVENTS, lost=hole))
+    assert (verify(tmp_path).problems, verify(tmp_path).strays) == ([], [])
+
+
+def test_a_left_file_that_can_not_be_read_may_hold_what_is_lost(tmp_path: Path) -> None:
+    sealed(tmp_path, EVENTS, to=20)
+    (tmp_path / FOLDER / FILE_NAME).unlink()
+    (path,) = (tmp_path / FOLDER).rglob("agent=walker/*/*.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(HubFault, match=f"{path.name}, which the manifest does not name"):
+        sealed(tmp_path, EVENTS, lost=[6])
+    assert path.exists()
+
+
 def test_a_torn_line_counts_as_none(tmp_path: Path) -> None:
     sealed(tmp_path, EVENTS, to=5)
     path = tmp_path / FOLDER / FILE_NAME
@@ -177,6 +199,7 @@ def test_a_torn_line_counts_as_none(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(whole)
     assert history(tmp_path).equals(table_of(EVENTS))
     assert verify(tmp_path).problems == []
+    assert verify(tmp_path).strays == []
 
 
 # --- the process -----------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,18 +12,20 @@ import pytest
 from hub.clock import SystemClock
 from hub.log.segments import drop
 from hub.log.segments.lock import locked
-from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest, Seal
+from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
 from hub.log.segments.verify import Report, verify
 from hub.log.store import DuckLog
 from hub.settings import LogSettings
 from hub.words import Event, Kind
+from tests.log import sealed as sealed_by_test
 from tests.log.events import NOW_US, agent_made, observation, steps
 from tests.log.linked import LinkedLog
-from tests.log.segments.made import HUB_ID, sealed
+from tests.log.segments.made import HUB_ID, flip_a_bit, rewrite, sealed, with_bytes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from hub.log.segments.manifest import Seal
 
 EVENTS = [
     *steps(1, 10),
@@ -51,16 +53,6 @@ def problem(data: Path) -> str:
     return found
 
 
-def rewrite(data: Path, change: Callable[[Seal], Seal]) -> None:
-    """Another manifest, whose hashes are right."""
-    folder = data / FOLDER
-    seals = Manifest.read(folder).seals
-    (folder / FILE_NAME).unlink()
-    manifest = Manifest.read(folder)
-    for seal in seals:
-        manifest.add(msgspec.structs.replace(change(seal), previous=manifest.previous))
-
-
 def test_what_was_sealed_is_whole(data: Path) -> None:
     report = verify(data)
     size = sum(s.bytes for s in Manifest.read(data / FOLDER).retained)
@@ -85,10 +77,7 @@ def test_a_file_that_is_shorter(data: Path) -> None:
 
 
 def test_a_bit_that_was_turned(data: Path) -> None:
-    path = file_of(data, "heater")
-    whole = bytearray(path.read_bytes())
-    whole[100] ^= 1
-    path.write_bytes(whole)
+    flip_a_bit(file_of(data, "heater"))
     assert "(events 23 to 24) was changed" in problem(data)
 
 
@@ -115,15 +104,27 @@ def test_a_line_that_is_none(data: Path) -> None:
     assert "line 1 is damaged" in problem(data)
 
 
-def test_a_file_without_a_line(data: Path) -> None:
-    file_of(data, "walker").with_name("more.parquet").write_bytes(b"")
-    assert "more.parquet is in no line" in problem(data)
+def test_a_file_without_a_line_is_no_problem_and_is_said(data: Path) -> None:
+    stray = file_of(data, "walker").with_name("more.parquet")
+    stray.write_bytes(b"")
+    report = verify(data)
+    assert report.problems == []
+    assert report.strays == [stray.relative_to(data / FOLDER).as_posix()]
+    (note,) = report.notes()
+    assert note.startswith(f"{report.strays[0]} and 0 others are in no line of {FILE_NAME}: ")
+
+
+def test_files_without_a_manifest_are_a_problem(data: Path) -> None:
+    """They may be the log."""
+    (data / FOLDER / FILE_NAME).unlink()
+    assert f"{FILE_NAME} says nothing of " in problem(data)
+    assert "and 3 others: it was lost (put it back from a backup)" in problem(data)
 
 
 def test_files_that_are_being_made_are_no_problem(data: Path) -> None:
     file_of(data, "walker").with_name("more.parquet").write_bytes(b"")
     with locked(data / FOLDER):
-        assert verify(data).problems == []
+        assert (verify(data).problems, verify(data).strays) == ([], [])
 
 
 def test_files_that_retention_dropped_are_no_problem(data: Path) -> None:
@@ -131,7 +132,7 @@ def test_files_that_retention_dropped_are_no_problem(data: Path) -> None:
     drop.drop(data / FOLDER, gone, NOW_US)
     report = verify(data)
     (kept,) = Manifest.read(data / FOLDER).kept
-    assert (report.problems, report.files, report.rows) == ([], 4, 21)
+    assert (report.problems, report.strays, report.files, report.rows) == ([], [], 4, 21)
     (data / FOLDER / kept.path).unlink()
     (problem,) = verify(data).problems
     assert f"{kept.path} (events {kept.seq_first} to {kept.seq_last}) is not there" in problem
@@ -186,19 +187,7 @@ def test_a_file_with_other_rows_than_its_segment_says(data: Path) -> None:
     table = pq.ParquetFile(path).read()
     for rows, said in ((table.slice(1), "has 1 rows"), (table.take([1, 0]), "has 2 rows, of ev")):
         pq.write_table(rows, path)
-        written = path.read_bytes()
-        sha256 = hashlib.sha256(written).hexdigest()
-
-        def other(seal: Seal, size: int = len(written), sha256: str = sha256) -> Seal:
-            segments = [
-                msgspec.structs.replace(s, bytes=size, sha256=sha256)
-                if path.match(f"*{s.path}")
-                else s
-                for s in seal.segments
-            ]
-            return msgspec.structs.replace(seal, segments=segments)
-
-        rewrite(data, other)
+        rewrite(data, partial(with_bytes_of, path))
         assert said in problem(data)
 
 
@@ -206,7 +195,24 @@ def test_what_a_running_log_has_not_sealed_yet_is_read_too(tmp_path: Path) -> No
     log = LinkedLog(tmp_path).open()
     try:
         log.append(steps(1, 10))
-        assert verify(tmp_path).unsealed == 20
+        report = verify(tmp_path)
+        assert (report.unsealed, report.unchecked, report.notes()) == (20, None, [])
     finally:
         log.close()
     assert verify(tmp_path).unsealed is None
+
+
+def test_what_no_hub_runs_for_and_is_not_sealed_is_said_to_be_unchecked(tmp_path: Path) -> None:
+    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
+    log.append(steps(1, 10))
+    sealed_by_test.seal(log, 15)
+    log.append(steps(11, 12))
+    log.close()
+    report = verify(tmp_path)
+    assert (report.seq_last, report.unchecked, report.problems) == (15, (16, 24), [])
+    (note,) = report.notes()
+    assert note.startswith("events 16 to 24 were not checked: they are not sealed yet, and no hub")
+    log = DuckLog.open(tmp_path, LogSettings(), clock=SystemClock())
+    sealed_by_test.seal(log)
+    log.close()
+    assert (verify(tmp_path).unchecked, verify(tmp_path).notes()) == (None, [])
