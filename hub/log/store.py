@@ -146,7 +146,7 @@ class DuckLog:
                     f"{folder / SEGMENTS} does not say so; put it back from a backup"
                 )
             found = stock.take(file, begins, acknowledged, damage, clock)
-        except LogUnavailable:
+        except HubFault:
             file.abandon()
             raise
         side_file = Acknowledged.open(folder, meta["hub"])
