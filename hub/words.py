@@ -12,6 +12,7 @@ Stable-Baselines3 (terminated, truncated) and event sourcing (event, log, fold, 
     Transition   Observation, Action, reward and the next Observation that really followed
     Episode      an unbroken run of Transitions
     Agent        what learns: spaces, algorithm, parameters; its Devices are its Replicas
+    Safety       what an Agent's Actions must keep to, whoever chose them
     Policy       one version of what an Agent would do
     User         a person who may ask and operate; owns Agents
     Fact         what an Event says beyond its columns
@@ -187,6 +188,41 @@ class Answer(Struct, frozen=True, gc=False):
 
 # --- what is declared --------------------------------------------------------------------
 
+PerComponent = float | list[float | None] | None
+"""One number for all components of an action, or a flat list of one each; null = no rule."""
+
+
+class Interlock(Struct, frozen=True):
+    """While its condition holds, its action is sent, whatever anybody chose."""
+
+    when: str
+    """Over the observation: `o[0] > 80 and not o[1] == 0`; `o["name"][0]` for a Dict space."""
+    action: Any
+    """An action of the action space, within the bounds below."""
+
+
+class Safety(Struct, frozen=True, omit_defaults=True):
+    """What an Agent's Actions must keep to; what is absent is no rule."""
+
+    low: PerComponent = None
+    """Smallest value of each component; within the action space."""
+    high: PerComponent = None
+    """Largest value of each component; within the action space."""
+    rate_max: PerComponent = None
+    """Largest change of each component from one action to the next."""
+    dwell_s: PerComponent = None
+    """After a change of a component, seconds until it may change again."""
+    dwell_steps: PerComponent = None
+    """How many actions in a row have a component's new value, at least."""
+    interlocks: list[Interlock] = field(default_factory=list)
+    """The first whose condition holds decides."""
+    versions_behind_max: int | None = None
+    """So far behind the newest version the one that acts may be; if more, the fallback is sent."""
+    policy_age_s_max: float | None = None
+    """So long ago the version that acts may have been made; if longer, the fallback is sent."""
+    clamps_max: int | None = None
+    """After so many clamped actions of one device in a row the agent is paused."""
+
 
 class Agent(Struct, frozen=True):
     """What learns, as declared; a fold of its `admin` events."""
@@ -212,6 +248,8 @@ class Agent(Struct, frozen=True):
     """Stands in for a missing reward in mid-episode; None = the fragment breaks there."""
     learning: bool = True
     status: Literal["active", "paused", "deleted"] = "active"
+    safety: Safety | None = None
+    """None = the bounds of the action space are all there is."""
 
 
 class Key(Struct, frozen=True):
@@ -272,6 +310,13 @@ class AgentMade(Struct, frozen=True, tag="agent_made"):
 
     agent: Agent
     by: str
+
+
+class Alert(Struct, frozen=True, tag="alert"):
+    """Something an operator should know of; the event names agent, device and step."""
+
+    message: str
+    by: str = "hub"
 
 
 class KeyMade(Struct, frozen=True, tag="key_made"):
@@ -394,6 +439,7 @@ class Updated(Struct, frozen=True, tag="updated"):
 
 Fact = (
     AgentMade
+    | Alert
     | KeyMade
     | KeyRevoked
     | DeviceAdded

@@ -39,6 +39,7 @@ from tests.intake.fakes import (
     Timers,
     agent_spec,
     floats,
+    guard_of,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ class Life:
             log.append([made], lambda _seq: None)
         self.actors = Actors()
         settings = StepSettings()
-        self.deliver = Deliver(log, self.actors, self.clock, settings, self.timers.call_later)
+        guard, _ = guard_of(spec, self.clock)
+        self.deliver = Deliver(
+            log, self.actors, self.clock, settings, self.timers.call_later, guard
+        )
         self.receiver = Receiver(self.registry, log, self.deliver, self.clock, settings)
         self.session: Session | None = None
 
