@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import logging
 import struct
+from math import isfinite
+from operator import le
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -24,7 +26,7 @@ from msgspec import structs
 from hub.action.fallback import fallback
 from hub.action.safety import read_rules
 from hub.errors import DeviceFault
-from hub.spaces import check_floats
+from hub.spaces import Box, Discrete, check_floats
 from hub.step import Choice, Held
 from hub.words import FLOAT_BYTES, Alert, Event, Kind, Source
 
@@ -34,12 +36,14 @@ if TYPE_CHECKING:
     from hub.action.safety import Kept, Rules
     from hub.clock import Clock
     from hub.registry.fold import Registry, Spec
+    from hub.spaces import Space
     from hub.step import Step
     from hub.words import AgentName, Floats, Safety
 
 log: Final = logging.getLogger("hub.action")
 
 MICROSECONDS: Final = 1_000_000
+_one: Final = struct.Struct("<f").unpack
 
 
 class Pausing(Protocol):
@@ -190,13 +194,30 @@ class Guard:
 
 def _outside(spec: Spec, choice: Choice) -> str | None:
     """Why the action is none of the agent's action space; None when it is one."""
-    if choice.action is None:
+    if choice.action is None or _fits(spec.actions, choice.action):
         return None
     try:
         check_floats(spec.actions, choice.action, what="action")
     except DeviceFault as fault:
         return fault.message
     return None
+
+
+def _fits(space: Space, action: Floats) -> bool:
+    """Whether it is surely of the space; a third of the time of asking what is wrong with it."""
+    if isinstance(space, Discrete):
+        if len(action) != FLOAT_BYTES:
+            return False
+        number: float = _one(action)[0]
+        return 0 <= number < space.n and number % 1 == 0
+    if not isinstance(space, Box) or len(action) != len(space.low) * FLOAT_BYTES:
+        return False
+    numbers = struct.unpack(f"<{len(space.low)}f", action)
+    return (
+        all(map(le, space.low, numbers))
+        and all(map(le, numbers, space.high))
+        and all(map(isfinite, numbers))
+    )
 
 
 def _replaced(step: Step, choice: Choice, reason: str) -> Choice:
