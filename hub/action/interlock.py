@@ -63,7 +63,7 @@ def _parsed(text: str) -> ast.Expression:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # `1if`, '\d': not for the hub's own messages
             return ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError, Warning) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError, Warning) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise OperatorFault(f"{text[:SHOWN_MAX]!r} can't be read ({reason}); {VALID}") from error
 
