@@ -221,8 +221,8 @@ class Control:
                 made, _ = self._acts.change_agent(alert.agent, {"status": "paused"}, HUB)
                 paused = [structs.replace(event, reason=alert.reason) for event in made]
                 await self._log_and_fold([alert, *paused])
-        except SheepfoldError:
-            log.exception("agent %s could not be paused", alert.agent)
+        except SheepfoldError as error:
+            log.warning("agent %s could not be paused: %s", alert.agent, error)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
