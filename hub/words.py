@@ -198,28 +198,24 @@ class Interlock(Struct, frozen=True):
     when: str
     """Over the observation: `o[0] > 80 and not o[1] == 0`; `o["name"][0]` for a Dict space."""
     action: Any
-    """An action of the action space, within the bounds below."""
 
 
 class Safety(Struct, frozen=True, omit_defaults=True):
     """What an Agent's Actions must keep to; what is absent is no rule."""
 
     low: PerComponent = None
-    """Smallest value of each component; within the action space."""
     high: PerComponent = None
-    """Largest value of each component; within the action space."""
+    """Bounds of each component, within those of the action space."""
     rate_max: PerComponent = None
     """Largest change of each component from one action to the next."""
     dwell_s: PerComponent = None
-    """After a change of a component, seconds until it may change again."""
     dwell_steps: PerComponent = None
-    """How many actions in a row have a component's new value, at least."""
+    """After a change of a component, how long it stays, and for how many actions."""
     interlocks: list[Interlock] = field(default_factory=list)
     """The first whose condition holds decides."""
     versions_behind_max: int | None = None
-    """So far behind the newest version the one that acts may be; if more, the fallback is sent."""
     policy_age_s_max: float | None = None
-    """So long ago the version that acts may have been made; if longer, the fallback is sent."""
+    """How far behind the newest, and how old, the version that acts may be; else the fallback."""
     clamps_max: int | None = None
     """After so many clamped actions of one device in a row the agent is paused."""
 

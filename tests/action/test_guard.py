@@ -44,12 +44,12 @@ def room_of(*, actions: Any = BOX, safety: Safety | None, **columns: Any) -> Roo
 def step(room: Room, number: int, *wanted: float, **chosen: Any) -> Event:
     """One step of the device with what the policy wants; the logged action."""
     begun, _ = room.begin(number)
-    room.deliver.choose(begun, policys(*wanted, **chosen))
+    room.deliver.choose(begun, policy_chose(*wanted, **chosen))
     room.log.commit()
     return room.log.of_kind(Kind.ACTION)[-1]
 
 
-def policys(*wanted: float, **chosen: Any) -> Choice:
+def policy_chose(*wanted: float, **chosen: Any) -> Choice:
     made = Choice(floats(*wanted), Source.POLICY, policy=7, logprob=-0.5, value=1.5)
     return structs.replace(made, **chosen)
 
@@ -73,7 +73,7 @@ def fall_back(room: Room, number: int) -> tuple[Event, HeardReply]:
 def test_the_clamped_action_leaves_and_is_logged_beside_what_was_wanted() -> None:
     room = room_of(safety=Safety(high=2.0, rate_max=1.0))
     begun, reply = room.begin(0)
-    room.deliver.choose(begun, policys(0.0, 5.0))
+    room.deliver.choose(begun, policy_chose(0.0, 5.0))
     room.log.commit()
     action = room.log.of_kind(Kind.ACTION)[0]
     assert reply.answer.action == [0.0, 2.0]
@@ -91,7 +91,7 @@ def test_the_clamped_action_leaves_and_is_logged_beside_what_was_wanted() -> Non
     assert step(room, 2, -9.0, 9.0).reason == "bounds, rate"
 
 
-def test_an_action_within_the_rules_stays_the_policys_own() -> None:
+def test_an_action_within_the_rules_stays_the_policy_chose_own() -> None:
     room = room_of(safety=Safety(high=2.0))
     action = step(room, 0, 1.0, 1.0, payload='{"raw":[1.0,12.0]}')
     assert (action.source, action.reason) == (Source.POLICY, None)
@@ -101,7 +101,7 @@ def test_an_action_within_the_rules_stays_the_policys_own() -> None:
 def test_an_agent_without_rules_is_not_touched() -> None:
     room = room_of(safety=None)
     begun, _ = room.begin(0)
-    choice = policys(1.0, 1.0)
+    choice = policy_chose(1.0, 1.0)
     assert room.guard.check(begun, choice) is choice
     assert room.trace.held is None
 
@@ -169,7 +169,7 @@ def test_devices_of_an_agent_are_held_apart() -> None:
     room = room_of(actions=2, safety=Safety(dwell_s=10.0))
     step(room, 0, 1.0)
     begun, _ = room.begin(0, trace=Trace("cooler"))
-    room.deliver.choose(begun, policys(0.0))
+    room.deliver.choose(begun, policy_chose(0.0))
     room.log.commit()
     assert room.log.of_kind(Kind.ACTION)[-1].reason is None
 
@@ -178,7 +178,7 @@ def test_a_late_action_is_logged_as_it_was_wanted() -> None:
     room = room_of(safety=Safety(high=2.0))
     begun, _ = room.begin(0)
     room.timers.advance(DEADLINE_S)
-    room.deliver.choose(begun, policys(5.0, 5.0))
+    room.deliver.choose(begun, policy_chose(5.0, 5.0))
     room.log.commit()
     late = room.log.events[-1]
     assert (late.kind, late.source, late.action) == (
@@ -321,7 +321,7 @@ def test_an_action_that_is_none_never_leaves_and_pauses_the_agent(
 ) -> None:
     room = room_of(safety=safety, fallback=[3.0, 3.0])
     begun, reply = room.begin(0)
-    room.deliver.choose(begun, policys(action=wanted))
+    room.deliver.choose(begun, policy_chose(action=wanted))
     room.log.commit()
     action = room.log.of_kind(Kind.ACTION)[0]
     assert (reply.answer.action, reply.answer.source) == ([3.0, 3.0], Source.FALLBACK)
@@ -358,7 +358,9 @@ def test_while_it_is_being_paused_nothing_of_the_policy_leaves() -> None:
     room = room_of(safety=None, fallback=[3.0, 3.0])
     waiting, reply = room.begin(0, trace=Trace("cooler"))
     step(room, 0, math.nan, 0.0)
-    room.deliver.choose(waiting, policys(1.0, 1.0))  # asked before, and nothing is wrong with it
+    room.deliver.choose(
+        waiting, policy_chose(1.0, 1.0)
+    )  # asked before, and nothing is wrong with it
     room.log.commit()
     assert (reply.answer.action, reply.answer.source) == ([3.0, 3.0], Source.FALLBACK)
     asked = len(room.actors.asked)
@@ -376,7 +378,7 @@ def test_steps_on_their_way_when_the_pause_is_folded_get_the_fallback() -> None:
     step(room, 0, math.nan, 0.0)
     declare(room, status="paused")
     pause_of(room).folded = True
-    room.deliver.choose(waiting, policys(1.0, 1.0))
+    room.deliver.choose(waiting, policy_chose(1.0, 1.0))
     room.log.commit()
     assert reply.answer.source is Source.FALLBACK
 
@@ -427,7 +429,7 @@ def test_the_count_is_each_devices_own() -> None:
     room = room_of(safety=Safety(high=2.0, clamps_max=2))
     step(room, 0, 5.0, 0.0)
     begun, _ = room.begin(0, trace=Trace("cooler"))
-    room.deliver.choose(begun, policys(5.0, 0.0))
+    room.deliver.choose(begun, policy_chose(5.0, 0.0))
     assert room.alerts == []
 
 
