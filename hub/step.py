@@ -92,8 +92,10 @@ class Held:
         self.clamps = 0
         """How many actions in a row were not what the policy wanted."""
 
-    def send(self, action: Floats, now_s: float) -> None:
-        """The device is sent this now."""
+    def send(self, action: Floats | None, now_s: float) -> None:
+        """The device is sent this now; None = nothing, so that all stands as it did."""
+        if action is None:
+            return
         before, self.action = self.action, action
         if action == before:
             self.actions = [count + 1 for count in self.actions]

@@ -189,11 +189,10 @@ class Answer(Struct, frozen=True, gc=False):
 # --- what is declared --------------------------------------------------------------------
 
 PerComponent = float | list[float | None] | None
-"""One number for all components of an action, or a flat list of one each; null = no rule."""
 
 
 class Interlock(Struct, frozen=True):
-    """While its condition holds, its action is sent, whatever anybody chose."""
+    """While its condition holds, its action is sent, whoever chose another; the first decides."""
 
     when: str
     """Over the observation: `o[0] > 80 and not o[1] == 0`; `o["name"][0]` for a Dict space."""
@@ -201,7 +200,7 @@ class Interlock(Struct, frozen=True):
 
 
 class Safety(Struct, frozen=True, omit_defaults=True):
-    """What an Agent's Actions must keep to; what is absent is no rule."""
+    """What Actions must keep to: a number for all components or one each; absent = no rule."""
 
     low: PerComponent = None
     high: PerComponent = None
@@ -212,7 +211,6 @@ class Safety(Struct, frozen=True, omit_defaults=True):
     dwell_steps: PerComponent = None
     """After a change of a component, how long it stays, and for how many actions."""
     interlocks: list[Interlock] = field(default_factory=list)
-    """The first whose condition holds decides."""
     versions_behind_max: int | None = None
     policy_age_s_max: float | None = None
     """How far behind the newest, and how old, the version that acts may be; else the fallback."""

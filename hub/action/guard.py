@@ -136,11 +136,11 @@ class Guard:
             if stale is not None:
                 choice = _replaced(step, choice, stale)
         choice = self._kept(step, choice, now_s)
-        if choice.action is not None:
-            if device.held is None:
-                device.held = Held(choice.action, now_s)
-            else:
-                device.held.send(choice.action, now_s)
+        if device.held is not None:
+            device.held.send(choice.action, now_s)
+        elif choice.action is not None:
+            device.held = Held(choice.action, now_s)
+        if device.held is not None:
             self._count(step, choice, device.held, safety)
         return choice
 

@@ -83,16 +83,15 @@ def _hold(device: Device, actions: list[Event], clock: Clock) -> None:
     """For how long each component of the last action has stood, as far as the log's tail tells."""
     now_s, now_us = clock.monotonic(), clock.now_us()
     for event in actions:
-        if event.action is None:
-            continue
         # A clock that was set back makes it look as if it were still to come: then it was now.
         at_s = now_s - max(0, now_us - event.ts) / MICROSECONDS
-        if device.held is None:
-            device.held = Held(event.action, at_s)
-        else:
+        if device.held is not None:
             device.held.send(event.action, at_s)
-        device.held.clamps = device.held.clamps + 1 if event.source is Source.CLAMP else 0
-        device.last_action = event.action
+        elif event.action is not None:
+            device.held = Held(event.action, at_s)
+        if device.held is not None:
+            device.held.clamps = device.held.clamps + 1 if event.source is Source.CLAMP else 0
+            device.last_action = device.held.action
 
 
 def _unanswered(device: Device, event: Event, spec: Spec, clock: Clock) -> Step:

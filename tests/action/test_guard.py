@@ -425,6 +425,14 @@ def test_only_clamps_in_a_row_count() -> None:
     assert len(room.alerts) == 1
 
 
+def test_a_fallback_that_sends_nothing_starts_the_count_anew_too() -> None:
+    room = room_of(safety=Safety(high=2.0, clamps_max=2), fallback="none")
+    step(room, 0, 5.0, 0.0)
+    fall_back(room, 1)
+    step(room, 2, 5.0, 0.0)
+    assert room.alerts == []
+
+
 def test_the_count_is_each_devices_own() -> None:
     room = room_of(safety=Safety(high=2.0, clamps_max=2))
     step(room, 0, 5.0, 0.0)
