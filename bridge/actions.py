@@ -193,20 +193,24 @@ def explanation(row: Row, seen: Row | None, spec: Spec | None) -> Explanation:
 
 
 def _explored(row: Row, spec: Spec | None) -> bool | None:
-    """Whether the policy drew at random what it might have known better.
+    """Whether the policy drew something else than what it held for the best; None = unknown.
 
-    PPO and SAC draw every action while they explore, and have a log-probability then. DQN does with
-    probability epsilon: each of n choices gets epsilon/n of it, which is at most 1/n, and its best
-    one the rest as well. That an action was drawn at random and happens to be the best leaves no
-    trace and makes no difference.
+    A greedy action has no log-probability, a Box is never drawn at its very mean. Of n choices at
+    least one has a probability of 1/n or more, so whatever has less is not the best. What has more
+    is DQN's best, as epsilon leaves each of the others at most epsilon/n; of PPO's that is sure of
+    more than half.
     """
     if row.policy is None or spec is None:
         return None
     if row.logprob is None:
         return False
-    if spec.agent.algorithm == "DQN" and isinstance(spec.actions, spaces.Discrete):
-        return math.exp(row.logprob) * spec.actions.n < 1.0 + ROUNDING
-    return True
+    if not isinstance(spec.actions, spaces.Discrete):
+        return True
+    probability = math.exp(row.logprob)
+    if probability * spec.actions.n < 1.0 + ROUNDING:
+        return True
+    surely_best = spec.agent.algorithm == "DQN" or probability > 1 / 2
+    return False if surely_best else None
 
 
 def _action(spec: Spec | None, flat: list[float | None] | None) -> int | list[Any] | None:

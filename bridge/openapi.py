@@ -105,8 +105,8 @@ class Explanation(Struct, frozen=True):
     value: float | None
     """The policy's own estimate of the return."""
     explored: bool | None
-    """Drawn at random, and not the policy's best as far as that is known; null when no policy
-    chose."""
+    """It drew something else than what it held for the best; null when that is not known, or no
+    policy chose."""
     latency_us: int | None
     """From the arrival of the observation to the choice."""
     observation_seq: int | None

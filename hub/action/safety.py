@@ -14,7 +14,7 @@ Of two rules that can't both be kept, the first here is:
 Interlocks and bounds hold for the fallback too. Dwell and rate do not: they spare a machine what a
 policy may try, and the fallback is what its operator declared to be safe at any moment.
 
-Pure, and without numpy: all of it runs on the hub's loop, 2-5 µs an action.
+Pure, and without numpy: all of it runs on the hub's loop, in less than 10 µs an action.
 """
 
 from __future__ import annotations
