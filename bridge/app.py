@@ -3,6 +3,7 @@
 POST /v1/step  /v1/reward                        native.py
 POST /shepherd/login_user/  /shepherd/env/       shepherd.py
 POST /v1/sql                                     sql.py
+GET  /v1/actions/{seq}                           actions.py
 GET  /healthz  /readyz                           health.py
 GET  /schema/openapi.json                        openapi.py
 """
@@ -20,6 +21,7 @@ from litestar import Litestar, asgi
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 
 from bridge import errors, shepherd
+from bridge.actions import actions_route
 from bridge.health import health_routes
 from bridge.http import endpoint
 from bridge.native import Native
@@ -100,6 +102,7 @@ def create_app(hub: Hub) -> Litestar:
             device_route("/shepherd/login_user", logins.login, shepherd.too_large),
             device_route("/shepherd/env", logins.env, shepherd.too_large),
             _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
+            actions_route(hub),
             *health_routes(hub),
             openapi_route(),
         ],

@@ -43,6 +43,11 @@ def unauthorized(message: str) -> Response:
     return _document(HTTPStatus.UNAUTHORIZED, Code.AUTH, message, None, None)
 
 
+def not_found(message: str) -> Response:
+    """404: nothing of that seq is there for this key."""
+    return _document(HTTPStatus.NOT_FOUND, Code.RANGE, message, None, None)
+
+
 def too_large(body_bytes_max: int) -> Response:
     """413."""
     message = f"the body has over {body_bytes_max} bytes"

@@ -25,13 +25,21 @@ FORM_FIELDS_MAX: Final = 64
 """Of one form; splitting a megabyte of them would hold up every other device."""
 TEXT_FIELDS: Final = frozenset({"device", "apikey", "session_key"})
 """Form fields that are text even where they look like JSON: a device may be called `42`."""
-ANY_ORIGIN: Final = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"POST, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
-    (b"access-control-max-age", b"86400"),
-    (b"allow", b"POST, OPTIONS"),
-]
+
+
+def any_origin(methods: bytes) -> list[tuple[bytes, bytes]]:
+    """Headers by which pages of any origin may use a route."""
+    return [
+        (b"access-control-allow-origin", b"*"),
+        (b"access-control-allow-methods", methods),
+        (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
+        (b"access-control-max-age", b"86400"),
+        (b"allow", methods),
+    ]
+
+
+ANY_ORIGIN: Final = any_origin(b"POST, OPTIONS")
+READ_ONLY: Final = any_origin(b"GET, OPTIONS")
 _decode: Final = msgspec.json.Decoder()
 
 

@@ -78,6 +78,43 @@ class SqlRequest(Struct, frozen=True):
     """One SELECT over the views."""
 
 
+class Explanation(Struct, frozen=True):
+    """Why a device was told what it was told: body of `GET /v1/actions/{seq}`."""
+
+    seq: int
+    """Of the action's event."""
+    ts: str
+    """When it was chosen, UTC."""
+    agent: str
+    device: str
+    session: int
+    boot: int
+    step: int
+    action: int | list[Any] | None
+    """What was sent; null where the agent's fallback is `none`."""
+    source: str
+    """Who chose it: policy, advice, fallback, clamp or override."""
+    reason: str | None
+    """Why it was not the policy's own: the rules that clamped it, or why the fallback was sent."""
+    wanted: int | list[Any] | None
+    """What the policy wanted, where something else was sent; null otherwise, or if unknown."""
+    policy: int | None
+    """The version that chose, or wanted something else."""
+    logprob: float | None
+    """Log-probability (density, for a Box) of what the policy drew; null when it drew nothing."""
+    value: float | None
+    """The policy's own estimate of the return."""
+    explored: bool | None
+    """It drew something else than what it held for the best; null when that is not known, or no
+    policy chose."""
+    latency_us: int | None
+    """From the arrival of the observation to the choice."""
+    observation_seq: int | None
+    """Of the observation's event; null when it is no longer kept."""
+    observation: list[float | None] | None
+    """As the log has it: flat, a Dict space by the order of its names."""
+
+
 class Problem(Struct, frozen=True):
     """RFC 9457."""
 
@@ -103,6 +140,7 @@ def document() -> bytes:
     carried: set[type[Struct]] = {
         Problem,
         SqlRequest,
+        Explanation,
         *(t for route in _ROUTES for t in route[2:4]),
     }
     types = sorted(carried, key=lambda t: t.__name__)
@@ -115,6 +153,7 @@ def document() -> bytes:
         for path, summary, request, response, native in _ROUTES
     }
     paths["/v1/sql"] = {"post": _sql_operation(references)}
+    paths["/v1/actions/{seq}"] = {"get": _explanation_operation(references)}
     for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):
         paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
     api = {
@@ -159,6 +198,23 @@ def _sql_operation(references: dict[str, Any]) -> dict[str, Any]:
         "responses": {
             "200": {"description": "The rows; cut off when the query fails on.", "content": rows},
             **dict.fromkeys(("400", "401", "403", "406", "413", "503"), refused),
+        },
+        "security": [{"bearer": []}, {"header": []}],
+    }
+
+
+def _explanation_operation(references: dict[str, Any]) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": references["Problem"]}}
+    refused = {"description": "Refused.", "content": problem}
+    found = {"application/json": {"schema": references["Explanation"]}}
+    seq = {"name": "seq", "in": "path", "required": True, "schema": {"type": "integer"}}
+    return {
+        "summary": "Why a device was told what it was told.",
+        "parameters": [seq],
+        "responses": {
+            "200": {"description": "The action and what it answered.", "content": found},
+            "404": {"description": "No action that this key may see.", "content": problem},
+            **dict.fromkeys(("401", "503"), refused),
         },
         "security": [{"bearer": []}, {"header": []}],
     }

@@ -6,13 +6,14 @@ One request and one answer a connection, each a frame of JSON, so that any tool 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, assert_never
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.errors import HubFault, OperatorFault, SheepfoldError
 from hub.frames import LENGTH, frame, receive_frame
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from hub.registry.fold import Registry
     from hub.words import AgentName, Event
 
+log: Final = logging.getLogger("hub")
+
 SOCKET_NAME: Final = "hub.sock"
 REQUEST_BYTES_MAX: Final = 1 << 20
 WAIT_S_MAX: Final = 60.0
 SEAL_S_MAX: Final = 600.0  # it writes and syncs all that is new, maybe gigabytes
 REPLY_S: Final = 5.0  # a command waits so much longer than the hub, to be told that it was long
 OPERATOR: Final = "operator"  # who acts, in the log: whoever may open the socket
+HUB: Final = "hub"  # or the hub by itself
 
 
 class CreateAgent(Struct, frozen=True, tag="create_agent"):
@@ -196,6 +200,7 @@ class Control:
         self._server: asyncio.Server | None = None
         self._acting = asyncio.Lock()
         """One act at a time: what it was checked against must still hold when it is folded."""
+        self._pausing: set[asyncio.Task[None]] = set()
 
     async def open(self, data: Path) -> None:
         """Listen in the data folder."""
@@ -205,6 +210,22 @@ class Control:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
+
+    def pause(self, alert: Event) -> asyncio.Task[None]:
+        """Log an alert of the hub's own and pause its agent; done when that is folded."""
+        task = asyncio.get_running_loop().create_task(self._pause(alert))
+        self._pausing.add(task)  # or nobody holds it, and it may be collected half done
+        task.add_done_callback(self._pausing.discard)
+        return task
+
+    async def _pause(self, alert: Event) -> None:
+        try:
+            async with self._acting:
+                made, _ = self._acts.change_agent(alert.agent, {"status": "paused"}, HUB)
+                paused = [structs.replace(event, reason=alert.reason) for event in made]
+                await self._log_and_fold([alert, *paused])
+        except SheepfoldError as error:
+            log.warning("agent %s could not be paused: %s", alert.agent, error)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):

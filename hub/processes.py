@@ -26,6 +26,8 @@ import uvloop
 from msgspec import Struct
 
 from hub.action.deliver import Deliver
+from hub.action.guard import Guard
+from hub.action.safety import read_rules
 from hub.clock import SystemClock
 from hub.control import Control
 from hub.errors import OperatorFault
@@ -41,7 +43,7 @@ from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
 from hub.log.segments.archive import Archive
 from hub.registry.acts import Acts
-from hub.registry.fold import Registry
+from hub.registry.fold import Registry, spec_of
 from hub.words import Event, Kind
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.settings import Settings
-    from hub.words import Sealed
+    from hub.words import Agent, Sealed
 
 log: Final = logging.getLogger("hub")
 
@@ -97,12 +99,15 @@ class Hub:
         )
         self.sessions = Sessions(self.registry, self.log, clock)
         self.pool = Pool(self.registry, self.log, self.data, settings.learner, clock)
-        self.deliver = Deliver(self.log, self.pool, clock, settings.step, loop.call_later)
+        self.guard = Guard(self.registry, clock, lambda alert: self.control.pause(alert))
+        self.deliver = Deliver(
+            self.log, self.pool, clock, settings.step, loop.call_later, self.guard
+        )
         self.pool.choose = self.deliver.choose
         self.receiver = Receiver(self.registry, self.log, self.deliver, clock, settings.step)
         self.broker = Broker(settings.mqtt.base)
         self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
-        acts = Acts(self.registry, clock.now_us, os.urandom, read_parameters)
+        acts = Acts(self.registry, clock.now_us, os.urandom, check_agent)
         self.control = Control(
             acts,
             self.registry,
@@ -141,6 +146,8 @@ class Hub:
             "waiting": self.deliver.waiting,
             "answered": self.deliver.answered,
             "fallbacks": self.deliver.fallbacks,
+            "clamped": self.guard.clamped,
+            "alerts": self.guard.alerts,
             "refused": self.receiver.refused,
             "sockets": self.gate.sockets,
         }
@@ -149,6 +156,16 @@ class Hub:
         """An act of the hub itself; nobody waits for it."""
         payload = msgspec.json.encode(fact).decode()
         self.log.append([Event(Kind.ADMIN, self.clock.now_us(), payload=payload)], lambda _: None)
+
+
+def check_agent(agent: Agent) -> None:
+    """Refuse an agent that no learner could run, or whose safety rules no guard could keep.
+
+    Raises:
+        OperatorFault: with what would be right.
+    """
+    read_parameters(agent)
+    read_rules(spec_of(agent))
 
 
 def serve(settings: Settings) -> NoReturn:

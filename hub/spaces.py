@@ -17,7 +17,7 @@ from hub.errors import DeviceFault, OperatorFault
 from hub.words import FLOAT_BYTES, Code, Floats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 VALUES_MAX: Final = 1_000_000
 """Of one observation; more is taken for a mistake in the declaration."""
@@ -132,7 +132,11 @@ def check_floats(space: Space, values: Floats, *, what: str = "obs") -> Floats:
 
 def unflatten(space: Space, values: Floats) -> int | list[Any]:
     """An action as JSON has it: an int for Discrete, a list nested as its shape for a Box."""
-    flat = struct.unpack(f"<{len(values) // FLOAT_BYTES}f", values)
+    return nested(space, struct.unpack(f"<{len(values) // FLOAT_BYTES}f", values))
+
+
+def nested(space: Space, flat: Sequence[float]) -> int | list[Any]:
+    """The same for numbers: an int for Discrete, a list nested as its shape for a Box."""
     if isinstance(space, Discrete):
         return int(flat[0])
     assert isinstance(space, Box), "actions are Discrete or Box"

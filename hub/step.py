@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from hub.words import Floats, Source
+from hub.words import FLOAT_BYTES, Floats, Source
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -65,10 +65,47 @@ class Trace(Protocol):
     id: str
     last_action: Floats | None
     """Sent last, for the fallback `hold`; None before the first."""
+    held: Held | None
+    """The same with its past, for an agent with safety rules; None while there is none."""
 
     def settle(self, step: Step) -> None:
         """The step is answered: keep only what a repeat needs."""
         ...
+
+
+class Held:
+    """The action a device was sent last, and for how long each component of it has stood.
+
+    A fold of the device's actions: after a restart it is folded from those that the log's tail has.
+    What stood before the first of them is taken to have changed just then.
+    """
+
+    __slots__ = ("action", "actions", "clamps", "since_s")
+
+    def __init__(self, action: Floats, now_s: float) -> None:
+        components = len(action) // FLOAT_BYTES
+        self.action = action
+        self.since_s = [now_s] * components
+        """When each component got its value, seconds on the monotonic clock."""
+        self.actions = [1] * components
+        """How many actions in a row have had it."""
+        self.clamps = 0
+        """How many actions in a row were not what the policy wanted."""
+
+    def send(self, action: Floats | None, now_s: float) -> None:
+        """The device is sent this now; None = nothing, so that all stands as it did."""
+        if action is None:
+            return
+        before, self.action = self.action, action
+        if action == before:
+            self.actions = [count + 1 for count in self.actions]
+            return
+        for i in range(len(self.actions)):
+            place = slice(i * FLOAT_BYTES, (i + 1) * FLOAT_BYTES)
+            if action[place] == before[place]:
+                self.actions[i] += 1
+            else:
+                self.since_s[i], self.actions[i] = now_s, 1
 
 
 class Choice(Struct, frozen=True, gc=False):

@@ -12,6 +12,7 @@ Stable-Baselines3 (terminated, truncated) and event sourcing (event, log, fold, 
     Transition   Observation, Action, reward and the next Observation that really followed
     Episode      an unbroken run of Transitions
     Agent        what learns: spaces, algorithm, parameters; its Devices are its Replicas
+    Safety       what an Agent's Actions must keep to, whoever chose them
     Policy       one version of what an Agent would do
     User         a person who may ask and operate; owns Agents
     Fact         what an Event says beyond its columns
@@ -187,6 +188,35 @@ class Answer(Struct, frozen=True, gc=False):
 
 # --- what is declared --------------------------------------------------------------------
 
+PerComponent = float | list[float | None] | None
+
+
+class Interlock(Struct, frozen=True):
+    """While its condition holds, its action is sent, whoever chose another; the first decides."""
+
+    when: str
+    """Over the observation: `o[0] > 80 and not o[1] == 0`; `o["name"][0]` for a Dict space."""
+    action: Any
+
+
+class Safety(Struct, frozen=True, omit_defaults=True):
+    """What Actions must keep to: a number for all components or one each; absent = no rule."""
+
+    low: PerComponent = None
+    high: PerComponent = None
+    """Bounds of each component, within those of the action space."""
+    rate_max: PerComponent = None
+    """Largest change of each component from one action to the next."""
+    dwell_s: PerComponent = None
+    dwell_steps: PerComponent = None
+    """After a change of a component, how long it stays, and for how many actions."""
+    interlocks: list[Interlock] = field(default_factory=list)
+    versions_behind_max: int | None = None
+    policy_age_s_max: float | None = None
+    """How far behind the newest, and how old, the version that acts may be; else the fallback."""
+    clamps_max: int | None = None
+    """After so many clamped actions of one device in a row the agent is paused."""
+
 
 class Agent(Struct, frozen=True):
     """What learns, as declared; a fold of its `admin` events."""
@@ -212,6 +242,8 @@ class Agent(Struct, frozen=True):
     """Stands in for a missing reward in mid-episode; None = the fragment breaks there."""
     learning: bool = True
     status: Literal["active", "paused", "deleted"] = "active"
+    safety: Safety | None = None
+    """None = the bounds of the action space are all there is."""
 
 
 class Key(Struct, frozen=True):
@@ -272,6 +304,13 @@ class AgentMade(Struct, frozen=True, tag="agent_made"):
 
     agent: Agent
     by: str
+
+
+class Alert(Struct, frozen=True, tag="alert"):
+    """Something an operator should know of; the event names agent, device and step."""
+
+    message: str
+    by: str = "hub"
 
 
 class KeyMade(Struct, frozen=True, tag="key_made"):
@@ -394,6 +433,7 @@ class Updated(Struct, frozen=True, tag="updated"):
 
 Fact = (
     AgentMade
+    | Alert
     | KeyMade
     | KeyRevoked
     | DeviceAdded

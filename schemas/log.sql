@@ -141,7 +141,8 @@ SELECT * FROM declared WHERE status <> 'deleted';
 -- number: a device that starts again with a boot number it has used would join its two lives. It
 -- must then also be of the same boot, the next step and not a first one, so that a gap, a restart
 -- or the end of an episode joins nothing. (A device that comes back to an agent says it is first.)
--- The action is the one executed where the device says so, and then nobody's policy chose it.
+-- The action is the one executed where the device says so, and then nobody's policy chose it. One
+-- that safety rules clamped was not drawn either: its event has the probability of what was wanted.
 CREATE VIEW transitions AS
 WITH observation AS (
     SELECT
@@ -224,7 +225,10 @@ SELECT
     coalesce(acted.next_terminated, false) AS terminated,
     coalesce(acted.next_truncated, false) AS truncated,
     CASE WHEN NOT overridden THEN acted.answer_policy END AS policy,
-    CASE WHEN NOT overridden THEN acted.answer_logprob END AS logprob,
+    CASE
+        WHEN NOT overridden AND acted.answer_source IS DISTINCT FROM 'clamp'
+        THEN acted.answer_logprob
+    END AS logprob,
     CASE WHEN overridden THEN 'override' ELSE acted.answer_source END AS source,
     acted.next_seq AS seq
 FROM acted

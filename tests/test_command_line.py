@@ -103,6 +103,25 @@ def test_fallback_is_a_word_or_an_action(
     assert run("agent", "show", name).lines[0]["fallback"] == kept
 
 
+def test_safety_rules_are_json_and_refused_with_what_is_valid(run: Callable[..., Said]) -> None:
+    rules = '{"interlocks":[{"when":"o[0] > 80","action":0}]}'
+    assert run("agent", "create", "guarded", *PPO, "--safety", rules).code == 0
+    assert run("agent", "show", "guarded").lines[0]["safety"] == msgspec.json.decode(rules)
+    (changed,) = run("agent", "update", "guarded", "--safety", '{"dwell_s":5}').lines
+    assert changed["safety"] == {"dwell_s": 5.0}
+    for wrong, why in (
+        ("o[0] > 80", "is not JSON"),
+        ('{"interlocks":[{"when":"exec()","action":0}]}', "write numbers, o[0]"),
+        ('{"interlocks":[{"when":"o[9] > 1","action":0}]}', "is not in the observation"),
+        ('{"maximum":1}', "there are: low, high"),
+    ):
+        said = run("agent", "update", "guarded", "--safety", wrong)
+        assert said.code == 1
+        assert why in said.err
+    assert run("agent", "show", "guarded").lines[0]["safety"] == {"dwell_s": 5.0}
+    assert run("agent", "update", "guarded", "--safety", "none").lines[0]["safety"] is None
+
+
 def test_key_is_shown_once_and_never_again(run: Callable[..., Said], hub: RealHub) -> None:
     run("agent", "create", "keys", *PPO)
     (made,) = run("key", "create", "keys", "--device", "boiler").lines

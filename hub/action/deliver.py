@@ -3,6 +3,7 @@
 Rule 1: nothing is acknowledged and no action leaves before it is durable.
 Rule 2: a step is answered once; whoever chooses second is too late, and the log says so.
 Rule 3: by the deadline somebody has chosen: the policy, or the agent's declared fallback.
+Rule 4: whoever chose, the guard has looked at it; what it made of it is what is logged and sent.
 
     begin ─▶ ask the actor ─┬─ answer ─────────────▶ one commit: observation + action ─▶ answer
                             ├─ grace over: observation alone; the action follows in a later commit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from asyncio import TimerHandle
     from collections.abc import Callable
 
+    from hub.action.guard import Guard
     from hub.clock import Clock
     from hub.settings import StepSettings
     from hub.step import Appender, Step
@@ -53,12 +55,14 @@ class Deliver:
         clock: Clock,
         settings: StepSettings,
         call_later: Callable[[float, Callable[[Step], None], Step], TimerHandle],
+        guard: Guard,
     ) -> None:
         self._log = log
         self._actors = actors
         self._clock = clock
         self._settings = settings
         self._call_later = call_later
+        self._guard = guard
         self._newest: dict[str, Step] = {}
         """Each device's newest step that is not answered yet."""
         self.waiting = 0
@@ -90,7 +94,8 @@ class Deliver:
             return
         step.timer = self._call_later(self._settings.grace_ms / 1000, self._grace_over, step)
         agent = step.agent.agent
-        hopeless = "paused" if agent.status == "paused" else None
+        paused = agent.status == "paused" or self._guard.pausing(agent.name)
+        hopeless = "paused" if paused else None
         if hopeless is None and self.waiting > self._settings.waiting_max:
             hopeless = "too many steps are waiting"
         hopeless = hopeless or self._actors.ask(step)
@@ -98,10 +103,12 @@ class Deliver:
             self._fall_back(step, hopeless)
 
     def choose(self, step: Step, choice: Choice) -> None:
-        """An action for the step: log it, and send it once it is durable."""
+        """An action for the step: have it checked, log it, and send it once it is durable."""
         now = self._clock.monotonic()
         latency_us = int((now - step.arrived) * MICROSECONDS)
         late = step.chosen
+        if not late:
+            choice = self._guard.check(step, choice)
         event = Event(
             kind=Kind.REFUSED if late else Kind.ACTION,
             ts=self._clock.now_us(),

@@ -38,6 +38,7 @@ def agent() -> None:
 )
 @click.option("--deadline-ms", type=int, default=250, show_default=True)
 @click.option("--missing-reward", type=float, help="Stands in for a reward a device leaves out.")
+@click.option("--safety", metavar="JSON", help="What its actions keep to; docs/safety.md has all.")
 @data_option
 def create(
     data: Path,
@@ -45,6 +46,7 @@ def create(
     observations: str,
     actions: str,
     fallback: str,
+    safety: str | None,
     **declared: object,
 ) -> None:
     """Make an agent and its first key; prints both as one JSON line."""
@@ -53,6 +55,7 @@ def create(
         "actions": _json(actions, "--actions"),
         "fallback": _fallback(fallback),
         "parameters": _parameters(sets),
+        "safety": None if safety is None else _safety(safety),
     }
     do(data, control.CreateAgent(msgspec.convert(declared, NewAgent)))
 
@@ -81,6 +84,7 @@ def show(name: str, data: Path) -> None:
 @click.option("--deadline-ms", type=int)
 @click.option("--missing-reward", type=float)
 @click.option("--learning", type=click.Choice(["on", "off"]))
+@click.option("--safety", metavar="JSON|none", help="Stands instead of all rules before.")
 @data_option
 def update(
     name: str,
@@ -88,6 +92,7 @@ def update(
     sets: tuple[str, ...],
     fallback: str | None,
     learning: str | None,
+    safety: str | None,
     **options: object,
 ) -> None:
     """Change what can be changed while it runs."""
@@ -98,6 +103,8 @@ def update(
         changes["parameters"] = _parameters(sets)
     if learning is not None:
         changes["learning"] = learning == "on"
+    if safety is not None:
+        changes["safety"] = _safety(safety)
     do(data, control.ChangeAgent(name, changes))
 
 
@@ -126,6 +133,20 @@ def _json(text: str, flag: str) -> object:
 
 def _fallback(text: str) -> object:
     return text if text in ("hold", "none") else _json(text, "--fallback")
+
+
+def _safety(text: str) -> object:
+    """Rules, or None for none."""
+    if text == "none":
+        return None
+    try:
+        value: object = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise OperatorFault(
+            f"--safety {text!r} is not JSON: {error}; try "
+            '\'{"interlocks": [{"when": "o[0] > 80", "action": 0}]}\' or none'
+        ) from error
+    return value
 
 
 def _parameters(sets: tuple[str, ...]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from hub.step import Content
 from hub.words import WINDOW_STEPS, Code, EndedBy
 
 if TYPE_CHECKING:
-    from hub.step import Step
+    from hub.step import Held, Step
     from hub.words import AgentName, Answer, DeviceId, Floats, SessionId
 
 HALF_U16: Final = 1 << 15
@@ -70,6 +70,7 @@ class Device:
         "episode",
         "episodes",
         "given_boot",
+        "held",
         "id",
         "last_action",
         "packets",
@@ -110,6 +111,7 @@ class Device:
         self.bonus = 0.0
         """A person's rewards since the newest observation."""
         self.last_action: Floats | None = None
+        self.held: Held | None = None
 
     def find(
         self,
@@ -208,6 +210,7 @@ class Device:
         self.torn = True
         self.bonus = 0.0
         self.last_action = None
+        self.held = None
 
     def settle(self, step: Step) -> None:
         """The step is answered: keep only what a repeat needs."""

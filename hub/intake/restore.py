@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import structs
@@ -10,7 +10,7 @@ from msgspec import structs
 from hub.intake.device import BOOTS, Device, Episode, Past
 from hub.intake.receive import content_of
 from hub.spaces import unflatten
-from hub.step import Content, Step
+from hub.step import Content, Held, Step
 from hub.words import (
     AgentName,
     Answer,
@@ -20,6 +20,7 @@ from hub.words import (
     Kind,
     Observation,
     SessionId,
+    Source,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from hub.intake.session import Sessions
     from hub.log.recover import Recovered, Tail
     from hub.registry.fold import Registry, Spec
+
+MICROSECONDS: Final = 1_000_000
 
 _ended = msgspec.json.Decoder(EpisodeEnded)
 
@@ -66,12 +69,29 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
             device.window[event.step] = Past(_content(event), _answer(event, action, spec))
         if action is not None and action.action is not None:
             device.last_action = action.action
+    if spec.agent.safety is not None:
+        _hold(device, [event for event in tail.events if event.kind is Kind.ACTION], clock)
     if tail.episode is not None and tail.episode.payload is not None:
         device.episodes = _ended.decode(tail.episode.payload).episode
     if tail.started is not None:
         device.episodes += 1
         taken = tail.actions - (newest.step in actions)
         device.episode = Episode(device.episodes, tail.started, taken, tail.reward_sum)
+
+
+def _hold(device: Device, actions: list[Event], clock: Clock) -> None:
+    """For how long each component of the last action has stood, as far as the log's tail tells."""
+    now_s, now_us = clock.monotonic(), clock.now_us()
+    for event in actions:
+        # A clock that was set back makes it look as if it were still to come: then it was now.
+        at_s = now_s - max(0, now_us - event.ts) / MICROSECONDS
+        if device.held is not None:
+            device.held.send(event.action, at_s)
+        elif event.action is not None:
+            device.held = Held(event.action, at_s)
+        if device.held is not None:
+            device.held.clamps = device.held.clamps + 1 if event.source is Source.CLAMP else 0
+            device.last_action = device.held.action
 
 
 def _unanswered(device: Device, event: Event, spec: Spec, clock: Clock) -> Step:

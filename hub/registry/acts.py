@@ -27,11 +27,13 @@ from hub.words import (
     DeviceId,
     Event,
     Fact,
+    Interlock,
     Key,
     KeyId,
     KeyMade,
     KeyRevoked,
     Kind,
+    Safety,
     User,
     UserMade,
     UserRemoved,
@@ -46,6 +48,10 @@ NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 """Of an agent or a user."""
 SEED_BYTES: Final = 4
 DEADLINE_MS_MAX: Final = 3_600_000
+CHANGEABLE: Final = {
+    "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
+    "status", "safety",
+}  # fmt: skip
 
 
 class Acts:
@@ -98,6 +104,7 @@ class Acts:
             fallback=declared.fallback,
             deadline_ms=declared.deadline_ms,
             missing_reward=declared.missing_reward,
+            safety=read_safety(declared.safety),
         )
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
@@ -107,14 +114,15 @@ class Acts:
     def change_agent(self, name: str, changes: dict[str, Any], by: str) -> tuple[list[Event], Any]:
         """The agent with some fields changed: parameters, owner, fallback, status and the like."""
         agent = self._agent(name)
-        known = {"parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward"}
-        unknown = set(changes) - known - {"learning", "status"}
+        unknown = set(changes) - CHANGEABLE
         if unknown:
             raise OperatorFault(f"{sorted(unknown)} can't be changed; create another agent")
         parameters = changes.get("parameters", {})
         if not isinstance(parameters, dict):
             raise OperatorFault(f"parameters are an object of name and value, not {parameters!r}")
         declared = structs.asdict(agent) | changes | {"parameters": agent.parameters | parameters}
+        if "safety" in changes:
+            declared["safety"] = read_safety(changes["safety"])
         try:
             changed = msgspec.convert(declared, Agent)
         except msgspec.ValidationError as error:
@@ -307,6 +315,39 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     fallback: Any = "hold"
     deadline_ms: int = 250
     missing_reward: float | None = None
+    safety: Any = None
+    """As `hub.words.Safety`, in JSON's types; None = no rules."""
+
+
+def read_safety(declared: Any) -> Safety | None:
+    """Safety rules as declared; what they mean for an agent's spaces is looked at later.
+
+    Raises:
+        OperatorFault: an unknown name, or a value of the wrong type.
+    """
+    if declared is None:
+        return None
+    if not isinstance(declared, dict):
+        raise OperatorFault(f"safety is an object of rules or null, not {declared!r}")
+    _refuse_unknown("safety", declared, Safety)
+    interlocks = declared.get("interlocks")
+    if isinstance(interlocks, list):
+        for i, interlock in enumerate(interlocks):
+            _refuse_unknown(f"safety.interlocks[{i}]", interlock, Interlock)
+    try:
+        return msgspec.convert(declared, Safety)
+    except msgspec.ValidationError as error:
+        raise OperatorFault(f"safety: {error}") from error
+
+
+def _refuse_unknown(where: str, declared: Any, known: type[Struct]) -> None:
+    """The log's words take what later versions may add; an operator's typing slip is refused."""
+    if not isinstance(declared, dict):
+        raise OperatorFault(f"{where} is an object, not {declared!r}")
+    unknown = sorted(set(declared) - set(known.__struct_fields__))
+    if unknown:
+        names = ", ".join(known.__struct_fields__)
+        raise OperatorFault(f"{where} has no {', '.join(unknown)}; there are: {names}")
 
 
 def _shown(agent: Agent) -> dict[str, Any]:

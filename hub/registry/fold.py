@@ -17,6 +17,7 @@ from hub.words import (
     Agent,
     AgentMade,
     AgentName,
+    Alert,
     DeviceAdded,
     DeviceForgotten,
     DeviceId,
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 ADMIN: Final = "admin"
 """Owns what belongs to no user of its own: all admins see that anyway."""
 
+VERSIONS_TIMED_MAX: Final = 64
+"""Newest versions of each policy of which it is known when they were made."""
+
 _facts: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
 
 
@@ -52,6 +56,15 @@ class Spec(Struct, frozen=True):
     agent: Agent
     observations: Space
     actions: Space
+
+
+def spec_of(agent: Agent) -> Spec:
+    """The agent with its spaces.
+
+    Raises:
+        OperatorFault: its declaration means none.
+    """
+    return Spec(agent, spaces.parse(agent.observations), spaces.parse(agent.actions))
 
 
 class Policy(Struct, frozen=True):
@@ -83,6 +96,7 @@ class Registry:
         self.logins: dict[bytes, Login] = {}
         """Shepherd sessions by the SHA-256 of their session key."""
         self.policies: dict[AgentName, Policy] = {}
+        self._made_us: dict[AgentName, dict[int, int]] = {}
 
     def apply(self, event: Event) -> None:
         """Take in one event; events that say nothing about the registry pass by."""
@@ -106,9 +120,8 @@ class Registry:
             case SessionOpened():
                 self._open_login(event, fact)
             case PolicyMade():
-                assert event.policy is not None, "a policy event has a version"
-                self.policies[AgentName(event.agent)] = Policy(event.policy, fact)
-            case EpisodeEnded() | Refusal() | Updated() | Sealed():
+                self._apply_policy(event, fact)
+            case Alert() | EpisodeEnded() | Refusal() | Updated() | Sealed():
                 pass
             case _:
                 assert_never(fact)
@@ -116,6 +129,14 @@ class Registry:
     def key(self, key_id: KeyId) -> Key | None:
         """The key with this public id, None when there is none or it was revoked."""
         return self.keys.get(self._secrets.get(key_id, b""))
+
+    def made_us(self, agent: AgentName, version: int) -> int | None:
+        """Hub time a policy version was made at; of one long superseded, the latest it may be.
+
+        None when the agent has no policy.
+        """
+        made = self._made_us.get(agent)
+        return None if made is None else made.get(version, min(made.values()))
 
     def visible_to(self, user: User) -> list[str] | None:
         """Agents whose rows the user may see, sorted, deleted ones too; None = all there are."""
@@ -130,9 +151,7 @@ class Registry:
             self.agents.pop(agent.name, None)
             self.keys = {h: key for h, key in self.keys.items() if key.agent != agent.name}
             return
-        self.agents[agent.name] = Spec(
-            agent, spaces.parse(agent.observations), spaces.parse(agent.actions)
-        )
+        self.agents[agent.name] = spec_of(agent)
 
     def _apply_key(self, fact: KeyMade | KeyRevoked, secret: bytes | None) -> None:
         if isinstance(fact, KeyRevoked):
@@ -141,6 +160,15 @@ class Registry:
         assert secret is not None, "a key is known by its hash"
         self.keys[secret] = fact.key
         self._secrets[fact.key.id] = secret
+
+    def _apply_policy(self, event: Event, made: PolicyMade) -> None:
+        assert event.policy is not None, "a policy event has a version"
+        agent = AgentName(event.agent)
+        self.policies[agent] = Policy(event.policy, made)
+        times = self._made_us.setdefault(agent, {})
+        times[event.policy] = event.ts
+        if len(times) > VERSIONS_TIMED_MAX:
+            del times[next(iter(times))]
 
     def _apply_user(self, fact: UserMade | UserRemoved, secret: bytes | None) -> None:
         if isinstance(fact, UserMade):

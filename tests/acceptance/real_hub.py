@@ -157,6 +157,7 @@ class RealHub:
         parameters: Mapping[str, str] = QUICK_PPO,
         fallback: Any = "hold",
         deadline_ms: int = 250,
+        safety: Any = None,
     ) -> str:
         """A new agent; its key. Observations default to four numbers without bounds."""
         if observations == (4, "box"):
@@ -169,6 +170,7 @@ class RealHub:
             parameters=dict(parameters),
             fallback=fallback,
             deadline_ms=deadline_ms,
+            safety=safety,
         )
         return str(self.ask(control.CreateAgent(declared))["api_key"])
 

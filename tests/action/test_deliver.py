@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hub.action.deliver import Deliver
 from hub.settings import StepSettings
-from hub.step import Choice, Content, Step
+from hub.step import Choice, Content, Held, Step
 from hub.words import Code, Event, Kind, Observation, SessionId, Source
 from tests.intake.fakes import (
     HeardReply,
@@ -22,6 +22,7 @@ from tests.intake.fakes import (
     Timers,
     agent_spec,
     floats,
+    guard_of,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Trace:
     def __init__(self, device: str = "heater") -> None:
         self.id = device
         self.last_action: Floats | None = None
+        self.held: Held | None = None
         self.settled: list[int] = []
 
     def settle(self, step: Step) -> None:
@@ -69,8 +71,13 @@ class Room:
         self.log = ManualLog()
         self.actors = Actors()
         self.trace = Trace()
-        self.deliver = Deliver(
-            self.log, self.actors, self.clock, StepSettings(), self.timers.call_later
+        self.guard, self.alerts = guard_of(self.spec, self.clock)
+        self.deliver = self.delivery(StepSettings())
+
+    def delivery(self, settings: StepSettings) -> Deliver:
+        """The room itself."""
+        return Deliver(
+            self.log, self.actors, self.clock, settings, self.timers.call_later, self.guard
         )
 
     def begin(
@@ -359,9 +366,7 @@ def test_idle_is_set_when_no_step_waits() -> None:
 
 def test_above_waiting_max_the_fallback_answers_at_once() -> None:
     room = Room()
-    room.deliver = Deliver(
-        room.log, room.actors, room.clock, StepSettings(waiting_max=2), room.timers.call_later
-    )
+    room.deliver = room.delivery(StepSettings(waiting_max=2))
     for number in range(2):
         room.begin(number)
     _, reply = room.begin(2)

@@ -16,6 +16,7 @@ import msgspec
 
 from bridge.app import create_app
 from hub.action.deliver import Deliver
+from hub.action.guard import Guard
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
@@ -62,7 +63,8 @@ class Rooms:
         self.registry = Registry()
         self.sessions = Sessions(self.registry, self.log, self.clock)
         loop = asyncio.get_running_loop()
-        deliver = Deliver(self.log, self.actor, self.clock, SETTINGS.step, loop.call_later)
+        guard = Guard(self.registry, self.clock, self._pause)
+        deliver = Deliver(self.log, self.actor, self.clock, SETTINGS.step, loop.call_later, guard)
         self.actor.choose = deliver.choose
         self.receiver = Receiver(self.registry, self.log, deliver, self.clock, SETTINGS.step)
         self.ready: str | None = None
@@ -136,6 +138,12 @@ class Rooms:
     def logged(self, kind: Kind) -> list[Event]:
         """The committed events of a kind."""
         return [event for event in self.log.events if event.kind is kind]
+
+    def _pause(self, alert: Event) -> asyncio.Future[None]:
+        self._act(self._acts.change_agent(alert.agent, {"status": "paused"}, "hub"))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     def _act(self, outcome: tuple[list[Event], Any]) -> Any:
         events, answer = outcome

@@ -118,6 +118,14 @@ class ControlRoom:
         """What is answered."""
         return ask(self.data, request).answer
 
+    def pause(self, alert: Event) -> None:
+        """The hub pauses an agent by itself; done when this returns."""
+
+        async def pause() -> None:
+            await self.control.pause(alert)
+
+        self._run(pause())
+
     @property
     def events(self) -> list[Event]:
         """Durable."""

@@ -15,7 +15,7 @@ from hub.errors import HubFault, LogUnavailable, OperatorFault
 from hub.frames import LENGTH, frame, receive_frame
 from hub.registry.access import operator_of, password_matches
 from hub.registry.acts import NewAgent
-from hub.words import DeviceForgotten
+from hub.words import AgentMade, AgentName, Alert, DeviceForgotten, Event, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,3 +214,34 @@ def test_a_hub_that_ends_before_it_answers_is_an_error_of_its_own(tmp_path: Path
             hub.submit(hang_up)
             with pytest.raises(HubFault, match="closed the connection"):
                 control.ask(tmp_path, control.Status())
+
+
+# --- a pause of the hub's own -----------------------------------------------------------------
+
+
+def test_an_alert_and_the_pause_it_brings_are_one_act_of_the_hub(room: ControlRoom) -> None:
+    room.ask(WALKER)
+    room.pause(alert_of("walker"))
+    alert, paused = room.events[2:]
+    assert (alert.kind, alert.device, alert.reason) == (Kind.ADMIN, "heater", "it smells of smoke")
+    assert paused.reason == "it smells of smoke"
+    made = msgspec.json.decode(paused.payload or "", type=AgentMade)
+    assert (made.by, made.agent.status) == ("hub", "paused")
+    assert room.registry.agents[AgentName("walker")].agent.status == "paused"
+    assert room.changed == ["walker", "walker"]
+    shown = room.ask(control.ChangeAgent("walker", {"status": "active"}))
+    assert shown["status"] == "active"
+
+
+def test_an_agent_that_is_gone_can_not_be_paused_and_it_is_said(
+    room: ControlRoom, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.pause(alert_of("walker"))
+    assert room.events == []
+    assert "walker could not be paused" in caplog.text
+
+
+def alert_of(agent: str) -> Event:
+    message = "it smells of smoke"
+    payload = msgspec.json.encode(Alert(message)).decode()
+    return Event(Kind.ADMIN, 1, agent=agent, device="heater", reason=message, payload=payload)

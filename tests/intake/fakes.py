@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import structs
 
-from hub import spaces
+from hub.action.guard import Guard
 from hub.intake.session import Session, Sessions
-from hub.registry.fold import Registry, Spec
+from hub.registry.fold import Registry, Spec, spec_of
 from hub.spaces import unflatten
 from hub.words import (
     Agent,
@@ -42,7 +42,7 @@ def agent_spec(observations: Any = ([2], -100.0, 100.0), actions: Any = 2, **col
     """An agent with two values in and two choices out, unless told otherwise."""
     given: dict[str, Any] = {"name": AgentName("walker"), "algorithm": "PPO", "seed": 1}
     agent = Agent(observations=observations, actions=actions, **(given | columns))
-    return Spec(agent, spaces.parse(agent.observations), spaces.parse(agent.actions))
+    return spec_of(agent)
 
 
 class ManualClock:
@@ -186,6 +186,31 @@ class EchoDelivery:
             step.device.settle(step)
 
         self.log.append(events, committed)
+
+
+def guard_of(spec: Spec | None, clock: ManualClock) -> tuple[Guard, list[Event]]:
+    """A guard that knows the agent, and the alerts by which it paused it."""
+    registry = Registry()
+    if spec is not None:
+        registry.agents[spec.agent.name] = spec
+    alerts: list[Event] = []
+
+    def pause(alert: Event) -> Pause:
+        alerts.append(alert)
+        return Pause()
+
+    return Guard(registry, clock, pause), alerts
+
+
+class Pause:
+    """A pause on its way into the log, until `folded` is set."""
+
+    def __init__(self) -> None:
+        self.folded = False
+
+    def done(self) -> bool:
+        """Whether it is there."""
+        return self.folded
 
 
 class HeardReply:

@@ -28,6 +28,7 @@ from hub.words import (
     Kind,
     Message,
     Protocol,
+    Safety,
     Source,
 )
 from tests.intake.fakes import (
@@ -39,6 +40,7 @@ from tests.intake.fakes import (
     Timers,
     agent_spec,
     floats,
+    guard_of,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +82,10 @@ class Life:
             log.append([made], lambda _seq: None)
         self.actors = Actors()
         settings = StepSettings()
-        self.deliver = Deliver(log, self.actors, self.clock, settings, self.timers.call_later)
+        guard, _ = guard_of(spec, self.clock)
+        self.deliver = Deliver(
+            log, self.actors, self.clock, settings, self.timers.call_later, guard
+        )
         self.receiver = Receiver(self.registry, log, self.deliver, self.clock, settings)
         self.session: Session | None = None
 
@@ -262,6 +267,57 @@ def test_hold_holds_the_action_from_before_the_restart() -> None:
     reply = after.send(s=2, answered=False)
     after.timers.advance(1.0)
     assert (reply.answer.action, reply.answer.source) == (1, Source.FALLBACK)
+
+
+def test_dwell_goes_on_from_where_it_was_before_the_restart() -> None:
+    before = first_life(agent_spec(safety=Safety(dwell_s=10.0)))
+    before.send(s=1)
+    after = Life(before.log)
+    after.clock.seconds = before.clock.seconds + 9.0
+    after.send(s=2)
+    assert (newest(after).action, newest(after).reason) == (floats(1), "dwell")
+    after = Life(before.log)
+    after.clock.seconds = before.clock.seconds + 10.0
+    after.send(s=4)
+    assert (newest(after).action, newest(after).source) == (floats(0), Source.POLICY)
+
+
+def test_actions_in_a_row_and_clamps_in_a_row_count_on_after_a_restart() -> None:
+    before = first_life(agent_spec(safety=Safety(dwell_steps=4)))
+    for step in (1, 2, 3):  # 1, kept at 1, 1
+        before.send(s=step)
+    held = Life(before.log).sessions.devices[DeviceId("heater")].held
+    known = before.sessions.devices[DeviceId("heater")].held
+    assert held is not None
+    assert known is not None
+    assert (held.action, held.actions, held.clamps) == (floats(1), [3], 0)
+    assert (known.action, known.actions, known.clamps) == (floats(1), [3], 0)
+    before.send(s=4)
+    after = Life(before.log).sessions.devices[DeviceId("heater")]
+    assert after.held is not None
+    assert (after.held.actions, after.held.clamps) == ([4], 1)
+    assert after.held.action is after.last_action
+
+
+def test_a_clock_that_was_set_back_makes_a_change_no_older_than_now() -> None:
+    before = first_life(agent_spec(safety=Safety(dwell_s=10.0)))
+    before.clock.seconds += 1000.0
+    before.send(s=1)
+    after = Life(before.log)
+    held = after.sessions.devices[DeviceId("heater")].held
+    assert held is not None
+    assert held.since_s == [after.clock.monotonic()]
+
+
+def test_without_rules_nothing_of_the_past_is_kept() -> None:
+    before = first_life()
+    before.send(s=1)
+    assert Life(before.log).sessions.devices[DeviceId("heater")].held is None
+
+
+def newest(life: Life) -> Event:
+    """The action logged last."""
+    return life.log.of_kind(Kind.ACTION)[-1]
 
 
 def test_sessions_and_hello_count_on() -> None:

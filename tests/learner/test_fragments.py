@@ -67,6 +67,13 @@ def test_a_fallback_cuts_the_fragment_before_it() -> None:
     assert lengths(step(0), step(1), step(2, source=Source.FALLBACK), step(3)) == [2, 1]
 
 
+def test_a_clamped_action_cuts_though_its_wish_was_drawn() -> None:
+    """The log keeps the log-probability of what was wanted, which is not what was done."""
+    clamped = step(2, source=Source.CLAMP, action=floats(1))
+    assert clamped.logprob is not None
+    assert lengths(step(0), step(1), clamped, step(3)) == [2, 1]
+
+
 def test_an_override_cuts_and_a_faithful_report_does_not() -> None:
     assert lengths(step(0), step(1, executed=floats(1)), step(2)) == [1, 1]
     assert lengths(step(0), step(1, executed=floats(0)), step(2)) == [3]

@@ -11,7 +11,7 @@ from hub.errors import AccessDenied, OperatorFault
 from hub.registry.access import agent_of, fingerprint, operator_of
 from hub.registry.acts import Acts, NewAgent
 from hub.registry.fold import Registry
-from hub.words import AgentName, DeviceId, Key, KeyId
+from hub.words import AgentName, DeviceId, Interlock, Key, KeyId, Safety
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -375,3 +375,47 @@ def test_a_user_who_is_not_there_is_said_with_who_is() -> None:
     for act in acts:
         with pytest.raises(OperatorFault, match=r"no user 'bob'; there are: ann"):
             act()
+
+
+# --- safety -----------------------------------------------------------------------------------
+
+RULES = {"high": 1, "interlocks": [{"when": "o[0] > 0.5", "action": 0}], "clamps_max": 5}
+
+
+def test_safety_rules_are_declared_changed_and_taken_away_by_events() -> None:
+    office = Office()
+    office.create(safety=RULES)
+    made = Safety(high=1.0, interlocks=[Interlock("o[0] > 0.5", 0)], clamps_max=5)
+    assert office.registry.agents[AgentName("walker")].agent.safety == made
+    assert office.checked[-1].safety == made
+    shown = office.do(office.acts.change_agent("walker", {"safety": {"dwell_s": 5}}, "test"))
+    assert shown["safety"] == {"dwell_s": 5.0}
+    office.do(office.acts.change_agent("walker", {"deadline_ms": 99}, "test"))
+    assert office.acts.show_agent("walker")["safety"] == {"dwell_s": 5.0}
+    assert office.do(office.acts.change_agent("walker", {"safety": None}, "test"))["safety"] is None
+
+
+@pytest.mark.parametrize(
+    ("safety", "why"),
+    [
+        ("none", "an object of rules or null, not 'none'"),
+        ([], "an object of rules or null"),
+        ({"maximum": 3}, "safety has no maximum; there are: low, high, rate_max"),
+        ({"high": "3"}, r"Expected .*float.*high"),
+        ({"high": [True]}, r"Expected .*float.*high"),
+        ({"high": [[1]]}, r"Expected .*float.*high"),
+        ({"clamps_max": 1.5}, "clamps_max"),
+        ({"interlocks": {"when": "o[0] > 1"}}, "interlocks"),
+        ({"interlocks": ["o[0] > 1"]}, r"interlocks\[0\] is an object"),
+        ({"interlocks": [{"when": "o[0] > 1"}]}, "missing required field `action`"),
+        ({"interlocks": [{"if": "o[0] > 1", "action": 0}]}, r"no if; there are: when, action"),
+        ({"interlocks": [{"when": 1, "action": 0}]}, "when"),
+    ],
+)
+def test_safety_rules_of_another_form_are_refused(safety: Any, why: str) -> None:
+    office = Office()
+    with pytest.raises(OperatorFault, match=why):
+        office.create(safety=safety)
+    office.create()
+    with pytest.raises(OperatorFault, match=why):
+        office.acts.change_agent("walker", {"safety": safety}, "test")

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from hub.registry.fold import Login, Registry
+from hub.registry.fold import VERSIONS_TIMED_MAX, Login, Registry
 from hub.words import (
     AgentMade,
     AgentName,
+    Alert,
     DeviceAdded,
     DeviceForgotten,
     DeviceId,
@@ -29,6 +30,7 @@ from hub.words import (
     Kind,
     PolicyMade,
     Protocol,
+    Safety,
     Sealed,
     SessionOpened,
     User,
@@ -255,3 +257,40 @@ def test_a_forgotten_device_is_anyones_and_its_logins_are_over() -> None:
     assert list(registry.logins) == [b"four"]
     folded(registry, [device("http-3", "runner")])
     assert registry.devices["http-3"] == "runner"  # type: ignore[index]
+
+
+def test_an_agent_of_before_there_were_safety_rules_has_none() -> None:
+    made = agent()
+    text = made.payload or ""
+    assert ',"safety":null' in text
+    registry = Registry()
+    registry.apply(structs.replace(made, payload=text.replace(',"safety":null', "")))
+    assert registry.agents[AgentName("walker")].agent.safety is None
+
+
+def test_rules_that_a_later_version_adds_are_passed_over() -> None:
+    made = agent()
+    later = (made.payload or "").replace('"safety":null', '"safety":{"high":1,"torque_max":3}')
+    registry = Registry()
+    registry.apply(structs.replace(made, payload=later))
+    assert registry.agents[AgentName("walker")].agent.safety == Safety(high=1.0)
+
+
+def test_an_alert_changes_nothing() -> None:
+    registry = Registry()
+    registry.apply(agent())
+    before = registry.agents[AgentName("walker")]
+    registry.apply(event(Alert("it smells of smoke")))
+    assert registry.agents[AgentName("walker")] is before
+
+
+def test_when_a_version_was_made_is_known_of_the_newest_ones() -> None:
+    registry = Registry()
+    walker = AgentName("walker")
+    assert registry.made_us(walker, 0) is None
+    for version in range(VERSIONS_TIMED_MAX + 2):
+        made = event(PolicyMade("0", None, 0), Kind.POLICY, policy=version, ts=100 + version)
+        registry.apply(made)
+    assert registry.made_us(walker, VERSIONS_TIMED_MAX + 1) == 101 + VERSIONS_TIMED_MAX
+    assert registry.made_us(walker, 2) == 102
+    assert registry.made_us(walker, 1) == 102, "at the latest"
