@@ -23,6 +23,7 @@ from bridge.native import secret_of
 from bridge.openapi import Explanation
 from hub import spaces
 from hub.errors import AccessDenied, DeviceFault, LogUnavailable, OperatorFault
+from hub.learner.algorithms import ALGORITHMS
 from hub.log.analyst.ask import stream
 from hub.log.analyst.messages import Ask
 from hub.registry.access import agent_of, operator_of
@@ -64,6 +65,7 @@ class Row(Struct):
     payload: str | None
 
 
+EPSILON_GREEDY: Final = ("epsilon_greedy", "epsilon_greedy_quantiles")
 ROUNDING: Final = 1e-5
 """Of a probability that was logged as the float32 of its logarithm."""
 COLUMNS: Final = ", ".join(Row.__struct_fields__)
@@ -197,8 +199,8 @@ def _explored(row: Row, spec: Spec | None) -> bool | None:
 
     A greedy action has no log-probability, a Box is never drawn at its very mean. Of n choices at
     least one has a probability of 1/n or more, so whatever has less is not the best. What has more
-    is DQN's best, as epsilon leaves each of the others at most epsilon/n; of PPO's that is sure of
-    more than half.
+    is an epsilon-greedy policy's best, as epsilon leaves each of the others at most epsilon/n; of
+    PPO's that is sure of more than half.
     """
     if row.policy is None or spec is None:
         return None
@@ -209,7 +211,8 @@ def _explored(row: Row, spec: Spec | None) -> bool | None:
     probability = math.exp(row.logprob)
     if probability * spec.actions.n < 1.0 + ROUNDING:
         return True
-    surely_best = spec.agent.algorithm == "DQN" or probability > 1 / 2
+    kind = ALGORITHMS[spec.agent.algorithm].heads[spaces.Discrete].kind
+    surely_best = kind in EPSILON_GREEDY or probability > 1 / 2
     return False if surely_best else None
 
 
