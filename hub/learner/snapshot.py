@@ -104,6 +104,7 @@ def card_of(
         learning=agent.learning,
         missing_reward=agent.missing_reward,
         counts=_counts(learner),
+        parameters=agent.parameters,
     )
 
 

@@ -17,6 +17,7 @@ from hub.words import (
     Agent,
     AgentMade,
     AgentName,
+    AgentRestarted,
     DeviceAdded,
     DeviceForgotten,
     DeviceId,
@@ -27,6 +28,7 @@ from hub.words import (
     KeyMade,
     KeyRevoked,
     Kind,
+    PolicyChosen,
     PolicyMade,
     Refusal,
     Sealed,
@@ -55,10 +57,27 @@ class Spec(Struct, frozen=True):
 
 
 class Policy(Struct, frozen=True):
-    """The newest version of an agent's policy that the log knows."""
+    """The newest version of an agent's policy that the log knows: the one that acts."""
 
     version: int
     made: PolicyMade
+
+
+class Trained(Struct, frozen=True):
+    """The newest version that the agent's trainer made."""
+
+    version: int
+    sha256: str
+
+
+class Begun(Struct, frozen=True):
+    """Where an agent's learning began: at its declaration, or when it was restarted."""
+
+    agent: Agent
+    """As it was then; what was changed since, the trainer reads in the log."""
+    seq: int = 0
+    version: int = 0
+    """Of its first policy."""
 
 
 class Registry:
@@ -81,6 +100,12 @@ class Registry:
         self.logins: dict[bytes, Login] = {}
         """Shepherd sessions by the SHA-256 of their session key."""
         self.policies: dict[AgentName, Policy] = {}
+        """Without the restarted agents that have no new one yet."""
+        self.trained: dict[AgentName, Trained] = {}
+        """Where a trainer goes on; an operator may have put another policy in place since."""
+        self.begun: dict[AgentName, Begun] = {}
+        self.chosen: dict[AgentName, dict[int, PolicyChosen]] = {}
+        """Policies that operators put in place, by version; their files are never removed."""
 
     def apply(self, event: Event) -> None:
         """Take in one event; events that say nothing about the registry pass by."""
@@ -88,8 +113,9 @@ class Registry:
             return
         fact = _facts.decode(event.payload)
         match fact:
-            case AgentMade(agent=agent):
-                self._apply_agent(agent)
+            case AgentMade() | AgentRestarted():
+                self._apply_agent(fact.agent)
+                self._begin(fact, event.seq)
             case KeyMade() | KeyRevoked():
                 self._apply_key(fact, event.secret)
             case DeviceAdded(device=device):
@@ -101,9 +127,8 @@ class Registry:
                 self._apply_user(fact, event.secret)
             case SessionOpened():
                 self._open_login(event, fact)
-            case PolicyMade():
-                assert event.policy is not None, "a policy event has a version"
-                self.policies[AgentName(event.agent)] = Policy(event.policy, fact)
+            case PolicyMade() | PolicyChosen():
+                self._apply_policy(AgentName(event.agent), fact, event.policy)
             case EpisodeEnded() | Refusal() | Updated() | Sealed():
                 pass
             case _:
@@ -129,6 +154,31 @@ class Registry:
         self.agents[agent.name] = Spec(
             agent, spaces.parse(agent.observations), spaces.parse(agent.actions)
         )
+
+    def _begin(self, fact: AgentMade | AgentRestarted, seq: int) -> None:
+        name = fact.agent.name
+        if isinstance(fact, AgentMade):
+            self.begun.setdefault(name, Begun(fact.agent, seq))
+            return
+        self.begun[name] = Begun(fact.agent, seq, fact.version)
+        self.policies.pop(name, None)
+        self.trained.pop(name, None)
+        self.logins = {h: it for h, it in self.logins.items() if it.agent != name}
+
+    def _apply_policy(
+        self, agent: AgentName, fact: PolicyMade | PolicyChosen, version: int | None
+    ) -> None:
+        chosen = self.chosen.setdefault(agent, {})
+        if isinstance(fact, PolicyChosen):
+            chosen[fact.version] = fact
+            if fact.trained is not None and fact.trained_sha256 is not None:
+                # Said again for the hub's next start, which is given the newest policy only.
+                self.trained[agent] = Trained(fact.trained, fact.trained_sha256)
+            return
+        assert version is not None, "a policy event has a version"
+        self.policies[agent] = Policy(version, fact)
+        if version not in chosen:
+            self.trained[agent] = Trained(version, fact.sha256)
 
     def _apply_key(self, fact: KeyMade | KeyRevoked, secret: bytes | None) -> None:
         if isinstance(fact, KeyRevoked):
