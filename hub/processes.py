@@ -102,7 +102,7 @@ class Hub:
         self.receiver = Receiver(self.registry, self.log, self.deliver, clock, settings.step)
         self.broker = Broker(settings.mqtt.base)
         self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
-        acts = Acts(self.registry, clock.now_us, os.urandom, read_parameters)
+        acts = Acts(self.registry, clock.now_us, os.urandom, read_parameters, self.pool)
         self.control = Control(
             acts, self.registry, self.log, self.archive, self.pool.changed, self.status
         )

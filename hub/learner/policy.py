@@ -23,6 +23,7 @@ from safetensors.numpy import load, save
 
 from hub.errors import HubFault
 from hub.learner.messages import POLICY_SUFFIX, policy_path
+from hub.learner.outline import CARD_KEY, LENGTH_BYTES
 from hub.learner.parameters import Activation
 
 if TYPE_CHECKING:
@@ -35,11 +36,8 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, "NDArray[Any]"]
 
-CARD_KEY: Final = "sheepfold"
 IMPORTED: Final = -1
 """Version in the Card of a policy from outside; the log numbers it."""
-LENGTH_BYTES: Final = 8
-"""Of the header's length, at the start of a safetensors file."""
 
 PolicyKind = Literal["categorical", "gaussian", "epsilon_greedy", "squashed_gaussian"]
 

@@ -33,6 +33,7 @@ from hub.learner.messages import (
     payload_of_raw,
     policy_path,
 )
+from hub.learner.outline import check_fits, read_outline
 from hub.learner.start import learner_context, run_actor, run_trainer
 from hub.step import Choice
 from hub.words import AgentName, Event, Kind, Source
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from hub.registry.fold import Registry, Spec
     from hub.settings import LearnerSettings
     from hub.step import Appender, Step
+    from hub.words import Agent
 
 log: Final = logging.getLogger("hub.learner")
 
@@ -139,6 +141,16 @@ class Pool:
         if sha256 is None:
             self._end(name)  # nothing that it has still to say is to be logged
         return self._heads.choose(name, sha256)
+
+    def check_fits(self, agent: Agent, sha256: str) -> int:
+        """The seq up to which a policy file was learnt; refuses one the agent can't use.
+
+        Raises:
+            OperatorFault: it is not there, or does not fit.
+        """
+        outline = read_outline(policy_path(self._data, agent.name, sha256))
+        check_fits(outline, agent)
+        return outline.position
 
     def _end(self, name: AgentName) -> None:
         learner = self._learners.pop(name, None)

@@ -68,7 +68,9 @@ class Rooms:
         self.ready: str | None = None
         """Why it is not; None = it is."""
         self._seed = 0
-        self._acts = Acts(self.registry, self.clock.now_us, self._random, read_parameters)
+        self._acts = Acts(
+            self.registry, self.clock.now_us, self._random, read_parameters, Policies()
+        )
         recovered = recover.fold(list(self.log.events))
         restore(recovered, self.registry, self.sessions, self.clock)
 
