@@ -132,6 +132,11 @@ def is_sound(model: BaseAlgorithm) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in model.policy.state_dict().values())
 
 
+def loose_tensors(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
+    """Tensors that are learnt and belong to no module, by SB3's names: no copies."""
+    return {name: attrgetter(name)(model) for name in _loose_tensors(model)}
+
+
 def gradient_steps(model: BaseAlgorithm) -> int:
     """Optimizer steps since the agent began, as the optimizer itself counts them."""
     optimizer = next(iter(_optimizers(model).values()))

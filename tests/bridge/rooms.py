@@ -28,6 +28,7 @@ from hub.settings import HttpSettings, Settings, StepSettings
 from hub.spaces import neutral
 from hub.step import Choice
 from hub.words import Kind, Source
+from tests.intake.fakes import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
