@@ -273,8 +273,8 @@ class Trainer:
         self._let_go()
         try:
             self._learner = reopen(self._learner, self._agent, card, tensors_of(model))
-        except HubFault as error:
-            _say(f"agent {self._agent.name!r}: new weights for its new parameters: {error}")
+        except HubFault:
+            _say(f"agent {self._agent.name!r} begins with new weights: its network is another now")
         else:
             return None
         self._learner = begin_again(self._learner, self._agent)
