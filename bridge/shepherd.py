@@ -147,8 +147,10 @@ class Shepherd:
         secret = fingerprint(session_key) if isinstance(session_key, str) else b""
         open_ = self._open.get(secret)
         now = self._clock.monotonic()
-        over = secret not in self._registry.logins  # its device was forgotten
-        if open_ is None or over or now - open_.used > self._idle_s:
+        known = (
+            secret in self._registry.logins
+        )  # no more when its device was forgotten, its agent restarted
+        if open_ is None or not known or now - open_.used > self._idle_s:
             raise AccessDenied(
                 "this session_key is unknown, expired or replaced by a newer login; log in again"
             )

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from hub import control
-from hub.commands import agents, log, people
+from hub.commands import agents, log, people, policies, rebuild
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault, SheepfoldError
 
@@ -99,10 +99,11 @@ def schemas(*, check: bool) -> None:
         raise OperatorFault(f"stale: {', '.join(wrong)}; run 'sheepfold schemas'")
 
 
-for _group in (agents.agent, people.device, people.key, people.user):
+for _group in (agents.agent, policies.policy, people.device, people.key, people.user):
     cli.add_command(_group)
 for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.export):
     cli.add_command(_command)
+cli.add_command(rebuild.rebuild)
 
 
 if __name__ == "__main__":

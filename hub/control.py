@@ -19,7 +19,7 @@ from hub.errors import HubFault, OperatorFault, SheepfoldError
 from hub.frames import LENGTH, frame, receive_frame
 from hub.log.address import listen, unix_address
 from hub.registry.access import hash_password
-from hub.registry.acts import NewAgent
+from hub.registry.acts import Chosen, NewAgent
 from hub.step import Appender
 from hub.words import DeviceId
 
@@ -55,10 +55,23 @@ class ChangeAgent(Struct, frozen=True, tag="change_agent"):
     changes: dict[str, Any]
 
 
-class Show(Struct, frozen=True, tag="show"):
-    """`sheepfold agent|device|key|user list`, `agent show`."""
+class RestartAgent(Struct, frozen=True, tag="restart_agent"):
+    """`sheepfold agent restart`."""
 
-    what: Literal["agents", "agent", "devices", "keys", "users"]
+    name: str
+
+
+class ChoosePolicy(Struct, frozen=True, tag="choose_policy"):
+    """`sheepfold policy import|promote|rollback`."""
+
+    agent: str
+    policy: Chosen
+
+
+class Show(Struct, frozen=True, tag="show"):
+    """`sheepfold agent|device|key|user list`, `agent show`, and what `policy` commands look up."""
+
+    what: Literal["agents", "agent", "policies", "devices", "keys", "users"]
     name: str = ""
 
 
@@ -127,7 +140,16 @@ class Status(Struct, frozen=True, tag="status"):
     """Process ids and counts, for operators and benchmarks."""
 
 
-AgentAct = CreateAgent | ChangeAgent | CreateKey | RevokeKey | AddDevice | ForgetDevice
+AgentAct = (
+    CreateAgent
+    | ChangeAgent
+    | RestartAgent
+    | ChoosePolicy
+    | CreateKey
+    | RevokeKey
+    | AddDevice
+    | ForgetDevice
+)
 UserAct = CreateUser | SetPassword | RemoveUser | CreateUserKey
 Request = AgentAct | UserAct | Show | Position | SealNow | Status
 
@@ -294,6 +316,10 @@ class Control:
                 return self._acts.create_agent(agent, OPERATOR)
             case ChangeAgent(name, changes):
                 return self._acts.change_agent(name, changes, OPERATOR)
+            case RestartAgent(name):
+                return self._acts.restart_agent(name, OPERATOR)
+            case ChoosePolicy(agent_name, policy):
+                return self._acts.choose_policy(agent_name, policy, OPERATOR)
             case CreateKey(agent_name, device):
                 return self._acts.create_key(agent_name, device, OPERATOR)
             case RevokeKey(key_id):
@@ -323,8 +349,8 @@ class Control:
         durable: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def committed(seq: int) -> None:
-            for event in events:
-                self._registry.apply(event)
+            for i, event in enumerate(events):
+                self._registry.apply(structs.replace(event, seq=seq + i))
             for name in {event.agent for event in events if event.agent}:
                 self._changed(name)  # type: ignore[arg-type]  # an event's agent is an AgentName
             if not durable.done():
@@ -336,6 +362,8 @@ class Control:
     def _show(self, what: str, name: str) -> Any:
         if what == "agent":
             return self._acts.show_agent(name)
+        if what == "policies":
+            return self._acts.show_policies(name)
         lists = {
             "agents": self._acts.list_agents,
             "devices": self._acts.list_devices,

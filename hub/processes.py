@@ -107,7 +107,7 @@ class Hub:
         self.receiver = Receiver(self.registry, self.log, self.deliver, clock, settings.step)
         self.broker = Broker(settings.mqtt.base)
         self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
-        acts = Acts(self.registry, clock.now_us, os.urandom, check_agent)
+        acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool)
         self.control = Control(
             acts,
             self.registry,

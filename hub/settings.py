@@ -202,6 +202,10 @@ class LearnerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             description="Policy files kept for each agent; the newest and those in use always.",
         ),
     ] = 50
+    import_mb_max: Annotated[
+        int,
+        Meta(ge=1, le=4096, description="Largest policy file to be imported, unpacked too."),
+    ] = 64
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

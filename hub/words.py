@@ -313,6 +313,32 @@ class Alert(Struct, frozen=True, tag="alert"):
     by: str = "hub"
 
 
+class AgentRestarted(Struct, frozen=True, tag="agent_restarted"):
+    """An Agent forgot its Policy and begins anew; the versions it had stay in the log."""
+
+    agent: Agent
+    """As it stands, with another seed."""
+    version: int
+    """Its next Policy has this number: none is given twice."""
+    by: str
+
+
+class PolicyChosen(Struct, frozen=True, tag="policy_chosen"):
+    """An operator put a Policy in place; learning goes on from it. The next event is the Policy."""
+
+    version: int
+    """Its number from now on; whatever the trainer had made under it was not logged."""
+    sha256: str
+    """Of its file, which is kept for good: an imported one can't be made again from the log."""
+    how: Literal["imported", "promoted", "rolled_back"]
+    parent: int | None
+    """The version that has the same file; None for one that came from outside."""
+    trained: int | None
+    """The newest version the trainer made before: where a trainer started later reads on."""
+    trained_sha256: str | None
+    by: str
+
+
 class KeyMade(Struct, frozen=True, tag="key_made"):
     """A Key was made; its SHA-256 is in the event's `secret`."""
 
@@ -429,11 +455,16 @@ class Updated(Struct, frozen=True, tag="updated"):
     duration_ms: float
     dropped: int = 0
     """Transitions left out because they were too old or the trainer too slow."""
+    skipped: list[tuple[int, int]] = field(default_factory=list)
+    """First and last seq of each run of events that were taken in without gradient steps, for too
+    much was waiting: the only thing about an update that depends on the clock."""
 
 
 Fact = (
     AgentMade
     | Alert
+    | AgentRestarted
+    | PolicyChosen
     | KeyMade
     | KeyRevoked
     | DeviceAdded

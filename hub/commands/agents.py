@@ -108,6 +108,14 @@ def update(
     do(data, control.ChangeAgent(name, changes))
 
 
+@agent.command()
+@click.argument("name")
+@data_option
+def restart(name: str, data: Path) -> None:
+    """Forget the policy and begin anew; sessions end, the log and the old versions stay."""
+    do(data, control.RestartAgent(name))
+
+
 def _status_command(verb: str, status: str, sentence: str) -> None:
     @agent.command(verb, help=sentence)
     @click.argument("name")

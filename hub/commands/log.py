@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from hub import control
-from hub.commands.operate import check_data, data_option, do, print_line
+from hub.commands.operate import check_data, data_option, do, print_line, private
 from hub.errors import OperatorFault
 from hub.log.segments.manifest import FOLDER, Manifest
 
@@ -80,7 +80,7 @@ def backup(target: Path, data: Path) -> None:
     from hub.log.segments.backup import backup as copy
 
     _seal_first(data)
-    with _private(), _disk():
+    with private(), _disk():
         copied = copy(data, target)
     print_line(copied)
 
@@ -95,7 +95,7 @@ def restore(source: Path, data: Path) -> None:
 
     if not source.is_dir():
         raise OperatorFault(f"there is no backup {source}")
-    with _private(), _disk(), claimed(data):
+    with private(), _disk(), claimed(data):
         restored = copy_back(source, data, _open_once)
     print_line(restored)
 
@@ -154,16 +154,6 @@ def _open_once(data: Path) -> None:
     if log.state.damage is not None:
         click.echo(f"sheepfold: {log.state.damage}", err=True)
     log.close()
-
-
-@contextlib.contextmanager
-def _private() -> Iterator[None]:
-    """What is written inside is this user's alone, as in the data folder."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 @contextlib.contextmanager

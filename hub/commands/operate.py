@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +14,8 @@ from hub import control
 from hub.errors import OperatorFault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hub.control import Request
 
 DATA: Final = "./data"
@@ -51,3 +55,13 @@ def check_data(data: Path) -> None:
     """
     if not data.is_dir():
         raise OperatorFault(f"there is no data folder {data}; name it with --data")
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """What is written inside is this user's alone, as in the data folder."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

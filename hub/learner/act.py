@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from hub.errors import HubFault
 from hub.frames import Splitter
 from hub.learner.choose import Chooser
@@ -57,6 +59,10 @@ def act(connection: socket.socket, agent: Agent) -> None:
 def _load(load: Load, agent: Agent, before: Chooser | None) -> tuple[Chooser | None, Loaded]:
     """The version asked for; the one before, and why, when its file can't be read."""
     try:
-        return Chooser(read_policy(Path(load.path)), agent.seed), Loaded(load.version)
+        policy = read_policy(Path(load.path))
+        # The log numbers versions: one that was put in place again has an older one in its file.
+        card = structs.replace(policy.card, version=load.version)
+        policy = structs.replace(policy, card=card)
+        return Chooser(policy, agent.seed), Loaded(load.version)
     except HubFault as error:
         return before, Loaded(load.version, str(error))

@@ -113,14 +113,16 @@ class Made(Struct, frozen=True, array_like=True, tag="made"):
     version: int
     policy: PolicyMade
     update: Updated | None
-    """None for the version an agent begins with."""
+    """None for a version that no training made: an agent's first, or of another network."""
+    parent_sha256: str | None = None
+    """Of the parent's file: a child of any but the newest version in the log is not logged."""
 
 
 FromTrainer = Made
 
 
 class LoggedPolicy(Struct, frozen=True):
-    """The newest version with a `policy` event in the log: where a trainer starts again."""
+    """A version with a `policy` event in the log."""
 
     version: int
     sha256: str

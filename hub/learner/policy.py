@@ -24,9 +24,11 @@ from safetensors.numpy import load, save
 from hub.errors import HubFault
 from hub.learner.algorithms import PolicyKind
 from hub.learner.messages import POLICY_SUFFIX, policy_path
+from hub.learner.outline import CARD_KEY, LENGTH_BYTES
 from hub.learner.parameters import Activation
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,9 +37,8 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, "NDArray[Any]"]
 
-CARD_KEY: Final = "sheepfold"
-LENGTH_BYTES: Final = 8
-"""Of the header's length, at the start of a safetensors file."""
+IMPORTED: Final = -1
+"""Version in the Card of a policy from outside; the log numbers it."""
 
 
 class Card(Struct, frozen=True):
@@ -69,6 +70,8 @@ class Card(Struct, frozen=True):
     """Standard deviation of normal noise on an action scaled to [-1, 1]."""
     counts: dict[str, int] = {}
     """Of the training so far: transitions, gradient steps and the like."""
+    parameters: dict[str, str] | None = None
+    """The agent's own, as declared at `position`; None in files from before they were kept here."""
 
 
 class PolicyFile(Struct, frozen=True):
@@ -114,18 +117,18 @@ def newest_readable(folder: Path, agent: AgentName, *, below: int) -> PolicyFile
     for path in policy_path(folder, agent, "x").parent.glob(f"*{POLICY_SUFFIX}"):
         with contextlib.suppress(HubFault):
             found = read_policy(path)
-            if found.card.version < below and (
-                best is None or found.card.version > best.card.version
-            ):
+            version = found.card.version
+            if IMPORTED < version < below and (best is None or version > best.card.version):
                 best = found
     return best
 
 
-def prune(folder: Path, agent: AgentName, *, kept: int) -> None:
-    """Remove all but the `kept` files written last."""
+def prune(folder: Path, agent: AgentName, *, kept: int, pinned: Collection[str] = ()) -> None:
+    """Remove all but the `kept` files written last, and those whose SHA-256 is `pinned`."""
     paths = policy_path(folder, agent, "x").parent.glob(f"*{POLICY_SUFFIX}")
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)[kept:]:
-        path.unlink(missing_ok=True)
+        if path.stem not in pinned:
+            path.unlink(missing_ok=True)
 
 
 def _card(data: bytes) -> Card:

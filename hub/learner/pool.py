@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hub.learner.child import Child
+from hub.learner.heads import Heads, Verdict
 from hub.learner.messages import (
     Answers,
     Ask,
@@ -32,6 +33,7 @@ from hub.learner.messages import (
     payload_of_raw,
     policy_path,
 )
+from hub.learner.outline import check_fits, read_outline
 from hub.learner.start import learner_context, run_actor, run_trainer
 from hub.step import Choice
 from hub.words import AgentName, Event, Kind, Source
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from hub.registry.fold import Registry, Spec
     from hub.settings import LearnerSettings
     from hub.step import Appender, Step
+    from hub.words import Agent
 
 log: Final = logging.getLogger("hub.learner")
 
@@ -70,6 +73,7 @@ class Pool:
         self._clock = clock
         self._context: ForkServerContext = learner_context()
         self._learners: dict[AgentName, Learner] = {}
+        self._heads = Heads(registry)
         self._closing = False
         self._preparing: asyncio.Task[None] | None = None
         self.choose: Callable[[Step, Choice], None] | None = None
@@ -108,6 +112,7 @@ class Pool:
             self._settings,
             self._context,
             self._clock,
+            self._heads,
             self.choose,
         )
         self._learners[spec.agent.name] = learner
@@ -115,17 +120,42 @@ class Pool:
         return learner
 
     def changed(self, name: AgentName) -> None:
-        """The agent was declared, anew or first, or deleted: what its processes know is old."""
+        """The agent was declared, anew or first, deleted, or given another policy."""
         self.prepare()
         learner = self._learners.get(name)
         spec = self._registry.agents.get(name)
         if learner is None:
             return
-        if spec is None:
-            del self._learners[name]
-            learner.stop()
+        if spec is None or spec.agent.seed != learner.seed:
+            self._end(name)  # it was deleted, or restarted: the next observation wakes it
         else:
             learner.configure(spec)
+
+    def next_version(self, name: AgentName, sha256: str | None) -> int:
+        """The number of the version that an operator puts in place, appended to the log at once.
+
+        Args:
+            name: of the agent.
+            sha256: of the version's file; None when the agent begins anew.
+        """
+        if sha256 is None:
+            self._end(name)  # nothing that it has still to say is to be logged
+        return self._heads.choose(name, sha256)
+
+    def check_fits(self, agent: Agent, sha256: str) -> int:
+        """The seq up to which a policy file was learnt; refuses one the agent can't use.
+
+        Raises:
+            OperatorFault: it is not there, or does not fit.
+        """
+        outline = read_outline(policy_path(self._data, agent.name, sha256))
+        check_fits(outline, agent)
+        return outline.position
+
+    def _end(self, name: AgentName) -> None:
+        learner = self._learners.pop(name, None)
+        if learner is not None:
+            learner.stop()
 
     @property
     def processes(self) -> dict[str, int]:
@@ -160,6 +190,7 @@ class Learner:
         settings: LearnerSettings,
         context: ForkServerContext,
         clock: Clock,
+        heads: Heads,
         choose: Callable[[Step, Choice], None],
     ) -> None:
         self._spec = spec
@@ -167,22 +198,23 @@ class Learner:
         self._log = log
         self._data = data
         self._clock = clock
+        self._heads = heads
         self._choose = choose
         self._open: dict[int, Step] = {}
         self._unsent: list[Question] = []
         self._next_id = 0
-        newest = self._newest()
-        self._version = -1 if newest is None else newest.version
-        """Newest one that is in the log or on its way there."""
-        self._loaded = False
-        """The actor has been given a policy, so asking makes sense."""
+        self._loaded: int | None = None
+        """Version the actor has been given; without one, asking makes no sense."""
         name = spec.agent.name
 
         def actor_target() -> tuple[Callable[..., None], tuple[object, ...]]:
             return run_actor, (self._spec.agent,)
 
         def trainer_target() -> tuple[Callable[..., None], tuple[object, ...]]:
-            return run_trainer, (self._spec.agent, str(data), self._newest(), settings)
+            chosen = registry.chosen.get(name, {}).values()
+            pinned = frozenset(policy.sha256 for policy in chosen)
+            begun = registry.begun[name]
+            return run_trainer, (begun, str(data), self._trained(), pinned, settings)
 
         self.actor = Child(f"actor-{name}", actor_target, context, settings, clock)
         self.trainer = Child(f"trainer-{name}", trainer_target, context, settings, clock)
@@ -198,15 +230,10 @@ class Learner:
         self.trainer.stop()
 
     def configure(self, spec: Spec) -> None:
-        """Act by the agent as it stands now; the trainer reads the same from the log.
-
-        Other parameters make another learner: its process starts again, from the newest weights
-        where they still fit.
-        """
-        before, self._spec = self._spec, spec
+        """Act by the agent as it stands now; the trainer reads the same from the log."""
+        self._spec = spec
         self.actor.send(framed(Greedy(on=not spec.agent.learning)))
-        if spec.agent.parameters != before.agent.parameters:
-            self.trainer.restart()
+        self._load()
 
     def ask(self, step: Step) -> str | None:
         """Queue the question; one frame a loop turn carries all that have come together."""
@@ -218,7 +245,7 @@ class Learner:
         return None
 
     def _queue(self, number: int, step: Step) -> None:
-        if not self._loaded:
+        if self._loaded is None:
             return  # asked when the actor has its policy
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -232,24 +259,30 @@ class Learner:
             self.actor.send(framed(Ask(questions)))
 
     def _newest(self) -> LoggedPolicy | None:
-        policy = self._registry.policies.get(self._spec.agent.name)
+        """The version that acts."""
+        policy = self._registry.policies.get(self._name)
         return None if policy is None else LoggedPolicy(policy.version, policy.made.sha256)
 
+    def _trained(self) -> LoggedPolicy | None:
+        """The version that a trainer goes on from."""
+        trained = self._registry.trained.get(self._name)
+        return None if trained is None else LoggedPolicy(trained.version, trained.sha256)
+
     def _actor_opened(self) -> None:
-        self._loaded = False
+        self._loaded = None
         self._unsent.clear()
         self._load()
 
     def _load(self) -> None:
         """Give the actor the newest logged policy; the first time, also what waited for it."""
-        newest = self._newest()
-        if newest is None:
+        newest, before = self._newest(), self._loaded
+        if newest is None or newest.version == before:
             return
-        path = policy_path(self._data, self._spec.agent.name, newest.sha256)
+        path = policy_path(self._data, self._name, newest.sha256)
         self.actor.send(framed(Load(newest.version, str(path))))
-        if self._loaded:
+        self._loaded = newest.version
+        if before is not None:
             return
-        self._loaded = True
         self.actor.send(framed(Greedy(on=not self._spec.agent.learning)))
         self._open = {number: step for number, step in self._open.items() if not step.chosen}
         for number, step in self._open.items():
@@ -270,9 +303,12 @@ class Learner:
     def _trainer_said(self, body: bytes) -> None:
         """A new version: into the log first, then to the actor, so that no action precedes it."""
         made: Made = decode_from_trainer(body)
-        if made.version <= self._version:
-            return  # a trainer restarted before its version was logged has made it again
-        self._version = made.version
+        verdict = self._heads.follow(self._name, made)
+        if verdict is Verdict.ASTRAY:
+            log.warning("trainer of %s is not where the log is", self._name)
+            self.trainer.restart()
+        if verdict is not Verdict.LOG:
+            return
         events = []
         if made.update is not None:
             events.append(self._event(Kind.UPDATE, made.version, made.update))
@@ -293,6 +329,11 @@ class Learner:
             policy=version,
             payload=msgspec.json.encode(fact).decode(),
         )
+
+    @property
+    def seed(self) -> int:
+        """Of the agent; another one means that it was restarted."""
+        return self._spec.agent.seed
 
     @property
     def _name(self) -> AgentName:

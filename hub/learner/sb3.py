@@ -187,6 +187,10 @@ class OffPolicy:
         model._on_step()
         if model.num_timesteps % self._train_every or model.num_timesteps <= model.learning_starts:
             return None
+        buffer = model.replay_buffer
+        assert buffer is not None, "made with the model"
+        if buffer.size() < min(model.learning_starts, model.buffer_size):
+            return None  # weights from outside have seen more than the buffer has
         steps = model.gradient_steps if model.gradient_steps >= 0 else self._train_every
         if behind:
             self._skipped += steps

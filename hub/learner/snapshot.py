@@ -119,6 +119,7 @@ def card_of(
         missing_reward=agent.missing_reward,
         noise=parameters.action_noise,
         counts=_counts(learner),
+        parameters=agent.parameters,
     )
 
 
@@ -144,6 +145,11 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
 def is_sound(model: BaseAlgorithm) -> bool:
     """Whether every weight is a finite number."""
     return all(bool(tensor.isfinite().all()) for tensor in model.policy.state_dict().values())
+
+
+def loose_tensors(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
+    """Tensors that are learnt and belong to no module, by SB3's names: no copies."""
+    return {name: attrgetter(name)(model) for name in _loose_tensors(model)}
 
 
 def gradient_steps(model: BaseAlgorithm) -> int:

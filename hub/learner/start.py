@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
     from hub.learner.messages import LoggedPolicy
+    from hub.registry.fold import Begun
     from hub.settings import LearnerSettings
     from hub.words import Agent
 
@@ -61,18 +62,20 @@ def run_actor(connection: socket.socket, agent: Agent) -> None:
 
 def run_trainer(
     connection: socket.socket,
-    agent: Agent,
+    begun: Begun,
     folder: str,
     newest: LoggedPolicy | None,
+    pinned: frozenset[str],
     settings: LearnerSettings,
 ) -> None:
     """Process target: learn from the log until the hub closes the socket.
 
     Args:
         connection: the child's end of a socketpair; only `Made` goes through it.
-        agent: as the log's newest `agent_made` says.
+        begun: where the agent's learning began, in the log.
         folder: the hub's data folder; the feed is its `log.sock`.
-        newest: the newest version in the log; None for an agent that has none yet.
+        newest: the newest version of a trainer in the log; None when there is none.
+        pinned: hashes of policy files that are never removed.
         settings: the `learner` section.
     """
     os.nice(settings.nice)
@@ -81,9 +84,9 @@ def run_trainer(
 
     try:
         with contextlib.suppress(*HUB_ENDED):
-            train_from_feed(connection, agent, Path(folder), newest, settings)
+            train_from_feed(connection, begun, Path(folder), newest, pinned, settings)
     except SheepfoldError as error:  # the log has ended, say: the hub starts this again
-        sys.stderr.write(f"trainer of {agent.name!r}: {error}\n")
+        sys.stderr.write(f"trainer of {begun.agent.name!r}: {error}\n")
         sys.exit(1)
 
 

@@ -4,7 +4,8 @@
 
 1. A trainer opens its newest version, or draws version 0 from the agent's seed.
 2. It reads the agent's events from the seq where that version stopped (`position`).
-3. Each event is folded; what was trained depends on the events alone, never on the clock.
+3. Each event is folded; what was trained depends on the events alone. Off-policy, gradient steps
+   are left out when too much waits; that depends on the clock, so the update says where.
 4. Each update becomes a version: a file on disk, then a message, then two events in the log.
 5. Killed at any point, it does the same again from the version before, and gets the same bytes.
 """
@@ -30,6 +31,8 @@ from hub.learner.policy import (
     read_policy,
     write_policy,
 )
+from hub.learner.refill import Refill, fact_of
+from hub.learner.reopen import begin_again, reopen
 from hub.learner.sb3 import OffPolicy, OnPolicy, Update, open_learner
 from hub.learner.snapshot import (
     REPLAY_FIRST,
@@ -45,7 +48,7 @@ from hub.learner.snapshot import (
 from hub.learner.transitions import Follow, Transition
 from hub.log.messages import socket_path
 from hub.log.read import Reader
-from hub.words import Agent, AgentMade, Event, Kind, PolicyMade, Updated
+from hub.words import Agent, AgentMade, Event, Kind, PolicyChosen, PolicyMade, Updated
 
 if TYPE_CHECKING:
     import socket
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.learner.messages import LoggedPolicy
     from hub.learner.policy import Tensors
+    from hub.registry.fold import Begun
     from hub.settings import LearnerSettings
 
 KINDS: Final = (Kind.OBSERVATION, Kind.ACTION, Kind.ADMIN)
@@ -65,14 +69,13 @@ LOOK_AHEAD_EVENTS: Final = 64
 """How many events are folded between two looks at what else has arrived."""
 FOLLOWED: Final = "resume/followed"
 
-_decode_fact: Final = msgspec.json.Decoder(AgentMade).decode
-
 
 def train_from_feed(
     connection: socket.socket,
-    agent: Agent,
+    begun: Begun,
     folder: Path,
     newest: LoggedPolicy | None,
+    pinned: frozenset[str],
     settings: LearnerSettings,
 ) -> None:
     """Learn until the log or the hub is gone; each version is told through `connection`.
@@ -80,8 +83,11 @@ def train_from_feed(
     Raises:
         HubFault: the log process went away; the hub starts both again.
     """
-    trainer = Trainer(agent, folder, SystemClock(), policies_kept=settings.policies_kept)
-    made = trainer.open(newest)
+    agent = begun.agent
+    trainer = Trainer(
+        agent, folder, SystemClock(), policies_kept=settings.policies_kept, pinned=pinned
+    )
+    made = trainer.open(newest, after=begun.seq, version=begun.version)
     if made is not None:
         connection.sendall(framed(made))
     with Reader(socket_path(folder), trainer.read_after, agent=agent.name, kinds=KINDS) as feed:
@@ -101,41 +107,58 @@ class Trainer:
 
     Attributes:
         version: the newest version, the one whose actions are being learnt from.
+        version_next: number of the version after it.
         position: seq of the last event folded.
         read_after: where reading must begin; before `position` when a replay buffer is refilled.
     """
 
-    def __init__(self, agent: Agent, folder: Path, clock: Clock, *, policies_kept: int) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        folder: Path,
+        clock: Clock,
+        *,
+        policies_kept: int,
+        pinned: frozenset[str] = frozenset(),
+    ) -> None:
         self.version = 0
+        self.version_next = 0
         self.position = 0
         self.read_after = 0
         self._agent = agent
         self._folder = folder
         self._clock = clock
         self._policies_kept = policies_kept
-        self._parameters = read_parameters(agent)
-        self._learner = open_learner(agent, self._parameters)
+        self._pinned = set(pinned)
+        self._learner = open_learner(agent, read_parameters(agent))
         self._follow = Follow(missing_reward=agent.missing_reward)
         self._refill = Refill(self._learner, seq_first=0)
-        self._version_next = 0
         self._sound: Tensors = {}
+        self._newest_sha256: str | None = None
+        self._skipped: list[tuple[int, int]] = []
+        self._was_behind = False
         self._since = 0
         self._dropped = 0
         self._busy_s = 0.0
 
-    def open(self, newest: LoggedPolicy | None) -> Made | None:
+    def open(self, newest: LoggedPolicy | None, *, after: int = 0, version: int = 0) -> Made | None:
         """Take up the newest version that can be read; when there is none, make one from the seed.
 
         Args:
-            newest: of the versions in the log; None when there is none yet.
+            newest: of the versions that a trainer made in the log; None when there is none yet.
+            after: seq of the event with which learning began.
+            version: number of the first version made from it.
         """
+        self.position = self.read_after = after
+        self.version_next = version
         if newest is not None:
-            self._version_next = newest.version + 1
+            self.version_next = newest.version + 1
             policy = self._find(newest)
             if policy is not None and self._resume(policy):
+                self._newest_sha256 = newest.sha256
                 return None
             _say(f"agent {self._agent.name!r} begins anew: none of its policies can be taken up")
-        return self._publish(None)
+        return self._publish(None, parent=None)
 
     def take(self, event: Event, *, behind: bool = False) -> Made | None:
         """Fold one event; the version that it completed, if any.
@@ -149,15 +172,17 @@ class Trainer:
             return None
         self.position = event.seq
         if event.kind is Kind.ADMIN:
-            self._configure(event)
+            return self._obey(event)
         transition = self._follow.fold(event)
         if transition is None or not self._agent.learning:
             return None
         update = self._learn(transition, behind=behind)
-        return None if update is None else self._publish(update)
+        return None if update is None else self._publish(update, parent=self.version)
 
     def _learn(self, transition: Transition, *, behind: bool) -> Update | None:
         self._since += 1
+        if isinstance(self._learner, OffPolicy):
+            self._note(self.position, behind=behind)
         started = self._clock.monotonic()
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
@@ -172,32 +197,41 @@ class Trainer:
             return None
         return update
 
-    def _publish(self, update: Update | None) -> Made:
+    def _note(self, seq: int, *, behind: bool) -> None:
+        """Keep account of the transitions that are not trained on, for whoever does it again."""
+        if behind:
+            first = self._skipped.pop()[0] if self._was_behind and self._skipped else seq
+            self._skipped.append((first, seq))
+        self._was_behind = behind
+
+    def _publish(self, update: Update | None, *, parent: int | None) -> Made:
         """Write the learner as it is now as the next version; on disk when this returns."""
-        version, parent = self._version_next, None if update is None else self.version
+        version, parent_sha256 = self.version_next, self._newest_sha256
+        parameters = read_parameters(self._agent)
         card = card_of(
             self._learner,
             self._agent,
-            self._parameters,
+            parameters,
             version=version,
             parent=parent,
             position=self.position,
         )
         self._sound = tensors_of(self._learner.model)
         followed = as_bytes_tensor(self._follow.snapshot())
-        acting = acting_of(self._agent, self._parameters, self._sound)
+        acting = acting_of(self._agent, parameters, self._sound)
         tensors = {**self._sound, **acting, FOLLOWED: followed}
         sha256 = write_policy(self._folder, self._agent.name, card, tensors)
-        prune(self._folder, self._agent.name, kept=self._policies_kept)
-        self.version, self._version_next = version, version + 1
+        prune(self._folder, self._agent.name, kept=self._policies_kept, pinned=self._pinned)
+        self.version, self.version_next, self._newest_sha256 = version, version + 1, sha256
         metrics = {} if update is None else update.metrics
         policy = PolicyMade(sha256, parent, self.position, metrics)
-        return Made(version, policy, self._updated(update, sha256, parent))
+        return Made(version, policy, self._updated(update, sha256, parent), parent_sha256)
 
     def _updated(self, update: Update | None, sha256: str, parent: int | None) -> Updated | None:
         if update is None or parent is None:
             return None
         dropped, busy_s = self._dropped + update.dropped, self._busy_s
+        skipped, self._skipped = self._skipped, []
         self._since, self._dropped, self._busy_s = 0, 0, 0.0
         return Updated(
             parent=parent,
@@ -208,6 +242,7 @@ class Trainer:
             sha256=sha256,
             duration_ms=1000.0 * busy_s,
             dropped=dropped,
+            skipped=skipped,
         )
 
     def _give_up(self, why: str) -> None:
@@ -220,15 +255,56 @@ class Trainer:
         self._dropped += self._since
         self._since = 0
 
-    def _configure(self, event: Event) -> None:
-        """Learning may be switched off and on; what else is declared anew takes a new trainer."""
-        made = agent_made(event)
-        if made is not None:
-            learning = made.learning and made.status == "active"
-            self._agent = msgspec.structs.replace(
-                self._agent, learning=learning, missing_reward=made.missing_reward
-            )
-            self._follow.missing_reward = made.missing_reward
+    def _obey(self, event: Event) -> Made | None:
+        """Take in what an operator did; the version that came of it, if any."""
+        fact = fact_of(event)
+        if isinstance(fact, PolicyChosen):
+            self._take_chosen(fact)
+        if not isinstance(fact, AgentMade):
+            return None
+        before, made = self._agent, fact.agent
+        learning = made.learning and made.status == "active"
+        self._agent = msgspec.structs.replace(made, learning=learning)
+        self._follow.missing_reward = made.missing_reward
+        return self._change() if made.parameters != before.parameters else None
+
+    def _change(self) -> Made | None:
+        """Go on under other parameters; when they make another network, from its new weights."""
+        model = self._learner.model
+        parameters = read_parameters(self._agent)
+        card = card_of(self._learner, self._agent, parameters, version=0, parent=None, position=0)
+        self._let_go()
+        try:
+            self._learner = reopen(self._learner, self._agent, card, tensors_of(model))
+        except HubFault:
+            _say(f"agent {self._agent.name!r} begins with new weights: its network is another now")
+        else:
+            return None
+        self._learner = begin_again(self._learner, self._agent)
+        self._skipped = []
+        return self._publish(None, parent=self.version)
+
+    def _take_chosen(self, chosen: PolicyChosen) -> None:
+        """Go on from the version that an operator put in place; its number is the log's."""
+        self._pinned.add(chosen.sha256)
+        self.version, self.version_next = chosen.version, chosen.version + 1
+        self._newest_sha256 = chosen.sha256
+        self._skipped = []
+        self._let_go()
+        try:
+            policy = read_policy(policy_path(self._folder, self._agent.name, chosen.sha256))
+            tensors = {n: tensor for n, tensor in policy.tensors.items() if n != FOLLOWED}
+            self._learner = reopen(self._learner, self._agent, policy.card, tensors)
+            self._sound = tensors
+        except HubFault as error:
+            _say(f"agent {self._agent.name!r} can't learn from version {chosen.version}: {error}")
+
+    def _let_go(self) -> None:
+        """On-policy, what was gathered for the next update is of the policy before."""
+        if isinstance(self._learner, OnPolicy):
+            self._dropped += self._since
+            self._since = 0
+        self._was_behind = False
 
     def _find(self, newest: LoggedPolicy) -> PolicyFile | None:
         """The newest version, or the one before if its file is damaged."""
@@ -242,17 +318,23 @@ class Trainer:
         """Be as the trainer was that wrote this version; False when its network is another."""
         card = policy.card
         self.position = self.read_after = card.position
+        agent = msgspec.structs.replace(
+            self._agent,
+            learning=card.learning,
+            missing_reward=card.missing_reward,
+            parameters=self._agent.parameters if card.parameters is None else card.parameters,
+        )
         tensors = dict(policy.tensors)
         followed = tensors.pop(FOLLOWED)
         try:
+            self._learner = open_learner(agent, read_parameters(agent))
             take_up(self._learner, card, tensors)
         except HubFault as error:
             _say(f"agent {self._agent.name!r}, version {card.version}: {error}")
-            self._learner = open_learner(self._agent, self._parameters)  # not half of each
+            # Not half of each.
+            self._learner = open_learner(self._agent, read_parameters(self._agent))
             return False
-        self._agent = msgspec.structs.replace(
-            self._agent, learning=card.learning, missing_reward=card.missing_reward
-        )
+        self._agent = agent
         self._follow = Follow(missing_reward=card.missing_reward)
         self._follow.restore(followed.tobytes())
         self._refill = Refill(self._learner, seq_first=card.counts.get(REPLAY_FIRST, 0))
@@ -260,31 +342,6 @@ class Trainer:
             self.read_after = card.counts[REPLAY_FROM] - 1
         self.version, self._sound = card.version, tensors
         return True
-
-
-class Refill:
-    """Puts a replay buffer's rows back from the log; the snapshot holds everything else.
-
-    Reading begins before the oldest row, at the observation it started from. What ended before
-    `seq_first` had left the buffer already.
-    """
-
-    def __init__(self, learner: OnPolicy | OffPolicy, *, seq_first: int) -> None:
-        self._learner = learner
-        self._seq_first = seq_first
-        self._follow = Follow()
-        self._learning = True
-
-    def fold(self, event: Event) -> None:
-        """Take the row in that this event completed, if it was one."""
-        made = agent_made(event) if event.kind is Kind.ADMIN else None
-        if made is not None:
-            self._learning = made.learning and made.status == "active"
-            self._follow.missing_reward = made.missing_reward
-        transition = self._follow.fold(event)
-        if transition is None or transition.seq_last < self._seq_first or not self._learning:
-            return
-        self._learner.remember(transition)
 
 
 class Feed(Protocol):
@@ -303,16 +360,6 @@ def in_order(feed: Feed) -> Iterator[tuple[Event, bool]]:
             waiting.extend(feed.receive(0.0 if waiting else None) or ())
         for _ in range(min(LOOK_AHEAD_EVENTS, len(waiting))):
             yield waiting.popleft(), len(waiting) > BEHIND_EVENTS_MAX
-
-
-def agent_made(event: Event) -> Agent | None:
-    """The agent as this event declares it, None when it is about something else."""
-    if event.payload is None:
-        return None
-    try:
-        return _decode_fact(event.payload).agent
-    except msgspec.ValidationError:
-        return None
 
 
 def _say(message: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Struct, field, structs
@@ -22,6 +22,7 @@ from hub.words import (
     Agent,
     AgentMade,
     AgentName,
+    AgentRestarted,
     DeviceAdded,
     DeviceForgotten,
     DeviceId,
@@ -33,6 +34,8 @@ from hub.words import (
     KeyMade,
     KeyRevoked,
     Kind,
+    PolicyChosen,
+    PolicyMade,
     Safety,
     User,
     UserMade,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 """Of an agent or a user."""
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 SEED_BYTES: Final = 4
 DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
@@ -62,6 +66,7 @@ class Acts:
         now_us: the hub's clock.
         random_bytes: for seeds and secrets.
         check: refuses an agent no learner could run (`OperatorFault`).
+        policies: the versions that are there, and those to come.
     """
 
     def __init__(
@@ -70,11 +75,13 @@ class Acts:
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         check: Callable[[Agent], object],
+        policies: Policies,
     ) -> None:
         self._registry = registry
         self._now_us = now_us
         self._random_bytes = random_bytes
         self._check = check
+        self._policies = policies
 
     def create_agent(self, declared: NewAgent, by: str) -> tuple[list[Event], Any]:
         """A new agent with its first, agent-wide key; the answer shows the key, once."""
@@ -131,6 +138,56 @@ class Acts:
             self._check_owner(changed.owner)
         self._check_agent(changed)
         return [self._event(AgentMade(changed, by), agent.name)], _shown(changed)
+
+    def restart_agent(self, name: str, by: str) -> tuple[list[Event], Any]:
+        """The agent forgets its policy and begins anew; its logins are over, the log stays."""
+        agent = structs.replace(
+            self._agent(name), seed=int.from_bytes(self._random_bytes(SEED_BYTES), "big")
+        )
+        version = self._policies.next_version(agent.name, None)
+        made = self._event(AgentRestarted(agent, version, by), agent.name)
+        return [made], {"agent": name, "version": version}
+
+    def choose_policy(self, name: str, chosen: Chosen, by: str) -> tuple[list[Event], Any]:
+        """A policy file becomes the agent's next version, and acts."""
+        agent = self._agent(name)
+        if not SHA256.fullmatch(chosen.sha256):
+            raise OperatorFault(f"{chosen.sha256!r} is no SHA-256 of a policy file")
+        position = self._policies.check_fits(agent, chosen.sha256)
+        trained = self._registry.trained.get(agent.name)
+        version = self._policies.next_version(agent.name, chosen.sha256)
+        fact = PolicyChosen(
+            version=version,
+            sha256=chosen.sha256,
+            how=chosen.how,
+            parent=chosen.parent,
+            trained=None if trained is None else trained.version,
+            trained_sha256=None if trained is None else trained.sha256,
+            by=by,
+        )
+        policy = PolicyMade(chosen.sha256, chosen.parent, position)
+        events = [
+            self._event(fact, agent.name),
+            Event(
+                kind=Kind.POLICY,
+                ts=self._now_us(),
+                agent=agent.name,
+                policy=version,
+                payload=msgspec.json.encode(policy).decode(),
+            ),
+        ]
+        return events, {"agent": name, "version": version, "sha256": chosen.sha256}
+
+    def show_policies(self, name: str) -> Any:
+        """Which version acts, and which are kept for good."""
+        agent = self._agent(name)
+        policy = self._registry.policies.get(agent.name)
+        chosen = self._registry.chosen.get(agent.name, {})
+        return {
+            "agent": msgspec.to_builtins(agent),
+            "acts": None if policy is None else policy.version,
+            "chosen": [msgspec.to_builtins(one) for one in chosen.values()],
+        }
 
     def create_key(self, name: str, device: str | None, by: str) -> tuple[list[Event], Any]:
         """A key of the agent, or of one device of it; the answer shows it, once."""
@@ -300,6 +357,32 @@ class Acts:
             payload=msgspec.json.encode(fact).decode(),
             secret=secret,
         )
+
+
+class Policies(Protocol):
+    """The learners' side of what an operator does to policies; `hub.learner.pool.Pool` is one."""
+
+    def check_fits(self, agent: Agent, sha256: str) -> int:
+        """The seq up to which a policy file was learnt.
+
+        Raises:
+            OperatorFault: it is not there, or the agent can't use it.
+        """
+        ...
+
+    def next_version(self, name: AgentName, sha256: str | None) -> int:
+        """The number of the version that is put in place and logged now; None = a new one."""
+        ...
+
+
+class Chosen(Struct, frozen=True):
+    """A policy file that is to act."""
+
+    sha256: str
+    """Of the file, which lies in the data folder already."""
+    how: Literal["imported", "promoted", "rolled_back"]
+    parent: int | None = None
+    """The version that has this file; None for one from outside."""
 
 
 class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from hub.words import (
     Agent,
     AgentMade,
     AgentName,
+    AgentRestarted,
     Alert,
     DeviceAdded,
     DeviceForgotten,
@@ -28,6 +29,7 @@ from hub.words import (
     KeyMade,
     KeyRevoked,
     Kind,
+    PolicyChosen,
     PolicyMade,
     Refusal,
     Sealed,
@@ -68,10 +70,27 @@ def spec_of(agent: Agent) -> Spec:
 
 
 class Policy(Struct, frozen=True):
-    """The newest version of an agent's policy that the log knows."""
+    """The newest version of an agent's policy that the log knows: the one that acts."""
 
     version: int
     made: PolicyMade
+
+
+class Trained(Struct, frozen=True):
+    """The newest version that the agent's trainer made."""
+
+    version: int
+    sha256: str
+
+
+class Begun(Struct, frozen=True):
+    """Where an agent's learning began: at its declaration, or when it was restarted."""
+
+    agent: Agent
+    """As it was then; what was changed since, the trainer reads in the log."""
+    seq: int = 0
+    version: int = 0
+    """Of its first policy."""
 
 
 class Registry:
@@ -96,6 +115,12 @@ class Registry:
         self.logins: dict[bytes, Login] = {}
         """Shepherd sessions by the SHA-256 of their session key."""
         self.policies: dict[AgentName, Policy] = {}
+        """Without the restarted agents that have no new one yet."""
+        self.trained: dict[AgentName, Trained] = {}
+        """Where a trainer goes on; an operator may have put another policy in place since."""
+        self.begun: dict[AgentName, Begun] = {}
+        self.chosen: dict[AgentName, dict[int, PolicyChosen]] = {}
+        """Policies that operators put in place, by version; their files are never removed."""
         self._made_us: dict[AgentName, dict[int, int]] = {}
 
     def apply(self, event: Event) -> None:
@@ -104,8 +129,9 @@ class Registry:
             return
         fact = _facts.decode(event.payload)
         match fact:
-            case AgentMade(agent=agent):
-                self._apply_agent(agent)
+            case AgentMade() | AgentRestarted():
+                self._apply_agent(fact.agent)
+                self._begin(fact, event.seq)
             case KeyMade() | KeyRevoked():
                 self._apply_key(fact, event.secret)
             case DeviceAdded(device=device):
@@ -119,7 +145,7 @@ class Registry:
                 self._apply_user(fact, event.secret)
             case SessionOpened():
                 self._open_login(event, fact)
-            case PolicyMade():
+            case PolicyMade() | PolicyChosen():
                 self._apply_policy(event, fact)
             case Alert() | EpisodeEnded() | Refusal() | Updated() | Sealed():
                 pass
@@ -153,6 +179,34 @@ class Registry:
             return
         self.agents[agent.name] = spec_of(agent)
 
+    def _begin(self, fact: AgentMade | AgentRestarted, seq: int) -> None:
+        name = fact.agent.name
+        if isinstance(fact, AgentMade):
+            self.begun.setdefault(name, Begun(fact.agent, seq))
+            return
+        self.begun[name] = Begun(fact.agent, seq, fact.version)
+        self.policies.pop(name, None)
+        self.trained.pop(name, None)
+        self.logins = {h: it for h, it in self.logins.items() if it.agent != name}
+
+    def _apply_policy(self, event: Event, fact: PolicyMade | PolicyChosen) -> None:
+        agent = AgentName(event.agent)
+        chosen = self.chosen.setdefault(agent, {})
+        if isinstance(fact, PolicyChosen):
+            chosen[fact.version] = fact
+            if fact.trained is not None and fact.trained_sha256 is not None:
+                # Said again for the hub's next start, which is given the newest policy only.
+                self.trained[agent] = Trained(fact.trained, fact.trained_sha256)
+            return
+        assert event.policy is not None, "a policy event has a version"
+        self.policies[agent] = Policy(event.policy, fact)
+        if event.policy not in chosen:
+            self.trained[agent] = Trained(event.policy, fact.sha256)
+        times = self._made_us.setdefault(agent, {})
+        times[event.policy] = event.ts
+        if len(times) > VERSIONS_TIMED_MAX:
+            del times[next(iter(times))]
+
     def _apply_key(self, fact: KeyMade | KeyRevoked, secret: bytes | None) -> None:
         if isinstance(fact, KeyRevoked):
             self.keys.pop(self._secrets.pop(fact.id, b""), None)
@@ -160,15 +214,6 @@ class Registry:
         assert secret is not None, "a key is known by its hash"
         self.keys[secret] = fact.key
         self._secrets[fact.key.id] = secret
-
-    def _apply_policy(self, event: Event, made: PolicyMade) -> None:
-        assert event.policy is not None, "a policy event has a version"
-        agent = AgentName(event.agent)
-        self.policies[agent] = Policy(event.policy, made)
-        times = self._made_us.setdefault(agent, {})
-        times[event.policy] = event.ts
-        if len(times) > VERSIONS_TIMED_MAX:
-            del times[next(iter(times))]
 
     def _apply_user(self, fact: UserMade | UserRemoved, secret: bytes | None) -> None:
         if isinstance(fact, UserMade):

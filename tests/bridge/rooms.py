@@ -29,6 +29,7 @@ from hub.settings import HttpSettings, Settings, StepSettings
 from hub.spaces import neutral
 from hub.step import Choice
 from hub.words import Kind, Source
+from tests.intake.fakes import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +71,9 @@ class Rooms:
         self.ready: str | None = None
         """Why it is not; None = it is."""
         self._seed = 0
-        self._acts = Acts(self.registry, self.clock.now_us, self._random, read_parameters)
+        self._acts = Acts(
+            self.registry, self.clock.now_us, self._random, read_parameters, Policies()
+        )
         recovered = recover.fold(list(self.log.events))
         restore(recovered, self.registry, self.sessions, self.clock)
 

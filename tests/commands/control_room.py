@@ -11,7 +11,7 @@ from hub.control import Control, ask
 from hub.log.segments.manifest import Seal
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry
-from tests.intake.fakes import EagerLog, ManualClock
+from tests.intake.fakes import EagerLog, ManualClock, Policies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,12 +80,14 @@ class ControlRoom:
         self.log = Ledger()
         self.changed: list[AgentName] = []
         self.disconnected: list[DeviceId] = []
+        self.policies = Policies()
         drawn = iter(range(1, 1000))
         acts = Acts(
             self.registry,
             ManualClock().now_us,
             lambda count: next(drawn).to_bytes(count, "big"),
             lambda _: None,
+            self.policies,
         )
         self.archive = Archive(self.log)
         self.control = Control(

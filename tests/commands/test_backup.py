@@ -18,7 +18,7 @@ from hub.registry.fold import Registry
 from hub.settings import LogSettings
 from hub.words import Event, Kind
 from tests.commands.typed import typed
-from tests.intake.fakes import ManualClock, floats
+from tests.intake.fakes import ManualClock, Policies, floats
 from tests.log.linked import LinkedLog
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Stored(Registry):
     def control(self) -> Control:
         """Not open yet."""
         link, clock = self.log.link, ManualClock()
-        acts = Acts(self, clock.now_us, os.urandom, lambda _: None)
+        acts = Acts(self, clock.now_us, os.urandom, lambda _: None, Policies())
         archive = Archive(
             self.data,
             LogSettings(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec import structs
 
 from hub.action.guard import Guard
+from hub.errors import OperatorFault
 from hub.intake.session import Session, Sessions
 from hub.registry.fold import Registry, Spec, spec_of
 from hub.spaces import unflatten
@@ -270,3 +271,23 @@ def open_session(
     registry.agents[spec.agent.name] = spec
     sessions = Sessions(registry, log, clock)
     return registry, sessions, sessions.open(DeviceId(device), spec.agent.name, protocol)
+
+
+class Policies:
+    """Policy files by their SHA-256, and the last version given."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.version = -1
+
+    def check_fits(self, agent: Agent, sha256: str) -> int:
+        """Refuse what is not there."""
+        if sha256 not in self.files:
+            raise OperatorFault(f"no policy {sha256} fits {agent.name!r}")
+        return 7
+
+    def next_version(self, name: AgentName, sha256: str | None) -> int:
+        """One more than the last."""
+        del name
+        self.version += sha256 is not None
+        return self.version + (sha256 is None)

@@ -28,6 +28,7 @@ from hub.learner.start import learner_context, run_actor, run_trainer
 from hub.learner.train import Trainer
 from hub.log.messages import Page, Subscribe, from_reader, socket_path
 from hub.log.messages import framed as log_framed
+from hub.registry.fold import Begun
 from hub.settings import LearnerSettings
 from hub.words import Agent, AgentName, Event, Kind, Source
 from tests.learner.test_transitions import floats
@@ -186,7 +187,7 @@ def test_an_actor_ends_with_the_hub() -> None:
 def test_a_trainer_makes_version_0_at_once_and_then_learns_from_the_log(tmp_path: Path) -> None:
     with (
         FakeLog(tmp_path, stepped(20)) as log,
-        started(run_trainer, AGENT, str(tmp_path), None, SETTINGS) as (ours, _),
+        started(run_trainer, Begun(AGENT), str(tmp_path), None, frozenset(), SETTINGS) as (ours, _),
     ):
         first, second = said_by_trainer(ours), said_by_trainer(ours)
         assert (first.version, first.update, first.policy.position) == (0, None, 0)
@@ -198,11 +199,17 @@ def test_a_trainer_makes_version_0_at_once_and_then_learns_from_the_log(tmp_path
 
 def test_a_trainer_goes_on_from_the_newest_logged_version(tmp_path: Path) -> None:
     with FakeLog(tmp_path, stepped(20)) as log:
-        with started(run_trainer, AGENT, str(tmp_path), None, SETTINGS) as (ours, _):
+        with started(run_trainer, Begun(AGENT), str(tmp_path), None, frozenset(), SETTINGS) as (
+            ours,
+            _,
+        ):
             said_by_trainer(ours)
             second, third = said_by_trainer(ours), said_by_trainer(ours)
         newest = LoggedPolicy(second.version, second.policy.sha256)
-        with started(run_trainer, AGENT, str(tmp_path), newest, SETTINGS) as (ours, _):
+        with started(run_trainer, Begun(AGENT), str(tmp_path), newest, frozenset(), SETTINGS) as (
+            ours,
+            _,
+        ):
             again = said_by_trainer(ours)
             assert log.asked[1].after == second.policy.position
             assert (again.version, again.policy.sha256) == (third.version, third.policy.sha256)
@@ -212,7 +219,10 @@ def test_a_trainer_ends_with_the_hub_even_in_the_middle_of_an_update(tmp_path: P
     endless = msgspec.structs.replace(AGENT, parameters={"n_steps": "8", "n_epochs": "10000000"})
     with (
         FakeLog(tmp_path, stepped(20)),
-        started(run_trainer, endless, str(tmp_path), None, SETTINGS) as (ours, process),
+        started(run_trainer, Begun(endless), str(tmp_path), None, frozenset(), SETTINGS) as (
+            ours,
+            process,
+        ),
     ):
         said_by_trainer(ours)
         process.join(BUSY_S)
@@ -225,7 +235,10 @@ def test_a_trainer_ends_with_the_hub_even_in_the_middle_of_an_update(tmp_path: P
 def test_a_trainer_ends_with_the_log_so_that_it_can_be_started_again(tmp_path: Path) -> None:
     with (
         FakeLog(tmp_path, stepped(20)) as log,
-        started(run_trainer, AGENT, str(tmp_path), None, SETTINGS) as (ours, process),
+        started(run_trainer, Begun(AGENT), str(tmp_path), None, frozenset(), SETTINGS) as (
+            ours,
+            process,
+        ),
     ):
         said_by_trainer(ours)
         said_by_trainer(ours)

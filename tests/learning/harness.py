@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import gymnasium
 import msgspec
@@ -109,6 +109,16 @@ class Device:
         )
 
 
+class Answering(Protocol):
+    """What devices step against."""
+
+    agent: Agent
+
+    def answer(self, observation: Event) -> Floats | None:
+        """The action for an observation; None at an episode's end."""
+        ...
+
+
 class Hub:
     """Gives each event its seq, hands it to the trainer, and lets the newest version act."""
 
@@ -187,7 +197,7 @@ class Hub:
 def run(hub: Hub, environment: str, *, devices: int, steps_max: int, threshold: float) -> Outcome:
     """Let devices learn until the mean return reaches the threshold, or `steps_max` in all."""
     returns: list[float] = []
-    for steps, returned in enumerate(_steps(hub, environment, devices)):
+    for steps, returned in enumerate(walk(hub, environment, devices)):
         if returned is not None:
             returns.append(returned)
             if len(returns) >= EPISODES and np.mean(returns[-EPISODES:]) >= threshold:
@@ -202,7 +212,7 @@ def _outcome(hub: Hub, returns: list[float], solved_at: int | None) -> Outcome:
     return Outcome(solved_at, returns, hub.trainer_s, len(hub.versions), dropped)
 
 
-def _steps(hub: Hub, environment: str, count: int) -> Iterator[float | None]:
+def walk(hub: Answering, environment: str, count: int) -> Iterator[float | None]:
     """For each step of any device, the return of the episode that it ended."""
     chance = np.random.default_rng(hub.agent.seed)
     due: list[tuple[float, int]] = []

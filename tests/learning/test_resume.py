@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from hub.learner.algorithms import ALGORITHMS
 from hub.learner.messages import LoggedPolicy, Made, policy_path
-from hub.learner.policy import read_policy
+from hub.learner.policy import read_policy, write_policy
 from hub.learner.train import Trainer
 from hub.spaces import Discrete
-from hub.words import Agent, AgentMade, Event, Kind
+from hub.words import Agent, AgentMade, Event, Kind, PolicyChosen
 from tests.learning.harness import Hub, StoppedClock, cartpole, pendulum, run
 
 if TYPE_CHECKING:
@@ -128,25 +129,39 @@ def test_without_any_readable_file_it_begins_anew(
     assert "begins anew" in capsys.readouterr().err
 
 
-def test_another_network_begins_anew_where_the_old_one_stopped(
+def test_files_of_a_network_that_is_no_more_begin_anew_where_the_old_one_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub = devices(PPO, tmp_path)
-    wider = msgspec.structs.replace(PPO, parameters={**PPO.parameters, "net_arch": "32"})
-    trainer = Trainer(wider, tmp_path, StoppedClock(), policies_kept=FILES_KEPT)
-    made = trainer.open(logged(hub.versions[2]))
+    found = read_policy(policy_path(tmp_path, hub.agent.name, hub.versions[2].policy.sha256))
+    tensors = {**found.tensors, "action_net.bias": np.zeros(3, dtype=np.float32)}
+    sha256 = write_policy(tmp_path, hub.agent.name, found.card, tensors)
+    trainer = Trainer(hub.agent, tmp_path, StoppedClock(), policies_kept=FILES_KEPT)
+    made = trainer.open(LoggedPolicy(2, sha256))
     assert made is not None
     assert (made.version, made.policy.parent) == (3, None)
     assert made.policy.position == hub.versions[2].policy.position
     assert "another network" in capsys.readouterr().err
 
 
-def switched(hub: Hub, events: list[Event], *, at: int, learning: bool) -> list[Event]:
-    """The log with the agent's `learning` set at an event."""
-    agent = msgspec.structs.replace(hub.agent, learning=learning)
-    payload = msgspec.json.encode(AgentMade(agent, "admin")).decode()
-    switch = Event(Kind.ADMIN, ts=0, agent=agent.name, payload=payload)
-    changed = [*events[:at], switch, *events[at:]]
+def switched(hub: Hub, events: list[Event], *, at: int, **changes: Any) -> list[Event]:
+    """The log with the agent declared anew after an event."""
+    agent = msgspec.structs.replace(hub.agent, **changes)
+    return said(AgentMade(agent, "admin"), events, at=at)
+
+
+def said(fact: AgentMade | PolicyChosen, events: list[Event], *, at: int) -> list[Event]:
+    """The log with one more event."""
+    payload = msgspec.json.encode(fact).decode()
+    switch = Event(Kind.ADMIN, ts=0, agent="walker", payload=payload)
+    later = events[at:]
+    if isinstance(fact, PolicyChosen):  # it acts, and what is made of it
+        shift = fact.version - (fact.trained or 0)
+        later = [
+            event if event.policy is None else replace(event, policy=event.policy + shift)
+            for event in later
+        ]
+    changed = [*events[:at], switch, *later]
     return [msgspec.structs.replace(event, seq=i) for i, event in enumerate(changed, 1)]
 
 
@@ -185,3 +200,114 @@ def test_an_update_that_fails_is_dropped_and_the_version_stays(
     assert versions[3].update.dropped >= 128
     path = policy_path(tmp_path, hub.agent.name, versions[-1].policy.sha256)
     assert np.isfinite(read_policy(path).tensors["action_net.weight"]).all()
+
+
+CHANGES: Final = {
+    "another learning rate": {"learning_rate": "1e-4"},
+    "another network": {"net_arch": "32"},
+    "a smaller buffer": {"buffer_size": "150"},
+    "a larger buffer": {"buffer_size": "600"},
+}
+
+
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC], ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_parameters_count_from_where_the_log_has_them(
+    tmp_path: Path, agent: Agent, change: str
+) -> None:
+    if agent is PPO and "buffer" in change:
+        return
+    hub = devices(agent, tmp_path / "before", steps=700)
+    hub.folder = tmp_path
+    at = hub.versions[3].policy.position + 50
+    parameters = {**agent.parameters, **CHANGES[change]}
+    events = hub.log
+    hub.log = switched(hub, hub.log, at=at, parameters=parameters)
+    _, versions = resumed(hub, None)
+    before = [made for made in versions if made.policy.position <= at]
+    assert names(before) == names(hub.versions[: len(before)])
+    anew = [made for made in versions if made.policy.position == at + 1]
+    assert len(anew) == (change == "another network")
+    assert all(made.policy.parent == made.version - 1 for made in versions[1:])
+    for start in (len(before) - 1, len(before), len(versions) - 2):
+        _, again = resumed(hub, logged(versions[start]))
+        assert names(again) == names(versions[start + 1 :]), f"from version {start}"
+    hub.log = events
+    _, unchanged = resumed(hub, None)
+    assert names(unchanged)[len(before) :] != names(versions)[len(before) :]
+
+
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC], ids=lambda agent: agent.algorithm)
+def test_training_goes_on_from_the_version_an_operator_chose(tmp_path: Path, agent: Agent) -> None:
+    hub = devices(agent, tmp_path / "before", steps=1000)
+    hub.folder = tmp_path
+    _, versions = resumed(hub, None)
+    old, newest = versions[1], versions[4]
+    sha256 = old.policy.sha256
+    chosen = PolicyChosen(
+        newest.version + 1, sha256, "rolled_back", 1, 4, newest.policy.sha256, "ann"
+    )
+    at = newest.policy.position + 9
+    hub.log = said(chosen, hub.log, at=at)
+    _, versions = resumed(hub, None)
+    before, after = versions[:5], versions[5:]
+    assert [made.version for made in after[:2]] == [6, 7]
+    assert after[0].parent_sha256 == sha256
+    assert after[0].policy.parent == 5
+    weights = read_policy(policy_path(tmp_path, hub.agent.name, after[0].policy.sha256)).tensors
+    unlike = read_policy(policy_path(tmp_path, hub.agent.name, newest.policy.sha256)).tensors
+    like = read_policy(policy_path(tmp_path, hub.agent.name, sha256)).tensors
+    name = next(name for name in weights if name.endswith("0.weight"))
+    assert np.abs(weights[name] - like[name]).max() < np.abs(weights[name] - unlike[name]).max()
+    for start in (before[-1], after[0], after[-2]):
+        _, again = resumed(hub, logged(start))
+        assert names(again) == names([made for made in versions if made.version > start.version])
+
+
+def test_a_version_made_while_an_operator_chose_leaves_no_trace(tmp_path: Path) -> None:
+    """The log's version 4 is the operator's, though the trainer had made one of that number."""
+    hub = devices(PPO, tmp_path / "before", steps=700)
+    hub.folder = tmp_path
+    _, versions = resumed(hub, None)
+    sha256 = versions[1].policy.sha256
+    chosen = PolicyChosen(4, sha256, "promoted", 1, 3, versions[3].policy.sha256, "ann")
+    hub.log = said(chosen, hub.log, at=versions[4].policy.position)
+    _, first = resumed(hub, None)
+    assert [made.version for made in first[:6]] == [0, 1, 2, 3, 4, 5]
+    assert first[5].parent_sha256 == sha256
+    _, again = resumed(hub, logged(first[3]))
+    assert names(again) == names(first[4:])
+
+
+@pytest.mark.parametrize("agent", [DQN, SAC], ids=lambda agent: agent.algorithm)
+def test_gradient_steps_left_out_under_load_stand_in_the_update(
+    tmp_path: Path, agent: Agent
+) -> None:
+    hub = devices(agent, tmp_path / "before", steps=700)
+    busy = Trainer(agent, tmp_path / "busy", StoppedClock(), policies_kept=FILES_KEPT)
+    live = [made for made in [busy.open(None)] if made]
+    for event in hub.log:
+        made = busy.take(event, behind=300 < event.seq % 700 < 520 or event.seq % 90 < 20)
+        live += [made] if made else []
+    skipped = [run for made in live if made.update for run in made.update.skipped]
+    assert len(skipped) > 3
+    idle = Trainer(agent, tmp_path / "idle", StoppedClock(), policies_kept=FILES_KEPT)
+    again = [made for made in [idle.open(None)] if made]
+    for event in hub.log:
+        behind = any(first <= event.seq <= last for first, last in skipped)
+        again += [made for made in [idle.take(event, behind=behind)] if made]
+    upto = len(again)
+    assert upto >= len(live)
+    assert names(again)[: len(live)] == names(live)
+
+
+def test_files_that_operators_chose_are_never_pruned(tmp_path: Path) -> None:
+    hub = devices(PPO, tmp_path, steps=700)
+    pinned = hub.versions[1].policy.sha256
+    trainer = Trainer(PPO, tmp_path, StoppedClock(), policies_kept=2, pinned=frozenset({pinned}))
+    trainer.open(logged(hub.versions[2]))
+    for event in hub.log:
+        trainer.take(event)
+    left = {path.stem for path in policy_path(tmp_path, hub.agent.name, "x").parent.iterdir()}
+    assert len(left) == 3
+    assert pinned in left

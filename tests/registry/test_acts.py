@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
 
 from hub.errors import AccessDenied, OperatorFault
 from hub.registry.access import agent_of, fingerprint, operator_of
-from hub.registry.acts import Acts, NewAgent
-from hub.registry.fold import Registry
-from hub.words import AgentName, DeviceId, Interlock, Key, KeyId, Safety
+from hub.registry.acts import Acts, Chosen, NewAgent
+from hub.registry.fold import Login, Registry
+from hub.words import (
+    AgentName,
+    DeviceId,
+    Event,
+    Interlock,
+    Key,
+    KeyId,
+    Kind,
+    PolicyMade,
+    Safety,
+)
+from tests.intake.fakes import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,15 +39,16 @@ class Office:
         self.registry = Registry()
         self.log: list[Event] = []
         self._drawn = 0
-        self.acts = Acts(self.registry, lambda: 1, self._random_bytes, self._check)
+        self.policies = Policies()
+        self.acts = Acts(self.registry, lambda: 1, self._random_bytes, self._check, self.policies)
         self.checked: list[Agent] = []
 
     def do(self, result: tuple[list[Event], Any]) -> Any:
         """Log and fold an act's events; its answer."""
         events, answer = result
         for event in events:
-            self.log.append(event)
-            self.registry.apply(event)
+            self.log.append(msgspec.structs.replace(event, seq=len(self.log) + 1))
+            self.registry.apply(self.log[-1])
         return answer
 
     def create(self, **changes: Any) -> Any:
@@ -419,3 +431,60 @@ def test_safety_rules_of_another_form_are_refused(safety: Any, why: str) -> None
     office.create()
     with pytest.raises(OperatorFault, match=why):
         office.acts.change_agent("walker", {"safety": safety}, "test")
+
+
+SHA: Final = "ab" * 32
+
+
+def test_a_restarted_agent_forgets_policy_and_logins_and_has_another_seed() -> None:
+    office = Office()
+    office.create()
+    office.policies.files.add(SHA)
+    office.do(office.acts.choose_policy("walker", Chosen(SHA, "imported"), "ann"))
+    before = office.registry.agents[AgentName("walker")].agent
+    office.registry.logins[b"secret"] = Login(before.name, DeviceId("d"), 1, 1, None)
+    assert office.do(office.acts.restart_agent("walker", "ann")) == {
+        "agent": "walker",
+        "version": 1,
+    }
+    registry = office.registry
+    assert registry.logins == {}
+    assert registry.policies == {}
+    begun = registry.begun[before.name]
+    assert (begun.seq, begun.version) == (len(office.log), 1)
+    assert begun.agent == msgspec.structs.replace(before, seed=begun.agent.seed)
+    assert begun.agent.seed != before.seed
+    assert registry.agents[before.name].agent == begun.agent
+
+
+def test_a_chosen_policy_acts_under_a_new_number_and_the_trainer_goes_on_from_its_own() -> None:
+    office = Office()
+    office.create()
+    walker = AgentName("walker")
+    made = msgspec.json.encode(PolicyMade("cd" * 32, None, 1)).decode()
+    office.registry.apply(Event(Kind.POLICY, 0, "walker", policy=0, payload=made))
+    office.policies.version = 0
+    office.policies.files.add(SHA)
+    answer = office.do(office.acts.choose_policy("walker", Chosen(SHA, "promoted", 0), "ann"))
+    assert answer == {"agent": "walker", "version": 1, "sha256": SHA}
+    registry = office.registry
+    assert (registry.policies[walker].version, registry.policies[walker].made.sha256) == (1, SHA)
+    assert registry.trained[walker].version == 0
+    shown = office.acts.show_policies("walker")
+    assert shown["acts"] == 1
+    assert [(one["how"], one["by"]) for one in shown["chosen"]] == [("promoted", "ann")]
+    # The hub's next start is given admin events and the newest policy.
+    again = Registry()
+    for event in office.log:
+        again.apply(event)
+    assert again.trained == registry.trained
+    assert again.policies == registry.policies
+
+
+@pytest.mark.parametrize("sha256", ["", "../" * 22, "AB" * 32, "cd" * 32])
+def test_a_policy_that_is_not_there_is_refused(sha256: str) -> None:
+    office = Office()
+    office.create()
+    with pytest.raises(OperatorFault):
+        office.acts.choose_policy("walker", Chosen(sha256, "promoted", 0), "ann")
+    assert office.policies.version == -1

@@ -1,0 +1,80 @@
+"""A policy version as a file for others: its own bytes, or what Stable-Baselines3's `load` opens.
+
+SB3's file holds the weights, the optimizer and the settings of the algorithm. Its `load` unpickles:
+load such a file only when it is yours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
+
+import hub.learner.one_thread  # noqa: F401 - before torch
+from hub.errors import OperatorFault
+from hub.learner.parameters import read_parameters
+from hub.learner.policy import read_policy
+from hub.learner.sb3 import open_learner
+from hub.learner.snapshot import take_up
+from hub.learner.train import FOLLOWED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub.learner.policy import PolicyFile
+    from hub.words import Agent
+
+OWN: Final = ".safetensors"
+SB3: Final = ".zip"
+
+
+def export_policy(source: Path, agent: Agent, target: Path) -> None:
+    """Write a version to a file; its suffix says in which form.
+
+    Args:
+        source: the version's file, whose bytes must be those its name promises.
+        agent: it belongs to.
+        target: is written whole or not at all.
+
+    Raises:
+        OperatorFault: another suffix, or a place that can't be written.
+        HubFault: the version's file is damaged.
+    """
+    policy = read_policy(source)
+    if target.suffix not in (OWN, SB3):
+        raise OperatorFault(f"{target}: the name must end with {OWN} or {SB3}")
+    try:
+        with _draft(target) as draft:
+            if target.suffix == OWN:
+                shutil.copyfile(source, draft)
+            else:
+                _save(policy, agent, draft)
+    except OSError as error:
+        raise OperatorFault(f"{target} can't be written: {error.strerror}") from error
+
+
+def _save(policy: PolicyFile, agent: Agent, path: Path) -> None:
+    card = policy.card
+    if card.parameters is not None:
+        agent = structs.replace(agent, parameters=card.parameters)
+    learner = open_learner(agent, read_parameters(agent))
+    take_up(learner, card, {n: t for n, t in policy.tensors.items() if n != FOLLOWED})
+    learner.model.save(path)
+
+
+@contextlib.contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A file beside the target that takes its name when all went well."""
+    handle, name = tempfile.mkstemp(dir=target.parent, suffix=target.suffix)
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)

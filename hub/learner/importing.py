@@ -1,0 +1,221 @@
+"""A process that makes a policy version of a file from outside, and can be ended at any moment.
+
+    python -m hub.learner.importing < job       # JSON on stdin and stdout, refusals on stderr
+
+What the file says is read without running any of it (`checkpoint.py`); should a reader be wrong
+nevertheless, it is wrong here, with bounded memory and time, and not in the hub. The weights are
+held against a network made from the agent's own declaration, and written as that network's.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from hub.errors import OperatorFault, SheepfoldError
+from hub.spaces import Box, parse
+from hub.words import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from hub.learner.checkpoint import Checkpoint
+    from hub.learner.parameters import Parameters
+
+MEMORY_BYTES_MIN: Final = 6 << 30
+"""Of addresses: torch alone maps 4 GiB of libraries."""
+MEMORY_TIMES: Final = 8
+CPU_S_MAX: Final = 120
+DIFFERENCES_SHOWN: Final = 3
+NUMBER: Final = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
+BOUNDS_TEXT_MAX: Final = 10_000
+BOUNDS_TOLERANCE: Final = 1e-3
+"""SB3 writes bounds with a few digits."""
+USUAL_ACTIVATION: Final = {"PPO": "tanh", "A2C": "tanh", "TRPO": "tanh"}
+"""Of Stable-Baselines3's policies where nothing is said; the others have relu."""
+
+
+class Job(Struct, frozen=True):
+    """What is to be imported, and for whom."""
+
+    agent: Agent
+    file: str
+    folder: str
+    bytes_max: int
+
+
+class Imported(Struct, frozen=True):
+    """The version's file is on disk."""
+
+    sha256: str
+    tensors: int
+    numbers: int
+
+
+def import_policy(job: Job) -> Imported:
+    """Have a process of its own make the version.
+
+    Raises:
+        OperatorFault: the file was refused, or was too much for the process.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hub.learner.importing"],
+            input=msgspec.json.encode(job),
+            capture_output=True,
+            timeout=2 * CPU_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OperatorFault(f"{job.file} could not be read in {2 * CPU_S_MAX} s") from error
+    if done.returncode == 0:
+        return msgspec.json.decode(done.stdout, type=Imported)
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode == 1 and said:
+        raise OperatorFault(said[-1])
+    raise OperatorFault(f"{job.file} could not be read: its reader ended with {done.returncode}")
+
+
+def main() -> None:
+    """Carry out the job on stdin."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    memory = max(MEMORY_BYTES_MIN, MEMORY_TIMES * job.bytes_max)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S_MAX, CPU_S_MAX))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * job.bytes_max, 2 * job.bytes_max))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        imported = make_version(job)
+    except SheepfoldError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    except MemoryError:
+        sys.stderr.write(f"{job.file} takes more than {memory} bytes of memory to read\n")
+        sys.exit(1)
+    sys.stdout.buffer.write(msgspec.json.encode(imported))
+
+
+def make_version(job: Job) -> Imported:
+    """Write the version's file.
+
+    Raises:
+        OperatorFault: the file is no policy, or not one for this agent.
+        OSError: it can't be written.
+    """
+    import hub.learner.one_thread  # noqa: F401 - before torch
+    from hub.learner.checkpoint import read_checkpoint
+    from hub.learner.outline import check_fits
+    from hub.learner.parameters import read_parameters
+    from hub.learner.policy import IMPORTED, write_policy
+    from hub.learner.sb3 import open_learner
+    from hub.learner.snapshot import acting_of, card_of, tensors_of
+
+    checkpoint = read_checkpoint(Path(job.file), bytes_max=job.bytes_max)
+    parameters = read_parameters(job.agent)
+    if checkpoint.outline is not None:
+        check_fits(checkpoint.outline, job.agent)
+    else:
+        _check_said(checkpoint.said, job.agent, parameters)
+    learner = open_learner(job.agent, parameters)
+    _load(learner.model, checkpoint, job.agent)
+    _settle(learner.model, parameters)
+    card = card_of(learner, job.agent, parameters, version=IMPORTED, parent=None, position=0)
+    tensors = tensors_of(learner.model)
+    tensors |= acting_of(job.agent, parameters, tensors)
+    sha256 = write_policy(Path(job.folder), job.agent.name, card, tensors)
+    weights = checkpoint.weights.values()
+    return Imported(sha256, len(weights), sum(tensor.size for tensor in weights))
+
+
+def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
+    """Give the model the file's weights, when it has a place for each and needs no other."""
+    import torch
+
+    from hub.learner.snapshot import loose_tensors
+
+    wanted = {name: list(tensor.shape) for name, tensor in model.policy.state_dict().items()}
+    given = {name: list(tensor.shape) for name, tensor in checkpoint.weights.items()}
+    differs = [
+        f"has {name} of {given[name]} instead of {wanted[name]}"
+        for name in wanted
+        if name in given and given[name] != wanted[name]
+    ]
+    differs += [f"lacks {name} {wanted[name]}" for name in wanted if name not in given]
+    differs += [f"has {name} {given[name]}" for name in given if name not in wanted]
+    if differs:
+        more = len(differs) - DIFFERENCES_SHOWN
+        shown = ", ".join(differs[:DIFFERENCES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        raise OperatorFault(
+            f"the policy does not fit agent {agent.name!r} ({agent.algorithm}, observations "
+            f"{agent.observations}, actions {agent.actions}): it {shown}"
+        )
+    model.policy.load_state_dict(
+        {name: torch.from_numpy(tensor.copy()) for name, tensor in checkpoint.weights.items()}
+    )
+    with torch.no_grad():
+        for name, tensor in loose_tensors(model).items():
+            other = checkpoint.others.get(name)
+            if other is not None and list(other.shape) == list(tensor.shape):
+                tensor.copy_(torch.from_numpy(other.copy()))
+
+
+def _settle(model: BaseAlgorithm, parameters: Parameters) -> None:
+    """It has learnt already: actions are not to be drawn at random until it has learnt again."""
+    if hasattr(model, "exploration_rate"):  # DQN and QRDQN
+        share = parameters.arguments["exploration_fraction"]
+        assert isinstance(share, float), "the table says so"
+        model.num_timesteps = 1 + int(share * parameters.total_timesteps)
+        model.exploration_rate = attrgetter("exploration_final_eps")(model)
+    model._n_updates = max(1, model._n_updates)
+
+
+def _check_said(said: dict[str, Any], agent: Agent, parameters: Parameters) -> None:
+    """Refuse what tensors don't show: another activation, or a Box that means other numbers."""
+    differs = []
+    kwargs = said.get("policy_kwargs")
+    named = kwargs.get("activation_fn") if isinstance(kwargs, dict) else None
+    activation = USUAL_ACTIVATION.get(agent.algorithm, "relu")
+    if named is not None:
+        activation = re.sub(r"\W", "", str(named).rpartition(".")[2]).lower()
+    if activation.replace("_", "") != parameters.activation_fn.replace("_", ""):
+        differs.append(f"activation_fn {activation!r} instead of {parameters.activation_fn!r}")
+    differs += _other_bounds(said.get("action_space"), agent)
+    if differs:
+        raise OperatorFault(
+            f"the policy does not fit agent {agent.name!r}: it has {', '.join(differs)}"
+        )
+
+
+def _other_bounds(space: object, agent: Agent) -> list[str]:
+    """How SB3's action space differs; it writes bounds as text, with a few digits."""
+    actions = parse(agent.actions)
+    if not isinstance(actions, Box) or not isinstance(space, dict):
+        return []
+    return [
+        f"actions' {name} {str(space[name])[:80]} instead of {list(bounds)}"
+        for name, bounds in (("low", actions.low), ("high", actions.high))
+        if _are_others(str(space.get(name))[:BOUNDS_TEXT_MAX], bounds)
+    ]
+
+
+def _are_others(text: str, bounds: Sequence[float]) -> bool:
+    """False too when the text leaves some of the numbers out, as numpy does when there are many."""
+    numbers = [float(number) for number in NUMBER.findall(text)]
+    return len(numbers) == len(bounds) and any(
+        abs(number - bound) > BOUNDS_TOLERANCE * max(1.0, abs(bound))
+        for number, bound in zip(numbers, bounds, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    main()

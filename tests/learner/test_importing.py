@@ -1,0 +1,174 @@
+"""A policy goes out as a file of Stable-Baselines3 and comes back, and acts as before.
+
+Files are opened as strangers would: by SB3 in a process that has none of our code.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+import msgspec
+import numpy as np
+import pytest
+from stable_baselines3 import DQN, PPO, SAC
+
+from hub.errors import OperatorFault
+from hub.learner.algorithms import ALGORITHMS
+from hub.learner.choose import Chooser
+from hub.learner.exporting import export_policy
+from hub.learner.importing import Job, make_version
+from hub.learner.messages import Question, policy_path
+from hub.learner.policy import IMPORTED, read_policy
+from hub.learner.train import Trainer
+from hub.spaces import Discrete
+from tests.learner.test_transitions import floats
+from tests.learning.harness import StoppedClock, cartpole, pendulum
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hub.words import Agent
+
+BYTES_MAX: Final = 16 << 20
+OBSERVATIONS: Final = [[0.1 * i - 0.8, 0.3 - 0.05 * i, 0.02 * i, -0.4 + 0.1 * i] for i in range(16)]
+AGENTS: Final = [
+    cartpole("PPO", seed=5),
+    cartpole("DQN", seed=5, net_arch="32"),
+    pendulum("SAC", seed=5, net_arch="16,16"),
+    pendulum("PPO", seed=5, activation_fn="relu"),
+    *(
+        (cartpole if Discrete in row.heads else pendulum)(row.name, seed=5)
+        for row in ALGORITHMS.values()
+        if row.name not in ("PPO", "DQN", "SAC")
+    ),
+]
+LOADED: Final = """
+import json, sys
+sys.modules["hub"] = None  # whoever needs it fails
+import importlib
+model = getattr(importlib.import_module(sys.argv[4]), sys.argv[1]).load(sys.argv[2], device="cpu")
+observations = json.loads(sys.argv[3])
+print(json.dumps([model.predict(o, deterministic=True)[0].tolist() for o in observations]))
+"""
+
+
+def version(agent: Agent, folder: Path) -> Path:
+    made = Trainer(agent, folder, StoppedClock(), policies_kept=4).open(None)
+    assert made is not None
+    return policy_path(folder, agent.name, made.policy.sha256)
+
+
+def observations(agent: Agent) -> list[list[float]]:
+    width = agent.observations[0][0]
+    return [values[:width] for values in OBSERVATIONS]
+
+
+def acted(path: Path, agent: Agent) -> np.ndarray[Any, Any]:
+    """What the hub's own actor does, greedily."""
+    chooser = Chooser(read_policy(path), agent.seed)
+    questions = [Question(i, "d", 0, i, floats(*o)) for i, o in enumerate(observations(agent))]
+    replies = chooser.choose(questions, greedy=True)
+    return np.array([np.frombuffer(reply.action, "<f4") for reply in replies]).squeeze()
+
+
+def imported(agent: Agent, file: Path, folder: Path) -> Path:
+    done = make_version(Job(agent, str(file), str(folder), BYTES_MAX))
+    return policy_path(folder, agent.name, done.sha256)
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: f"{agent.algorithm}-{agent.actions}")
+def test_an_exported_zip_acts_the_same_in_stable_baselines3(tmp_path: Path, agent: Agent) -> None:
+    source = version(agent, tmp_path)
+    target = tmp_path / "policy.zip"
+    export_policy(source, agent, target)
+    command = [sys.executable, "-W", "ignore", "-c", LOADED, agent.algorithm, str(target)]
+    asked = msgspec.json.encode(observations(agent)).decode()
+    command += [asked, ALGORITHMS[agent.algorithm].library]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = np.array(msgspec.json.decode(done.stdout)).squeeze()
+    np.testing.assert_allclose(theirs, acted(source, agent), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: f"{agent.algorithm}-{agent.actions}")
+@pytest.mark.parametrize("suffix", [".zip", ".safetensors"])
+def test_what_was_exported_can_be_imported_elsewhere(
+    tmp_path: Path, agent: Agent, suffix: str
+) -> None:
+    source = version(agent, tmp_path / "here")
+    target = tmp_path / f"policy{suffix}"
+    export_policy(source, agent, target)
+    if suffix == ".safetensors":
+        assert target.read_bytes() == source.read_bytes()
+    elsewhere = msgspec.structs.replace(agent, seed=77)
+    path = imported(elsewhere, target, tmp_path / "there")
+    np.testing.assert_array_equal(acted(path, agent), acted(source, agent))
+    card = read_policy(path).card
+    assert (card.version, card.parent, card.position) == (IMPORTED, None, 0)
+    assert card.exploration < 0.1, "it is not to act at random"
+
+
+def saved(model: Any, file: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(file)
+    return model
+
+
+@pytest.mark.parametrize("agent", AGENTS[:3], ids=lambda agent: agent.algorithm)
+def test_a_policy_of_stable_baselines3_acts_as_it_does_there(tmp_path: Path, agent: Agent) -> None:
+    environment = gymnasium.make("Pendulum-v1" if agent.algorithm == "SAC" else "CartPole-v1")
+    kwargs = {"PPO": {}, "DQN": {"net_arch": [32]}, "SAC": {"net_arch": [16, 16]}}
+    model_class: Any = {"PPO": PPO, "DQN": DQN, "SAC": SAC}[agent.algorithm]
+    file = tmp_path / "theirs.zip"
+    arguments = {"policy_kwargs": kwargs[agent.algorithm], "seed": 9, "device": "cpu"}
+    model = saved(model_class("MlpPolicy", environment, **arguments), file)
+    path = imported(agent, file, tmp_path)
+    theirs = [model.predict(np.array(o), deterministic=True)[0] for o in observations(agent)]
+    np.testing.assert_allclose(acted(path, agent), np.array(theirs).squeeze(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("agent", "says"),
+    [
+        (cartpole("PPO", seed=5, net_arch="32"), "of [64, 4] instead of [32, 4]"),
+        (cartpole("PPO", seed=5, activation_fn="relu"), "activation_fn 'tanh' instead of 'relu'"),
+        (cartpole("DQN", seed=5), "lacks q_net.q_net.0.weight"),
+        (pendulum("PPO", seed=5), "of [2, 64] instead of [1, 64]"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused_with_what_differs(
+    tmp_path: Path, agent: Agent, says: str
+) -> None:
+    file = tmp_path / "policy.zip"
+    export_policy(version(AGENTS[0], tmp_path), AGENTS[0], file)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OperatorFault, match="does not fit agent 'walker'") as refused:
+        imported(agent, file, tmp_path)
+    if agent.algorithm != "DQN":  # an activation is said first
+        assert says in str(refused.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_action_space_of_other_bounds_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "policy.zip"
+    export_policy(version(AGENTS[2], tmp_path), AGENTS[2], file)
+    wider = msgspec.structs.replace(AGENTS[2], actions=[[1], -3.0, 3.0])
+    with pytest.raises(OperatorFault, match=r"actions' low \[-2\.\] instead of \[-3\.0\]"):
+        imported(wider, file, tmp_path)
+    own = tmp_path / "policy.safetensors"
+    export_policy(version(AGENTS[2], tmp_path), AGENTS[2], own)
+    with pytest.raises(OperatorFault, match="actions"):
+        imported(wider, own, tmp_path)
+
+
+def test_an_entropy_coefficient_comes_with_the_weights(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.zip"
+    arguments: dict[str, Any] = {"policy_kwargs": {"net_arch": [16, 16]}, "device": "cpu"}
+    saved(SAC("MlpPolicy", gymnasium.make("Pendulum-v1"), ent_coef="auto_0.1", **arguments), file)
+    tensors = read_policy(imported(AGENTS[2], file, tmp_path)).tensors
+    assert tensors["resume/log_ent_coef"] == pytest.approx([np.log(0.1)])

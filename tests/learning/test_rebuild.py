@@ -1,0 +1,178 @@
+"""From the log alone, every policy version comes again, bit for bit, whatever had happened.
+
+The log is a real one; devices step when they please; the trainer lags, is behind, and is killed.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from hub.errors import OperatorFault
+from hub.learner.line import KINDS, line_of
+from hub.learner.messages import policy_path
+from hub.learner.policy import IMPORTED, read_policy, write_policy
+from hub.learner.rebuild import Rebuilt, rebuild
+from hub.learner.train import KINDS as TRAINED
+from hub.log.replay import from_files
+from hub.settings import LogSettings
+from hub.words import Kind, Updated
+from tests.learning.farm import Farm
+from tests.learning.harness import StoppedClock, walk
+from tests.learning.test_resume import DQN, PPO, SAC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hub.log.replay import Replay
+    from hub.words import Agent, Event
+
+ALGORITHMS: Final = [PPO, DQN, SAC]
+DEVICES: Final = 4
+
+
+def lived(farm: Farm, count: int) -> None:
+    """That many steps of all devices; each time the devices boot anew."""
+    environment = "Pendulum-v1" if farm.agent.algorithm == "SAC" else "CartPole-v1"
+    begun = len(farm.log)
+    for step, _ in enumerate(walk(Booted(farm, begun), environment, DEVICES)):
+        if step >= count:
+            return
+
+
+class Booted:
+    """The farm as devices see it that count their steps anew."""
+
+    def __init__(self, farm: Farm, boot: int) -> None:
+        self.agent = farm.agent
+        self._farm = farm
+        self._boot = boot
+
+    def answer(self, observation: Event) -> Any:
+        return self._farm.answer(replace(observation, boot=self._boot))
+
+
+@contextmanager
+def logged(farm: Farm, folder: Path) -> Iterator[Replay]:
+    """The farm's events in a log."""
+    from hub.clock import SystemClock
+    from hub.log.store import DuckLog
+
+    folder.mkdir()
+    log = DuckLog.open(folder, LogSettings(), clock=SystemClock())
+    log.append(farm.log)
+    log.close()
+    with from_files(folder, LogSettings()) as replay:
+        yield replay
+
+
+def rebuilt(log: Replay, farm: Farm, folder: Path, *, at: int | None = None) -> Rebuilt:
+    name = farm.agent.name
+    line = line_of(name, log.events(name, KINDS, after=0, upto=at))
+    events = log.events(name, TRAINED, after=line.begins, upto=line.wanted.seq)
+    return rebuild(line, events, folder, farm.folder, StoppedClock())
+
+
+def policies(farm: Farm) -> list[Event]:
+    return [event for event in farm.log if event.kind is Kind.POLICY]
+
+
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+def test_every_version_comes_again_though_the_trainer_was_killed(
+    tmp_path: Path, agent: Agent
+) -> None:
+    farm = Farm(agent, tmp_path / "live", seed=1, troubles=0.01)
+    lived(farm, 900)
+    assert farm.kills > 3
+    versions = policies(farm)
+    assert len(versions) > 4
+    updates = [event.payload for event in farm.log if event.kind is Kind.UPDATE and event.payload]
+    skipped = [run for text in updates for run in msgspec.json.decode(text, type=Updated).skipped]
+    assert bool(skipped) == (agent is not PPO)
+    with logged(farm, tmp_path / "log") as log:
+        done = rebuilt(log, farm, tmp_path / "whole")
+        assert (done.equal, done.version) == (True, versions[-1].policy)
+        assert done.versions == len(versions)
+        at = versions[len(versions) // 2]
+        done = rebuilt(log, farm, tmp_path / "half", at=at.seq + 3)
+    assert (done.equal, done.version, done.seq) == (True, at.policy, at.seq)
+    assert f'"{done.sha256}"' in (at.payload or "")
+
+
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+def test_what_operators_did_in_between_comes_again(tmp_path: Path, agent: Agent) -> None:
+    farm = Farm(agent, tmp_path / "live", seed=2, troubles=0.004)
+    lived(farm, 400)
+    farm.change(parameters={"learning_rate": "1e-4"})
+    lived(farm, 150)
+    newest = policies(farm)[-1].policy
+    assert newest is not None
+    farm.roll_back(newest - 1)
+    lived(farm, 200)
+    farm.change(parameters={"net_arch": "24"})
+    lived(farm, 250)
+    farm.change(learning=False)
+    lived(farm, 30)
+    farm.change(learning=True)
+    lived(farm, 200)
+    with logged(farm, tmp_path / "log") as log:
+        done = rebuilt(log, farm, tmp_path / "again")
+    assert done.equal, done
+    assert done.versions == len(policies(farm))
+
+
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+def test_it_begins_at_the_newest_restart_and_takes_what_was_imported(
+    tmp_path: Path, agent: Agent
+) -> None:
+    farm = Farm(agent, tmp_path / "live", seed=3, troubles=0.002)
+    lived(farm, 300)
+    before = policies(farm)[-1]
+    farm.restart()
+    assert farm.agent.name not in farm.registry.policies
+    lived(farm, 300)
+    own = msgspec.json.decode(before.payload or "")["sha256"]
+    old = read_policy(policy_path(farm.folder, agent.name, own))
+    card = replace(old.card, version=IMPORTED, parent=None)
+    farm.put(write_policy(farm.folder, agent.name, card, old.tensors))
+    lived(farm, 250)
+    with logged(farm, tmp_path / "log") as log:
+        done = rebuilt(log, farm, tmp_path / "again")
+        assert done.equal, done
+        assert 3 < done.versions < len(policies(farm))
+        first = rebuilt(log, farm, tmp_path / "first", at=before.seq)
+        assert (first.equal, first.version) == (True, before.policy)
+        (imported,) = farm.registry.chosen[agent.name].values()
+        policy_path(farm.folder, agent.name, imported.sha256).unlink()
+        with pytest.raises(OperatorFault, match="came from outside"):
+            rebuilt(log, farm, tmp_path / "without")
+
+
+def test_another_event_makes_another_policy_and_the_first_that_differs_is_named(
+    tmp_path: Path,
+) -> None:
+    farm = Farm(PPO, tmp_path / "live", seed=4)
+    lived(farm, 900)
+    third = policies(farm)[2]
+    position = msgspec.json.decode(third.payload or "")["position"]
+    at = next(i for i in range(position - 60, position) if farm.log[i].reward is not None)
+    farm.log[at] = replace(farm.log[at], reward=0.5)
+    with logged(farm, tmp_path / "log") as log:
+        done = rebuilt(log, farm, tmp_path / "again")
+    assert (done.equal, done.version, done.versions) == (False, third.policy, 3)
+    assert done.sha256 != done.logged
+
+
+def test_without_a_policy_or_its_beginning_it_is_refused(tmp_path: Path) -> None:
+    farm = Farm(PPO, tmp_path / "live", seed=5)
+    with pytest.raises(OperatorFault, match="no policy in the log"):
+        line_of("walker", farm.log)
+    lived(farm, 400)
+    kept = [event for event in farm.log if event.kind is not Kind.POLICY or event.policy != 0]
+    with pytest.raises(OperatorFault, match="retain_days"):
+        line_of("walker", kept)
