@@ -197,22 +197,23 @@ def explanation(row: Row, seen: Row | None, spec: Spec | None) -> Explanation:
 def _explored(row: Row, spec: Spec | None) -> bool | None:
     """Whether the policy drew something else than what it held for the best; None = unknown.
 
-    A greedy action has no log-probability, a Box is never drawn at its very mean. Of n choices at
-    least one has a probability of 1/n or more, so whatever has less is not the best. What has more
-    is an epsilon-greedy policy's best, as epsilon leaves each of the others at most epsilon/n; of
-    PPO's that is sure of more than half.
+    A greedy action has no log-probability, a Box is never drawn at its very mean. Of n choices, or
+    n combinations of several, at least one has a probability of 1/n or more, so whatever has less
+    is not the best. What has more is an epsilon-greedy policy's best, as epsilon leaves each of the
+    others at most epsilon/n; of PPO's that is sure of more than half.
     """
     if row.policy is None or spec is None:
         return None
     if row.logprob is None:
         return False
-    if not isinstance(spec.actions, spaces.Discrete):
+    assert not isinstance(spec.actions, spaces.Dict), "an action is no Dict"
+    if isinstance(spec.actions, spaces.Box):
         return True
-    probability = math.exp(row.logprob)
-    if probability * spec.actions.n < 1.0 + ROUNDING:
+    log_n = sum(map(math.log, spaces.choices(spec.actions)))
+    if row.logprob + log_n < math.log1p(ROUNDING):
         return True
-    kind = ALGORITHMS[spec.agent.algorithm].heads[spaces.Discrete].kind
-    surely_best = kind in EPSILON_GREEDY or probability > 1 / 2
+    kind = ALGORITHMS[spec.agent.algorithm].heads[type(spec.actions)].kind
+    surely_best = kind in EPSILON_GREEDY or math.exp(row.logprob) > 1 / 2
     return False if surely_best else None
 
 

@@ -25,7 +25,7 @@ class Act(Struct, frozen=True, omit_defaults=True):
     s: int
     """Step of the observation, as the device numbered it."""
     a: int | list[Any] | None
-    """int for a Discrete space, nested list for a Box; null after the end of an episode."""
+    """int for a Discrete space, else a list, nested for a Box; null after the end of an episode."""
     pv: int | None = None
     """Policy version that chose it; absent when no policy did."""
     src: Literal["advice", "fallback", "clamp", "override"] | None = None

@@ -1,12 +1,19 @@
 """Spaces as devices declare them, and their values as flat float32 vectors and back.
 
 The syntax is Shepherd's: an int is Discrete(n); `[shape, low, high]` is a Box (low and high numbers
-or lists; an int low makes it uint8, as there); a dict of spaces is a Dict. Pure and without numpy:
-the hub checks every observation here and must stay small.
+or lists, and a dtype behind them, if need be); a dict of spaces is a Dict. Beside it stand three
+that Shepherd has no word for:
+
+    {"multi_discrete": [3, 4, 2]}    {"multi_binary": 5}    {"discrete": 3, "start": -1}
+
+A dict of exactly these names is one of them, unless a value is a Box or a dict: then, as with any
+other name, it is a Dict. Pure and without numpy: the hub checks every observation here and must
+stay small.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -27,10 +34,28 @@ UNBOUNDED_FROM: Final = 3.4e38
 """A bound as large as this is none."""
 SHOWN_MAX: Final = 200
 """Characters of what a device sent, in a message about it."""
+BOX_PARTS: Final = 3
+"""Shape, low and high; a dtype may follow."""
+BYTE_MAX: Final = 255
+SENSORS_MAX: Final = 16
+"""Values of a Box that is hardly an image."""
 
 
 class Discrete(Struct, frozen=True, tag=True):
-    """`n` choices, counted from 0. One float."""
+    """`n` choices, counted from `start`. One float."""
+
+    n: int
+    start: int = 0
+
+
+class MultiDiscrete(Struct, frozen=True, tag=True):
+    """Several choices at once: of each how many there are, counted from 0. One float each."""
+
+    n: tuple[int, ...]
+
+
+class MultiBinary(Struct, frozen=True, tag=True):
+    """`n` switches, each 0 or 1. One float each."""
 
     n: int
 
@@ -51,10 +76,15 @@ class Box(Struct, frozen=True, tag=True):
 class Dict(Struct, frozen=True, tag=True):
     """Named spaces, flattened in the order of their names, as Gymnasium does."""
 
-    spaces: dict[str, Discrete | Box]
+    spaces: dict[str, Leaf]
 
 
-Space = Discrete | Box | Dict
+Choices = Discrete | MultiDiscrete | MultiBinary
+"""Spaces of whole numbers."""
+Leaf = Choices | Box
+Space = Leaf | Dict
+NAMED: Final = ({"multi_discrete"}, {"multi_binary"}, {"discrete", "start"})
+"""Names that make a dict one of the spaces Shepherd has no word for."""
 
 
 def parse(declared: Any) -> Space:
@@ -63,7 +93,7 @@ def parse(declared: Any) -> Space:
     Raises:
         OperatorFault: it means none; the message says what was expected where.
     """
-    if isinstance(declared, dict):
+    if isinstance(declared, dict) and not _is_named(declared):
         if not declared:
             raise OperatorFault("a Dict space needs at least one named space")
         return Dict({str(k): _parse_leaf(v, f"{k}: ") for k, v in sorted(declared.items())})
@@ -72,11 +102,27 @@ def parse(declared: Any) -> Space:
 
 def size(space: Space) -> int:
     """Floats in a value of the space."""
-    if isinstance(space, Discrete):
-        return 1
     if isinstance(space, Box):
         return math.prod(space.shape)
-    return sum(size(part) for part in space.spaces.values())
+    if isinstance(space, Dict):
+        return sum(size(part) for part in space.spaces.values())
+    return len(choices(space))
+
+
+def choices(space: Choices) -> tuple[int, ...]:
+    """How many choices each of its numbers has."""
+    if isinstance(space, Discrete):
+        return (space.n,)
+    return space.n if isinstance(space, MultiDiscrete) else (2,) * space.n
+
+
+def bounds(space: Leaf) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The least and the greatest value of each of its numbers."""
+    if isinstance(space, Box):
+        return space.low, space.high
+    first = _first(space)
+    counts = choices(space)
+    return (float(first),) * len(counts), tuple(first + n - 1.0 for n in counts)
 
 
 def flatten(space: Space, value: Any, *, what: str = "obs") -> Floats:
@@ -119,27 +165,26 @@ def check_floats(space: Space, values: Floats, *, what: str = "obs") -> Floats:
     start = 0
     for part in parts:
         end = start + size(part)
-        if isinstance(part, Discrete):
-            if not flat[start].is_integer():  # nor are NaN and infinity
-                code = Code.TYPE if math.isfinite(flat[start]) else Code.RANGE
-                raise DeviceFault(code, f"{what} {flat[start]} is not a whole number")
-            _check_discrete(part, int(flat[start]), what)
-        else:
+        if isinstance(part, Box):
             _check_bounds(part, flat[start:end], what)
+        else:
+            _check_choices(part, flat[start:end], what)
         start = end
     return values
 
 
 def unflatten(space: Space, values: Floats) -> int | list[Any]:
-    """An action as JSON has it: an int for Discrete, a list nested as its shape for a Box."""
+    """An action as JSON has it: an int for Discrete, else a list, nested as the shape of a Box."""
     return nested(space, struct.unpack(f"<{len(values) // FLOAT_BYTES}f", values))
 
 
 def nested(space: Space, flat: Sequence[float]) -> int | list[Any]:
-    """The same for numbers: an int for Discrete, a list nested as its shape for a Box."""
+    """The same for numbers."""
     if isinstance(space, Discrete):
         return int(flat[0])
-    assert isinstance(space, Box), "actions are Discrete or Box"
+    if isinstance(space, (MultiDiscrete, MultiBinary)):
+        return [int(x) for x in flat]
+    assert isinstance(space, Box), "an action is no Dict"
     numbers: list[Any] = [int(x) for x in flat] if space.dtype == "uint8" else list(flat)
     for width in reversed(space.shape[1:]):
         numbers = [numbers[i : i + width] for i in range(0, len(numbers), width)]
@@ -147,29 +192,98 @@ def nested(space: Space, flat: Sequence[float]) -> int | list[Any]:
 
 
 def neutral(space: Space) -> Floats:
-    """The action nearest to doing nothing: choice 0, or zeros kept within the bounds."""
-    if isinstance(space, Discrete):
-        return Floats(struct.pack("<f", 0.0))
-    assert isinstance(space, Box), "actions are Discrete or Box"
-    zeros = (min(max(0.0, low), high) for low, high in zip(space.low, space.high, strict=True))
+    """The action nearest to doing nothing: zeros, kept within the bounds."""
+    assert not isinstance(space, Dict), "an action is no Dict"
+    zeros = (min(max(0.0, low), high) for low, high in zip(*bounds(space), strict=True))
     return Floats(struct.pack(f"<{size(space)}f", *zeros))
 
 
-def _parse_leaf(declared: Any, where: str) -> Discrete | Box:
+def doubts(declared: Any) -> list[str]:
+    """What a declaration that is accepted may not mean as it stands, a sentence each."""
+    parts = {"": declared}
+    if isinstance(declared, dict) and not _is_named(declared):
+        parts = {f"{name}: ": part for name, part in declared.items()}
+    return [
+        f"{where}{part} holds whole numbers, as an image does, and training cuts decimals off; "
+        f"for a sensor write {json.dumps([*part, 'float32'])}"
+        for where, part in parts.items()
+        if isinstance(part, (list, tuple)) and len(part) == BOX_PARTS and _seems_a_sensor(part)
+    ]
+
+
+def _seems_a_sensor(declared: Sequence[Any]) -> bool:
+    space = _parse_leaf(declared, "")
+    return isinstance(space, Box) and space.dtype == "uint8" and size(space) <= SENSORS_MAX
+
+
+def _is_named(declared: Any) -> bool:
+    """Whether it is a space that Shepherd has no word for, not a Dict that uses its name."""
+    return (
+        isinstance(declared, dict)
+        and declared.keys() in NAMED
+        and not any(map(_is_container, declared.values()))
+    )
+
+
+def _is_container(value: Any) -> bool:
+    """A dict, or a list that begins with one, as the shape of a Box is."""
+    return isinstance(value, dict) or (
+        isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], (list, tuple))
+    )
+
+
+def _parse_leaf(declared: Any, where: str) -> Leaf:
     if isinstance(declared, bool):
         raise OperatorFault(f"{where}{declared} is not a space; for two choices write 2")
     if isinstance(declared, int):
-        if declared < 1:
-            raise OperatorFault(f"{where}a Discrete space needs at least 1 choice, not {declared}")
-        if declared > CHOICES_MAX:
-            raise OperatorFault(f"{where}{declared} choices; at most {CHOICES_MAX} are taken")
-        return Discrete(declared)
-    if not isinstance(declared, (list, tuple)) or len(declared) != 3:
+        return Discrete(_count(declared, f"{where}a Discrete space"))
+    if _is_named(declared):
+        return _parse_named(declared, where)
+    if not isinstance(declared, (list, tuple)) or len(declared) not in (BOX_PARTS, BOX_PARTS + 1):
         raise OperatorFault(
             f"{where}{declared!r} is not a space; write an int (Discrete), "
-            "[shape, low, high] (Box) or an object of those (Dict)"
+            '[shape, low, high] (Box), {"multi_discrete": [3, 4]}, {"multi_binary": 5} or, of '
+            "observations, an object of those (Dict)"
         )
-    shape, low, high = declared
+    return _parse_box(declared, where)
+
+
+def _parse_named(declared: dict[str, Any], where: str) -> Choices:
+    """One of the spaces that Shepherd has no word for."""
+    if "multi_binary" in declared:
+        return MultiBinary(_count(declared["multi_binary"], f"{where}multi_binary", VALUES_MAX))
+    if "discrete" in declared:
+        n, start = _count(declared["discrete"], f"{where}discrete"), declared["start"]
+        if type(start) is not int or abs(start) + n > CHOICES_MAX:
+            raise OperatorFault(f"{where}start is a whole number near 0, not {start!r}")
+        return Discrete(n, start)
+    counts = declared["multi_discrete"]
+    if not isinstance(counts, (list, tuple)) or not counts:
+        raise OperatorFault(
+            f"{where}multi_discrete is a list, of each number how many choices it has, "
+            f"not {counts!r}"
+        )
+    counts = tuple(_count(n, f"{where}multi_discrete[{i}]") for i, n in enumerate(counts))
+    if sum(counts) > CHOICES_MAX or len(counts) > VALUES_MAX:
+        raise OperatorFault(
+            f"{where}multi_discrete has {sum(counts)} choices in all; at most {CHOICES_MAX} are "
+            f"taken, of {VALUES_MAX} numbers"
+        )
+    return MultiDiscrete(counts)
+
+
+def _count(n: Any, what: str, most: int = CHOICES_MAX) -> int:
+    if type(n) is not int:
+        raise OperatorFault(f"{what} is a whole number, not {n!r}")
+    if n < 1:
+        raise OperatorFault(f"{what} needs at least 1 choice, not {n}")
+    if n > most:
+        raise OperatorFault(f"{what}: {n} choices; at most {most} are taken")
+    return n
+
+
+def _parse_box(declared: Sequence[Any], where: str) -> Box:
+    shape, low, high, *dtypes = declared
     if not isinstance(shape, (list, tuple)) or not all(type(n) is int and n > 0 for n in shape):
         raise OperatorFault(f"{where}a shape is a list of positive ints, not {shape!r}")
     count = math.prod(shape)
@@ -177,19 +291,29 @@ def _parse_leaf(declared: Any, where: str) -> Discrete | Box:
         raise OperatorFault(
             f"{where}{count} values in one observation; at most {VALUES_MAX} are taken"
         )
-    whole = isinstance(low, int) and isinstance(high, int)
-    # Shepherd makes any int low a uint8 image; a sensor declared [[4], 0, 100] would lose its
-    # decimals, so only an image's own bounds count as one here (docs/decisions/0003).
-    dtype: Literal["float32", "uint8"] = "uint8" if whole and (low, high) == (0, 255) else "float32"
     lows, highs = _bounds(low, count, f"{where}low"), _bounds(high, count, f"{where}high")
     if any(not a < b for a, b in zip(lows, highs, strict=True)):
         raise OperatorFault(f"{where}every low must be below its high, in {declared!r}")
+    whole = isinstance(low, int) and isinstance(high, int)
+    # Shepherd makes any int low a uint8 image; a sensor declared [[4], 0, 100] would lose its
+    # decimals, so only an image's own bounds count as one here (docs/decisions/0003).
+    dtype = "uint8" if whole and (low, high) == (0, 255) else "float32"
+    for said in dtypes:
+        if said not in ("float32", "uint8") or (said == "uint8" and not _are_bytes(lows + highs)):
+            raise OperatorFault(
+                f'{where}a dtype is "float32", or "uint8" with bounds from 0 to 255, not {said!r}'
+            )
+        dtype = said
     return Box(
         tuple(shape),
         tuple(min(bound, _nearest(bound)) for bound in lows),
         tuple(max(bound, _nearest(bound)) for bound in highs),
-        dtype,
+        "uint8" if dtype == "uint8" else "float32",
     )
+
+
+def _are_bytes(numbers: tuple[float, ...]) -> bool:
+    return all(number.is_integer() and 0 <= number <= BYTE_MAX for number in numbers)
 
 
 def _bounds(bound: Any, count: int, where: str) -> tuple[float, ...]:
@@ -217,23 +341,20 @@ def _nearest(bound: float) -> float:
     return float(struct.unpack("<f", struct.pack("<f", bound))[0])
 
 
-def _flatten_leaf(space: Discrete | Box, value: Any, what: str, flat: list[float]) -> None:
+def _flatten_leaf(space: Leaf, value: Any, what: str, flat: list[float]) -> None:
     if isinstance(space, Discrete):
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            boundless = isinstance(value, float) and not math.isfinite(value)
-            message = f"{what} is {_shown(value)}, agent expects an int below {space.n}"
-            raise DeviceFault(Code.RANGE if boundless else Code.TYPE, message)
-        _check_discrete(space, value, what)
-        flat.append(float(value))
+        flat.append(_choice(value, space.start, space.n, what))
         return
-    start = len(flat)
-    if len(space.shape) == 1 and isinstance(value, list) and len(value) == space.shape[0]:
+    start, shape = len(flat), space.shape if isinstance(space, Box) else (size(space),)
+    if len(shape) == 1 and isinstance(value, list) and len(value) == shape[0]:
         flat.extend(value)  # the common case; types are checked below, all at once
     else:
-        _extend(value, space.shape, what, flat, size(space))
-    _check_bounds(space, flat[start:], what)
+        _extend(value, shape, what, flat, size(space))
+    if isinstance(space, Box):
+        _check_bounds(space, flat[start:], what)
+        return
+    for i, n in enumerate(choices(space)):
+        flat[start + i] = _choice(flat[start + i], 0, n, f"{what}[{i}]")
 
 
 def _extend(value: Any, shape: tuple[int, ...], what: str, flat: list[float], total: int) -> None:
@@ -248,9 +369,33 @@ def _extend(value: Any, shape: tuple[int, ...], what: str, flat: list[float], to
         _extend(part, shape[1:], what, flat, math.prod(shape[1:]))
 
 
-def _check_discrete(space: Discrete, value: int, what: str) -> None:
-    if not 0 <= value < space.n:
-        raise DeviceFault(Code.RANGE, f"{what} is {value}, agent expects 0 to {space.n - 1}")
+def _choice(value: Any, first: int, n: int, what: str) -> float:
+    """One of `n` choices counted from `first`, as a device sent it."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        boundless = isinstance(value, float) and not math.isfinite(value)
+        wanted = f"from {first} to {first + n - 1}" if first else f"below {n}"
+        message = f"{what} is {_shown(value)}, agent expects an int {wanted}"
+        raise DeviceFault(Code.RANGE if boundless else Code.TYPE, message)
+    if not first <= value < first + n:
+        message = f"{what} is {value}, agent expects {first} to {first + n - 1}"
+        raise DeviceFault(Code.RANGE, message)
+    return float(value)
+
+
+def _check_choices(space: Choices, values: Sequence[float], what: str) -> None:
+    first = _first(space)
+    for i, (value, n) in enumerate(zip(values, choices(space), strict=True)):
+        where = what if isinstance(space, Discrete) else f"{what}[{i}]"
+        if not value.is_integer():  # nor are NaN and infinity
+            code = Code.TYPE if math.isfinite(value) else Code.RANGE
+            raise DeviceFault(code, f"{where} {value} is not a whole number")
+        _choice(value, first, n, where)
+
+
+def _first(space: Choices) -> int:
+    return space.start if isinstance(space, Discrete) else 0
 
 
 def _check_bounds(space: Box, values: Iterable[Any], what: str) -> None:

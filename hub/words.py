@@ -175,7 +175,7 @@ class Answer(Struct, frozen=True, gc=False):
     step: int
     """As the device numbered it (u16 where it did)."""
     action: int | list[Any] | None
-    """int for a Discrete space, nested list for a Box; None after the end of an episode."""
+    """int for a Discrete space, else a list, nested for a Box; None after the end of an episode."""
     seq: int
     """Of the observation's event."""
     policy: int | None

@@ -59,13 +59,9 @@ def read_limits(safety: Safety, actions: Space) -> list[Limit]:
         OperatorFault: a number makes no sense for this action space.
     """
     _check_numbers(safety)
-    lows: tuple[float, ...]
-    highs: tuple[float, ...]
-    if isinstance(actions, spaces.Discrete):
-        lows, highs, whole = (0.0,), (actions.n - 1.0,), True
-    else:
-        assert isinstance(actions, spaces.Box), "actions are Discrete or Box"
-        lows, highs, whole = actions.low, actions.high, actions.dtype == "uint8"
+    assert not isinstance(actions, spaces.Dict), "an action is no Dict"
+    lows, highs = spaces.bounds(actions)
+    whole = not isinstance(actions, spaces.Box) or actions.dtype == "uint8"
     columns = [
         _column(name, given, otherwise, whole=whole and name in WHOLE)
         for name, given, otherwise in (

@@ -8,7 +8,7 @@ from typing import Final
 import click
 import msgspec
 
-from hub import control
+from hub import control, spaces
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
@@ -25,9 +25,12 @@ def agent() -> None:
 @click.argument("name")
 @click.option("--algorithm", required=True, help="PPO, A2C, DQN, SAC, TD3, … (docs/algorithms.md).")
 @click.option(
-    "--observations", required=True, metavar="SPACE", help="int, [shape, low, high] or object."
+    "--observations",
+    required=True,
+    metavar="SPACE",
+    help="int, [shape, low, high] or object; docs/device-maker.md.",
 )
-@click.option("--actions", required=True, metavar="SPACE", help="int or [shape, low, high].")
+@click.option("--actions", required=True, metavar="SPACE", help="int, [shape, low, high], …")
 @click.option(
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Parameter of the algorithm."
 )
@@ -58,6 +61,9 @@ def create(
         "safety": None if safety is None else _safety(safety),
     }
     do(data, control.CreateAgent(msgspec.convert(declared, NewAgent)))
+    for name in ("observations", "actions"):
+        for doubt in spaces.doubts(declared[name]):
+            click.echo(f"warning: {name}: {doubt}", err=True)
 
 
 @agent.command("list")

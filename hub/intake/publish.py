@@ -187,7 +187,7 @@ class Publications:
         """Raises DeviceFault where an action would not fit: the step could not be answered."""
         spec = self._sessions.spec(self.session)
         if spec is not None and not _fits_f32(spec.actions):
-            text = "an f32 action holds 255 values or a choice below 65536; use obs or obs/mp"
+            text = "an f32 action holds 255 values or a choice from 0 to 65535; use obs or obs/mp"
             raise DeviceFault(Code.TYPE, text)
 
     def _take_hello(self, payload: bytes, reply: MqttReply) -> None:
@@ -265,7 +265,7 @@ def _read(decoder: msgspec.json.Decoder[_T], payload: bytes, leaf: str) -> _T:
 
 def _fits_f32(actions: Space) -> bool:
     if isinstance(actions, Discrete):
-        return actions.n - 1 <= _U16_MAX
+        return actions.start >= 0 and actions.start + actions.n - 1 <= _U16_MAX
     return size(actions) <= _U8_MAX
 
 

@@ -15,10 +15,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from hub.spaces import Box, Discrete, Space
+from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 
 PolicyKind = Literal[
     "categorical",
+    "multi_categorical",
+    "bernoulli",
     "gaussian",
     "epsilon_greedy",
     "epsilon_greedy_quantiles",
@@ -61,24 +63,22 @@ class Algorithm(Struct, frozen=True):
     """Its layers are folded with their batch normalisation before they act."""
 
 
-_ACTOR_CRITIC: Final = Head(
-    "categorical",
-    hidden="mlp_extractor.policy_net",
-    last="action_net",
-    value_hidden="mlp_extractor.value_net",
-    value_last="value_net",
-)
-_GAUSSIAN_ACTOR_CRITIC: Final = Head(
-    "gaussian",
-    hidden="mlp_extractor.policy_net",
-    last="action_net",
-    value_hidden="mlp_extractor.value_net",
-    value_last="value_net",
-    spread="log_std",
-)
+def _actor_critic(kind: PolicyKind, *, spread: str | None = None) -> Head:
+    return Head(
+        kind,
+        hidden="mlp_extractor.policy_net",
+        last="action_net",
+        value_hidden="mlp_extractor.value_net",
+        value_last="value_net",
+        spread=spread,
+    )
+
+
 _ON_POLICY: Final[dict[type[Space], Head]] = {
-    Discrete: _ACTOR_CRITIC,
-    Box: _GAUSSIAN_ACTOR_CRITIC,
+    Discrete: _actor_critic("categorical"),
+    Box: _actor_critic("gaussian", spread="log_std"),
+    MultiDiscrete: _actor_critic("multi_categorical"),
+    MultiBinary: _actor_critic("bernoulli"),
 }
 _SQUASHED: Final[dict[type[Space], Head]] = {
     Box: Head("squashed_gaussian", "actor.latent_pi", "actor.mu", spread="actor.log_std")

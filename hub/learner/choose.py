@@ -16,7 +16,17 @@ import numpy as np
 
 from hub.learner.chance import Chance, normals
 from hub.learner.messages import Question, Reply
-from hub.spaces import Box, Dict, Discrete, Space, parse, size
+from hub.spaces import (
+    Box,
+    Dict,
+    Discrete,
+    MultiBinary,
+    MultiDiscrete,
+    Space,
+    choices,
+    parse,
+    size,
+)
 from hub.words import Floats
 
 if TYPE_CHECKING:
@@ -65,9 +75,12 @@ class Chooser:
         if isinstance(self.actions, Box):
             self.low = np.array(self.actions.low, dtype=np.float32)
             self.high = np.array(self.actions.high, dtype=np.float32)
+        if isinstance(self.actions, MultiDiscrete):
+            self.places = _places(self.actions.n)
+        self._first = self.actions.start if isinstance(self.actions, Discrete) else 0
         self._chance = Chance(seed, UNIFORMS[card.kind](self.actions))
         self._size = size(self._observations)
-        self._plain = isinstance(self._observations, Box)
+        self._plain = isinstance(self._observations, Box | MultiBinary)
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """A reply to each question, in order."""
@@ -75,6 +88,8 @@ class Chooser:
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         x = observations if self._plain else features(self._observations, observations)
         choice = self._kind(self, x, None if greedy else self._chance.uniforms(questions))
+        if self._first:
+            choice = choice._replace(actions=choice.actions + np.float32(self._first))
         return self._replies(questions, choice)
 
     def _replies(self, questions: Sequence[Question], choice: Choice) -> list[Reply]:
@@ -143,17 +158,26 @@ class Net:
 
 
 def features(space: Space, observations: Matrix) -> Matrix:
-    """What the first layer sees: Discrete parts one-hot, all parts in the order of their names."""
+    """What the first layer sees: choices one-hot, all parts in the order of their names."""
     parts = list(space.spaces.values()) if isinstance(space, Dict) else [space]
     columns, start = [], 0
     for part in parts:
         end = start + size(part)
         values = observations[:, start:end]
         if isinstance(part, Discrete):
-            values = np.eye(part.n, dtype=np.float32)[values[:, 0].astype(np.int64)]
+            values = _one_hot(values.astype(np.int64) - part.start, choices(part))
+        elif isinstance(part, MultiDiscrete):
+            values = _one_hot(values.astype(np.int64), choices(part))
         columns.append(values)
         start = end
     return np.concatenate(columns, axis=1)
+
+
+def _one_hot(chosen: NDArray[np.int64], counts: tuple[int, ...]) -> Matrix:
+    """One choice a column in; as many columns out as there are choices in all."""
+    hot = np.zeros((len(chosen), sum(counts)), dtype=np.float32)
+    hot[np.arange(len(chosen))[:, None], np.cumsum((0, *counts[:-1])) + chosen] = 1.0
+    return hot
 
 
 # --- the kinds of policy ---------------------------------------------------------------------
@@ -171,6 +195,34 @@ def _categorical(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | No
     chosen = np.add.reduce(uniforms * total > cumulative[:, :-1], axis=1)  # the inverse CDF
     logprobs = shifted[np.arange(len(chosen)), chosen] - np.log(total[:, 0])
     return Choice(_column(chosen), logprobs, values)
+
+
+def _multi_categorical(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    """Each number of the action by itself as `_categorical`; the log-probability is their sum."""
+    logits = chooser.net.action(x)
+    values = chooser.net.value(x)
+    # One table (batch, m, choices), where what a number does not have is impossible.
+    never = np.full((len(logits), 1), -np.inf, dtype=np.float32)
+    table = np.concatenate([logits, never], axis=1)[:, chooser.places]
+    if uniforms is None:
+        return Choice(table.argmax(axis=2).astype(np.float32), None, values)
+    shifted = table - table.max(axis=2, keepdims=True)
+    cumulative = np.add.accumulate(np.exp(shifted), axis=2)
+    total = cumulative[:, :, -1:]
+    chosen = (uniforms[:, :, None] * total > cumulative[:, :, :-1]).sum(axis=2)
+    logprobs = np.take_along_axis(shifted, chosen[:, :, None], axis=2) - np.log(total)
+    return Choice(chosen.astype(np.float32), logprobs[:, :, 0].sum(axis=1), values)
+
+
+def _bernoulli(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    """Each switch by itself; the logit is log(p / (1 - p)) of its being on."""
+    logits = chooser.net.action(x)
+    values = chooser.net.value(x)
+    if uniforms is None:
+        return Choice((logits > 0.0).astype(np.float32), None, values)
+    on = np.log(uniforms) - np.log1p(-uniforms) < logits  # u < p, and exact where p is almost 1
+    logprobs = -np.logaddexp(np.float32(0.0), np.where(on, -logits, logits)).sum(axis=1)
+    return Choice(on.astype(np.float32), logprobs, values)
 
 
 def _gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
@@ -255,6 +307,8 @@ def _anywhere(uniforms: NDArray[np.float64], width: int) -> tuple[Matrix, Matrix
 
 KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | None], Choice]]] = {
     "categorical": _categorical,
+    "multi_categorical": _multi_categorical,
+    "bernoulli": _bernoulli,
     "gaussian": _gaussian,
     "epsilon_greedy": _epsilon_greedy,
     "epsilon_greedy_quantiles": _epsilon_greedy_quantiles,
@@ -264,6 +318,8 @@ KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | N
 
 UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
     "categorical": lambda _: 1,
+    "multi_categorical": size,
+    "bernoulli": size,
     "gaussian": lambda actions: 2 * size(actions),
     "epsilon_greedy": lambda _: 2,
     "epsilon_greedy_quantiles": lambda _: 2,
@@ -304,6 +360,15 @@ def _normal_logprobs(noise: Matrix, log_std: Matrix) -> Matrix:
 
 def _column(chosen: NDArray[np.int64]) -> Matrix:
     return chosen.astype(np.float32).reshape(-1, 1)
+
+
+def _places(counts: tuple[int, ...]) -> NDArray[np.int64]:
+    """Of each number's choices, where its logit stands: (m, choices), one past the end for none."""
+    total = sum(counts)
+    places = np.full((len(counts), max(counts)), total)
+    for i, (start, n) in enumerate(zip(np.cumsum((0, *counts[:-1])), counts, strict=True)):
+        places[i, :n] = np.arange(start, start + n)
+    return places
 
 
 def _layer(tensors: Tensors, name: str) -> tuple[Matrix, Matrix]:

@@ -21,7 +21,7 @@ from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.fragments import Fragment, Fragments
 from hub.learner.parameters import Fall, algorithm_of
-from hub.learner.spaces import Spaces, shaped
+from hub.learner.spaces import Spaces, indices, shaped
 from hub.spaces import Box, Dict, parse
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class OnPolicy:
     def __init__(self, agent: Agent, model: OnPolicyAlgorithm, parameters: Parameters) -> None:
         self.model = model
         self._observations = parse(agent.observations)
-        self._discrete = not isinstance(parse(agent.actions), Box)
+        self._actions = parse(agent.actions)
         self._total = parameters.total_timesteps
         self._fragments = Fragments()
 
@@ -148,7 +148,9 @@ class OnPolicy:
     def _drawn(self, step: Transition) -> np.ndarray[Any, np.dtype[Any]]:
         """The action as sampled: the ratio is of what was drawn, not of what the bounds left."""
         action = np.frombuffer(step.raw or step.action or b"", dtype="<f4")
-        return action.astype(np.int64) if self._discrete else action.reshape(1, -1)
+        if isinstance(self._actions, Box):
+            return action.reshape(1, -1)
+        return indices(self._actions, action)
 
 
 class OffPolicy:
@@ -160,7 +162,7 @@ class OffPolicy:
     def __init__(self, agent: Agent, model: OffPolicyAlgorithm, parameters: Parameters) -> None:
         self.model = model
         self._observations = parse(agent.observations)
-        self._discrete = not isinstance(parse(agent.actions), Box)
+        self._actions = parse(agent.actions)
         self._total = parameters.total_timesteps
         self._publish_every = parameters.publish_every
         frequency = parameters.arguments.get("train_freq", 1)
@@ -232,8 +234,8 @@ class OffPolicy:
         values = transition.executed or transition.action
         assert values is not None, "learn() has looked"
         action = np.frombuffer(values, dtype="<f4").reshape(1, -1)
-        if self._discrete:
-            return action.astype(np.int64)
+        if not isinstance(self._actions, Box):
+            return indices(self._actions, action)
         return self.model.policy.scale_action(action).clip(-1.0, 1.0)
 
 

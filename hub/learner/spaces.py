@@ -1,7 +1,8 @@
 """Flat float32 values as Stable-Baselines3 wants them, and the spaces it is told of.
 
 The log holds every observation as one flat vector (`hub.spaces`); SB3 wants arrays of the space's
-shape, whole numbers for Discrete, a dict for Dict. The numbers are the same.
+shape, whole numbers counted from 0 for choices, a dict for Dict. The numbers are the same but for a
+Discrete space that starts elsewhere.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from hub.spaces import Box, Dict, Discrete, Space, size
+from hub.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hub.spaces import Leaf
     from hub.words import Floats
 
 
@@ -27,14 +29,18 @@ class Spaces(gymnasium.Env[Any, Any]):
         self.action_space = gym_space(actions)
 
 
-def gym_space(space: Space) -> gymnasium.Space[Any]:
-    """The Gymnasium space of the same values."""
+def gym_space(space: Space) -> gymnasium.spaces.Space[Any]:
+    """The Gymnasium space of the same values; choices are counted from 0."""
     if isinstance(space, Discrete):
         return gymnasium.spaces.Discrete(space.n)
     if isinstance(space, Box):
         low = np.array(space.low, dtype=space.dtype).reshape(space.shape)
         high = np.array(space.high, dtype=space.dtype).reshape(space.shape)
         return gymnasium.spaces.Box(low, high, dtype=np.dtype(space.dtype).type)
+    if isinstance(space, MultiDiscrete):
+        return gymnasium.spaces.MultiDiscrete(np.array(space.n))
+    if isinstance(space, MultiBinary):
+        return gymnasium.spaces.MultiBinary(space.n)
     return gymnasium.spaces.Dict({name: gym_space(part) for name, part in space.spaces.items()})
 
 
@@ -51,7 +57,15 @@ def shaped(space: Space, values: Floats) -> NDArray[Any] | dict[str, NDArray[Any
     return _shaped_leaf(space, flat)
 
 
-def _shaped_leaf(space: Discrete | Box, values: NDArray[np.float32]) -> NDArray[Any]:
+def indices(space: Space, values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Choices as SB3 counts them, from 0."""
+    start = space.start if isinstance(space, Discrete) else 0
+    return values.astype(np.int64) - start
+
+
+def _shaped_leaf(space: Leaf, values: NDArray[np.float32]) -> NDArray[Any]:
+    if isinstance(space, Box):
+        return values.astype(space.dtype).reshape(1, *space.shape)
     if isinstance(space, Discrete):
-        return values.astype(np.int64)
-    return values.astype(space.dtype).reshape(1, *space.shape)
+        return indices(space, values)
+    return values.astype(np.int64 if isinstance(space, MultiDiscrete) else np.int8).reshape(1, -1)

@@ -313,7 +313,8 @@ class Acts:
         actions = spaces.parse(agent.actions)
         if isinstance(actions, spaces.Dict):
             raise OperatorFault(
-                "actions are an int (Discrete) or [shape, low, high] (Box), not a Dict"
+                "actions are an int (Discrete), [shape, low, high] (Box), "
+                '{"multi_discrete": [3, 4]} or {"multi_binary": 5}, not a Dict'
             )
         if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
             raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")

@@ -67,6 +67,55 @@ def fall_back(room: Room, number: int) -> tuple[Event, HeardReply]:
     return room.log.of_kind(Kind.ACTION)[-1], reply
 
 
+# --- several choices at once --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("actions", "wanted", "sent"),
+    [
+        ({"multi_discrete": [3, 4]}, (2.0, 3.0), [2, 3]),
+        ({"multi_binary": 2}, (0.0, 1.0), [0, 1]),
+        ({"discrete": 3, "start": 5}, (7.0,), 7),
+    ],
+)
+def test_whole_numbers_leave_as_whole_numbers(
+    actions: Any, wanted: tuple[float, ...], sent: Any
+) -> None:
+    room = room_of(actions=actions, safety=None)
+    begun, reply = room.begin(0)
+    room.deliver.choose(begun, policy_chose(*wanted))
+    room.log.commit()
+    assert (reply.answer.action, reply.answer.source) == (sent, Source.POLICY)
+    json = msgspec.json.encode(reply.answer.action)
+    assert b"." not in json
+
+
+@pytest.mark.parametrize(
+    ("actions", "wanted", "sent"),
+    [
+        ({"multi_discrete": [3, 4]}, (2.0, 4.0), [0, 0]),
+        ({"multi_binary": 2}, (0.0, 0.5), [0, 0]),
+        ({"discrete": 3, "start": 5}, (8.0,), 5),
+    ],
+)
+def test_several_choices_that_are_none_never_leave(
+    actions: Any, wanted: tuple[float, ...], sent: Any
+) -> None:
+    room = room_of(actions=actions, safety=None)
+    begun, reply = room.begin(0)
+    room.deliver.choose(begun, policy_chose(*wanted))
+    room.log.commit()
+    assert (reply.answer.action, reply.answer.source) == (sent, Source.FALLBACK)
+
+
+@pytest.mark.parametrize(("declared", "sent"), [("hold", [2, 3]), ([1, 0], [1, 0])])
+def test_fallback_of_several_choices(declared: Any, sent: list[int]) -> None:
+    room = room_of(actions={"multi_discrete": [3, 4]}, safety=None, fallback=declared)
+    step(room, 0, 2.0, 3.0)
+    _, reply = fall_back(room, 1)
+    assert reply.answer.action == sent
+
+
 # --- clamped -----------------------------------------------------------------------------------
 
 

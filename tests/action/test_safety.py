@@ -66,6 +66,22 @@ def test_bounds_of_choices_are_choices() -> None:
     assert sent == [(1.0,), (1.0,), (2.0,), (3.0,), (3.0,)]
 
 
+def test_several_choices_have_rules_each() -> None:
+    gears = rules({"multi_discrete": [5, 4]}, low=[1, None], high=[3, 2], rate_max=[2, None])
+    kept = gears.keep(floats(4, 3), CALM, None, 0.0)
+    assert (numbers(kept.action), kept.broken) == ((3.0, 2.0), ("bounds",))
+    kept = gears.keep(floats(3, 0), CALM, Held(floats(0, 2), 0.0), 0.0)
+    assert (numbers(kept.action), kept.broken) == ((2.0, 0.0), ("rate",))
+    switches = rules({"multi_binary": 2}, high=[0, None], dwell_steps=[None, 2])
+    kept = switches.keep(floats(1, 1), CALM, Held(floats(0, 0), 0.0), 0.0)
+    assert (numbers(kept.action), kept.broken) == ((0.0, 0.0), ("bounds", "dwell"))
+
+
+def test_bounds_of_choices_that_start_elsewhere_are_the_devices_own_numbers() -> None:
+    shifted = rules({"discrete": 5, "start": -2}, low=-1)
+    assert numbers(shifted.keep(floats(-2), CALM, None, 0.0).action) == (-1.0,)
+
+
 # --- rate --------------------------------------------------------------------------------------
 
 

@@ -303,6 +303,9 @@ def test_what_was_sent_as_it_was_wanted_has_no_wish_beside_it() -> None:
     assert explained(BOX, payload='{"raw":[1.0,2.0]}').wanted is None
 
 
+SEVERAL: Final = agent_spec(actions={"multi_discrete": [3, 2]})
+
+
 def dqn(n: int) -> Any:
     return agent_spec(actions=n, algorithm="DQN")
 
@@ -326,6 +329,10 @@ def dqn(n: int) -> Any:
         (dqn(4), {"logprob": math.log(0.25)}, True),
         (dqn(4), {"logprob": math.log(0.2501)}, False),
         (dqn(1), {"logprob": 0.0}, True),
+        (SEVERAL, {"logprob": math.log(0.6)}, False),
+        (SEVERAL, {"logprob": math.log(0.3)}, None),
+        (SEVERAL, {"logprob": math.log(0.1)}, True),
+        (agent_spec(actions={"multi_binary": 2000}), {"logprob": -1500.0}, True),
     ],
 )
 def test_whether_it_explored_is_read_off_what_is_logged(

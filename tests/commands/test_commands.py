@@ -82,6 +82,15 @@ def test_a_password_that_is_none_is_refused(
     assert room.events == []
 
 
+def test_agent_create_warns_of_a_sensor_that_would_be_bytes(run: Callable[..., Said]) -> None:
+    made = ("--algorithm", "PPO", "--actions", '{"multi_discrete":[3,2]}')
+    said = run("agent", "create", "walker", *made, "--observations", "[[4], 0, 255]")
+    assert said.code == 0
+    assert set(said.lines[0]) == {"agent", "api_key"}
+    assert said.err.startswith("warning: observations: [[4], 0, 255] holds whole numbers")
+    assert run("agent", "create", "runner", *made, "--observations", "[[4], 0, 100]").err == ""
+
+
 def test_user_list_shows_no_hash(run: Callable[..., Said], ann: None) -> None:
     said = run("user", "list")
     assert said.lines == [{"user": "ann", "role": "owner"}]

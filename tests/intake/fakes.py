@@ -11,7 +11,7 @@ from hub.action.guard import Guard
 from hub.errors import OperatorFault
 from hub.intake.session import Session, Sessions
 from hub.registry.fold import Registry, Spec, spec_of
-from hub.spaces import unflatten
+from hub.spaces import size, unflatten
 from hub.words import (
     Agent,
     AgentName,
@@ -159,7 +159,11 @@ class EchoDelivery:
         if self.silent:
             return
         events, step.events = step.events, []
-        values = None if step.ends_episode else floats(step.number % 2)
+        values = (
+            None
+            if step.ends_episode
+            else Floats(floats(step.number % 2) * size(step.agent.actions))
+        )
         if values is not None:
             events.append(
                 Event(

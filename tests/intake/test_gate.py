@@ -778,8 +778,22 @@ async def test_an_answer_comes_in_the_encoding_of_its_observation(house: House) 
         assert (await client.read()).payload == struct.pack("<BBH", 0x1F, 0, 3)
 
 
-async def test_f32_is_refused_where_its_action_would_not_fit(house: House) -> None:
-    house.registry.agents[AgentName("walker")] = agent_spec(actions=70_000)
+async def test_f32_carries_several_choices_as_that_many_floats(house: House) -> None:
+    spec = agent_spec(actions={"multi_discrete": [3, 4, 2]})
+    house.registry.agents[AgentName("walker")] = spec
+    async with house.client() as client:
+        await client.connected("heater", KEY)
+        await client.subscribed("rl/v1/heater/#")
+        f32 = struct.pack("<BBHf", 0x10, 2, 3, 0.0) + floats(1.0, 2.0)
+        client.send(publish(f32, topic=f"{OBS}/f32", qos=0))
+        act = await client.read()
+        wanted = struct.pack("<BBH", 0x11, 3, 3) + floats(1.0, 1.0, 1.0)
+        assert (act.topic, act.payload) == (f"{ACT}/f32", wanted)
+
+
+@pytest.mark.parametrize("actions", [70_000, {"discrete": 3, "start": -1}])
+async def test_f32_is_refused_where_its_action_would_not_fit(house: House, actions: Any) -> None:
+    house.registry.agents[AgentName("walker")] = agent_spec(actions=actions)
     async with house.client() as client:
         await client.connected("heater", KEY)
         await client.subscribed(ERR)

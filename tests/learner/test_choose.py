@@ -17,7 +17,7 @@ from hub.learner.policy import PolicyFile
 from hub.learner.sb3 import OffPolicy, OnPolicy, open_learner
 from hub.learner.snapshot import acting_of, card_of, tensors_of
 from hub.learner.spaces import gym_space, shaped
-from hub.spaces import Discrete, parse, size
+from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, parse, size
 from hub.words import Agent, AgentName, Floats
 
 if TYPE_CHECKING:
@@ -31,15 +31,39 @@ SPACES: Final[dict[str, Any]] = {
     "matrix": [[2, 3], -1.0, 1.0],
     "bytes": [[5], 0, 255],
     "discrete": 6,
-    "dict": {"z": 3, "a": [[2], -1.0, 1.0], "m": [[2, 2], 0.0, 5.0]},
+    "shifted": {"discrete": 6, "start": -2},
+    "several": {"multi_discrete": [3, 4, 2]},
+    "binary": {"multi_binary": 5},
+    "dict": {
+        "z": 3,
+        "d": {"multi_discrete": [2, 3]},
+        "b": {"multi_binary": 2},
+        "a": [[2], -1.0, 1.0],
+        "m": [[2, 2], 0.0, 5.0],
+    },
 }
-ACTIONS: Final[dict[str, Any]] = {"choices": 3, "box": [[2], [-2.0, 0.0], [2.0, 1.0]]}
+ACTIONS: Final[dict[str, Any]] = {
+    "choices": 3,
+    "shifted": {"discrete": 3, "start": 5},
+    "box": [[2], [-2.0, 0.0], [2.0, 1.0]],
+    "several": {"multi_discrete": [3, 4, 1, 2]},
+    "binary": {"multi_binary": 3},
+}
+OF_KIND: Final[dict[type[Space], tuple[str, ...]]] = {
+    Discrete: ("choices", "shifted"),
+    Box: ("box",),
+    MultiDiscrete: ("several",),
+    MultiBinary: ("binary",),
+}
+FIRST: Final = {"shifted": 5}
+"""Of choices that are not counted from 0."""
 CASES: Final[list[tuple[str, str, str]]] = [
     (algorithm, observations, actions)
     for algorithm, actions in [
-        (row.name, "choices" if space is Discrete else "box")
+        (row.name, actions)
         for row in ALGORITHMS.values()
         for space in row.heads
+        for actions in OF_KIND[space]
     ]
     for observations in SPACES
     if ALGORITHMS[algorithm].dicts or observations != "dict"
@@ -80,7 +104,8 @@ def observed(declared: Any) -> list[Floats]:
     space = parse(declared)
     gym = gym_space(space)
     gym.seed(3)
-    return [flat(_flat(gym, gym.sample())) for _ in range(BATCH)]
+    first = space.start if isinstance(space, Discrete) else 0
+    return [flat(_flat(gym, gym.sample()) + first) for _ in range(BATCH)]
 
 
 def flat(values: NDArray[Any]) -> Floats:
@@ -117,12 +142,13 @@ def test_greedy_actions_are_those_of_the_torch_policy(
         wanted, _ = learner.model.policy.predict(row, deterministic=True)
         # Bytes go in unscaled: sums of hundreds cancel, and leave that much less of float32.
         near = NEAR if observations != "bytes" else 10 * NEAR
-        assert np.frombuffer(reply.action, "<f4") == pytest.approx(wanted[0], rel=near, abs=near)
+        wanted = wanted[0] + FIRST.get(actions, 0)
+        assert np.frombuffer(reply.action, "<f4") == pytest.approx(wanted, rel=near, abs=near)
         assert reply.logprob is None
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "elu", "leaky_relu"])
-@pytest.mark.parametrize("actions", ["choices", "box"])
+@pytest.mark.parametrize("actions", list(ACTIONS))
 @pytest.mark.parametrize("observations", list(SPACES))
 def test_ppos_values_and_log_probabilities_are_those_of_the_torch_policy(
     observations: str, actions: str, activation: str
@@ -132,7 +158,8 @@ def test_ppos_values_and_log_probabilities_are_those_of_the_torch_policy(
     values = observed(agent.observations)
     replies = Chooser(policy, agent.seed).choose(questions(values), greedy=False)
     drawn = np.array([np.frombuffer(reply.raw or reply.action, "<f4") for reply in replies])
-    given = torch.as_tensor(drawn[:, 0] if actions == "choices" else drawn)
+    drawn = drawn - np.float32(FIRST.get(actions, 0))
+    given = torch.as_tensor(drawn[:, 0] if drawn.shape[1] == 1 else drawn)
     model: Any = learner.model
     with torch.no_grad():
         v, logprob, _ = model.policy.evaluate_actions(batch(agent.observations, values), given)
@@ -205,6 +232,29 @@ def test_a_categorical_action_is_drawn_as_often_as_its_probability_says() -> Non
     assert np.bincount(drawn, minlength=3) / count == pytest.approx(wanted, abs=0.02)
 
 
+@pytest.mark.parametrize("actions", ["several", "binary"])
+def test_each_number_of_an_action_is_drawn_as_often_as_its_probability_says(actions: str) -> None:
+    agent = agent_of("PPO", "discrete", actions)
+    learner, policy = opened(agent)
+    value = flat(np.array([2.0]))
+    count = 20_000
+    replies = Chooser(policy, agent.seed).choose(questions([value] * count), greedy=False)
+    drawn = np.array([np.frombuffer(reply.action, "<f4") for reply in replies], dtype=int)
+    model: Any = learner.model
+    with torch.no_grad():
+        density = model.policy.get_distribution(batch(agent.observations, [value])).distribution
+    if actions == "binary":
+        wanted = [torch.stack([1 - p, p]).numpy() for p in density.probs[0]]
+    else:
+        wanted = [part.probs[0].numpy() for part in density]
+    for column, shares in zip(drawn.T, wanted, strict=True):
+        found = np.bincount(column, minlength=len(shares)) / count
+        assert found == pytest.approx(shares, abs=0.02)
+    # They are drawn independently of each other.
+    both = np.mean((drawn[:, 0] == 1) & (drawn[:, 1] == 1))
+    assert both == pytest.approx(wanted[0][1] * wanted[1][1], abs=0.02)
+
+
 def test_epsilon_greedy_explores_at_the_versions_rate_and_knows_its_probability() -> None:
     agent = agent_of("DQN", "box", "choices", exploration_initial_eps="0.3")
     _, policy = opened(agent)
@@ -231,7 +281,7 @@ def test_an_action_does_not_depend_on_who_else_asked() -> None:
 
 def test_features_are_in_the_order_of_names_with_choices_one_hot() -> None:
     space = parse(SPACES["dict"])
-    assert size(space) == 7
-    given = np.array([[0.1, 0.2, 1, 2, 3, 4, 2]], dtype=np.float32)
-    wanted = [[0.1, 0.2, 1, 2, 3, 4, 0, 0, 1]]
+    assert size(space) == 11
+    given = np.array([[0.1, 0.2, 1, 0, 1, 2, 1, 2, 3, 4, 2]], dtype=np.float32)
+    wanted = [[0.1, 0.2, 1, 0, 0, 1, 0, 0, 1, 1, 2, 3, 4, 0, 0, 1]]
     assert features(space, given) == pytest.approx(np.array(wanted, dtype=np.float32))

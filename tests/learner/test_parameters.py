@@ -101,6 +101,8 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent("CrossQ", {"a": 2}), "CrossQ takes no dict of observations"),
         (agent("DQN", actions=[[1], 0.0, 1.0]), "DQN needs Discrete actions"),
         (agent("SAC", actions=3), "SAC needs Box actions, not 3; take one of PPO, A2C, DQN"),
+        (agent("DQN", actions={"multi_binary": 3}), "take one of PPO, A2C, TRPO"),
+        (agent("SAC", actions={"multi_discrete": [3, 2]}), "take one of PPO, A2C, TRPO"),
         (agent(actions={"a": 2}), "no algorithm takes those"),
         (agent(actions=[[1], "-inf", "inf"]), "actions need finite bounds"),
         (agent(observations=[[64, 64, 3], 0, 255]), "images need a convolutional policy"),

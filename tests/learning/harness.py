@@ -63,6 +63,42 @@ class Outcome(NamedTuple):
     dropped: int
 
 
+class Dials(gymnasium.Env[Any, Any]):
+    """Pays for dials that are set as two numbers say; the observation is several choices too."""
+
+    observation_space = gymnasium.spaces.MultiDiscrete([3, 4])
+
+    def __init__(self, actions: gymnasium.spaces.Space[Any]) -> None:
+        self.action_space = actions
+        self._steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Anew."""
+        super().reset(seed=seed, options=options)
+        self._steps = 0
+        return self._see(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Ends by itself where a throw of dice says so, else at the 20th step."""
+        paid = float(np.sum(np.asarray(action)[:2] == self._seen))
+        self._steps += 1
+        return self._see(), paid, bool(self.np_random.random() < 0.05), self._steps == 20, {}
+
+    def _see(self) -> Any:
+        self._seen = self.np_random.integers((3, 4))
+        return self._seen
+
+
+gymnasium.register(
+    "Dials-v0",
+    lambda **_: Dials(gymnasium.spaces.MultiDiscrete([3, 4, 2])),
+    order_enforce=False,
+    disable_env_checker=True,
+)
+
+
 class Device:
     """One environment, and what it has to say next."""
 
@@ -95,6 +131,8 @@ class Device:
         values = np.frombuffer(action, dtype="<f4")
         if isinstance(self._env.action_space, gymnasium.spaces.Discrete):
             return int(values[0])
+        if isinstance(self._env.action_space, gymnasium.spaces.MultiDiscrete):
+            return values.astype(np.int64)
         return values
 
     def _event(self, values: Any, **columns: Any) -> Event:
@@ -242,6 +280,12 @@ def agent_of(
 def cartpole(algorithm: str, *, seed: int, **parameters: str) -> Agent:
     """CartPole-v1's spaces."""
     return agent_of(algorithm, [[4], "-inf", "inf"], 2, seed=seed, **parameters)
+
+
+def dials(algorithm: str, *, seed: int, **parameters: str) -> Agent:
+    """Dials-v0's spaces."""
+    several = {"multi_discrete": [3, 4, 2]}
+    return agent_of(algorithm, {"multi_discrete": [3, 4]}, several, seed=seed, **parameters)
 
 
 def pendulum(algorithm: str, *, seed: int, **parameters: str) -> Agent:

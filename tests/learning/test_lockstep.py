@@ -23,9 +23,9 @@ from hub.learner.messages import policy_path
 from hub.learner.parameters import Fall, read_parameters
 from hub.learner.policy import read_policy
 from hub.learner.sb3 import ACTIVATIONS, class_of
-from hub.learner.train import Trainer
+from hub.learner.train import FOLLOWED, Trainer
 from hub.words import Agent, Event, Floats, Kind, Source
-from tests.learning.harness import StoppedClock, cartpole, pendulum
+from tests.learning.harness import Dials, StoppedClock, agent_of, cartpole, pendulum
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,6 +176,81 @@ def test_an_on_policy_algorithm_learns_what_learn_learns(
     environment = gymnasium.make("CartPole-v1", max_episode_steps=episode_steps)
     weights, events = learned(class_of(ALGORITHMS[algorithm]), agent, environment)
     assert_same(weights, trained(agent, events, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("declared", "actions"),
+    [
+        ({"multi_discrete": [3, 4, 2]}, gymnasium.spaces.MultiDiscrete([3, 4, 2])),
+        ({"multi_binary": 3}, gymnasium.spaces.MultiBinary(3)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("algorithm", "parameters"),
+    [
+        ("PPO", {"n_steps": "64", "batch_size": "32", "n_epochs": "4"}),
+        ("A2C", {"n_steps": "16"}),
+        ("TRPO", {"n_steps": "64", "batch_size": "32"}),
+    ],
+)
+def test_several_choices_are_learnt_as_learn_learns_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: str,
+    parameters: dict[str, str],
+    declared: Any,
+    actions: gymnasium.spaces.Space[Any],
+) -> None:
+    monkeypatch.setattr(
+        trpo, "conjugate_gradient_solver", partial(seeded, conjugate_gradient_solver)
+    )
+    agent = agent_of(
+        algorithm,
+        {"multi_discrete": [3, 4]},
+        declared,
+        seed=4,
+        net_arch="16,16",
+        total_timesteps="384",
+        **parameters,
+    )
+    weights, events = learned(class_of(ALGORITHMS[algorithm]), agent, Dials(actions))
+    assert_same(weights, trained(agent, events, tmp_path))
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+def test_choices_that_start_elsewhere_are_learnt_as_if_they_did_not(
+    tmp_path: Path, algorithm: str
+) -> None:
+    parameters = {"PPO": {"n_steps": "32"}, "DQN": {"learning_starts": "50", "publish_every": "1"}}
+    shift = 5.0
+    tensors = []
+    for first, start in ((0.0, 0), (shift, int(shift))):
+        spaces = {"discrete": 6, "start": start}
+        agent = agent_of(algorithm, spaces, spaces, seed=4, net_arch="8", **parameters[algorithm])
+        tensors.append(trained(agent, walk(first), tmp_path / str(start)))
+    for name, wanted in tensors[0].items():
+        if name != FOLLOWED:  # the newest observation, as it was sent
+            assert np.array_equal(tensors[1][name], wanted), name
+
+
+def walk(first: float) -> list[Event]:
+    """Of a device whose choices and places are counted from `first`."""
+    chance = np.random.default_rng(3)
+    written = Written()
+    for step in range(200):
+        written._step = step
+        place, action = chance.integers(6, size=2) + first
+        reward = {} if step == 0 else {"reward": float(chance.random())}
+        written._log(kind=Kind.OBSERVATION, obs=floats([place]), first=step == 0, **reward)
+        written._log(
+            kind=Kind.ACTION,
+            action=floats([action]),
+            policy=NEWEST,
+            source=Source.POLICY,
+            logprob=-1.5,
+            value=0.5,
+        )
+    return written.events
 
 
 @pytest.mark.parametrize("algorithm", ["DQN", "QRDQN"])

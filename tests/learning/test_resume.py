@@ -16,7 +16,7 @@ from hub.learner.policy import read_policy, write_policy
 from hub.learner.train import Trainer
 from hub.spaces import Discrete
 from hub.words import Agent, AgentMade, Event, Kind, PolicyChosen
-from tests.learning.harness import Hub, StoppedClock, cartpole, pendulum, run
+from tests.learning.harness import Hub, StoppedClock, cartpole, dials, pendulum, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,8 @@ def devices(agent: Agent, folder: Path, *, steps: int = 900) -> Hub:
     """A log of four devices, and every version the trainer made of it."""
     hub = Hub(agent, folder, policies_kept=FILES_KEPT)
     environment = "CartPole-v1" if agent.actions == 2 else "Pendulum-v1"
+    if isinstance(agent.actions, dict):
+        environment = "Dials-v0"
     run(hub, environment, devices=4, steps_max=steps, threshold=1e9)
     return hub
 
@@ -76,9 +78,13 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
     return [(made.version, made.policy.sha256) for made in versions]
 
 
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
-def test_a_resumed_trainer_makes_the_same_bytes(tmp_path: Path, algorithm: str) -> None:
-    hub = devices(small(algorithm), tmp_path)
+@pytest.mark.parametrize(
+    "agent",
+    [*map(small, ALGORITHMS), dials("PPO", seed=3, **SMALL["PPO"])],
+    ids=[*ALGORITHMS, "PPO with several choices"],
+)
+def test_a_resumed_trainer_makes_the_same_bytes(tmp_path: Path, agent: Agent) -> None:
+    hub = devices(agent, tmp_path)
     assert len(hub.versions) > 5
     for at in (0, 1, len(hub.versions) // 2, len(hub.versions) - 1):
         _, versions = resumed(hub, logged(hub.versions[at]))
