@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from hub.clock import Clock
+    from hub.facts import Sealed
     from hub.settings import Settings
-    from hub.words import Agent, Sealed
+    from hub.words import Agent
 
 log: Final = logging.getLogger("hub")
 

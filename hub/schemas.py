@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from hub import payloads, topics, words
+from hub import facts, payloads, topics, words
 from hub.intake.observation import LONG_NAMES
 from hub.learner.describe import algorithms_page
 from hub.settings import Settings
@@ -42,7 +42,7 @@ WORDS: Final[dict[str, tuple[Any, str]]] = {
     "cfg": (payloads.Cfg, "topic `cfg`"),
     "state": (payloads.State, "topic `state`"),
     "agent": (words.Agent, "`sheepfold agent show`"),
-    "fact": (words.Fact, "column `payload` of the view `events`, by kind"),
+    "fact": (facts.Fact, "column `payload` of the view `events`, by kind"),
 }
 """File name, type, and where an outsider meets it."""
 
@@ -141,7 +141,7 @@ def _as_received(document: dict[str, Any]) -> dict[str, Any]:
 
 def _notes(title: str) -> dict[str, str]:
     """What stands below each field of a Struct, which only its source still knows."""
-    struct = getattr(payloads, title, None) or getattr(words, title)
+    struct = next(vars(room)[title] for room in (payloads, facts, words) if title in vars(room))
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
     notes = {}
     for field, below in itertools.pairwise(getattr(body, "body", [])):

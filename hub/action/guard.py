@@ -26,9 +26,10 @@ from msgspec import structs
 from hub.action.fallback import fallback
 from hub.action.safety import read_rules
 from hub.errors import DeviceFault
+from hub.facts import Alert
 from hub.spaces import Box, Discrete, check_floats
 from hub.step import Choice, Held
-from hub.words import FLOAT_BYTES, Alert, Event, Kind, Source
+from hub.words import FLOAT_BYTES, Event, Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

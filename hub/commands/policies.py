@@ -12,9 +12,10 @@ from msgspec import Struct
 from hub import control
 from hub.commands.operate import data_option, do, print_line, private
 from hub.errors import OperatorFault
+from hub.facts import PolicyChosen
 from hub.learner.messages import policy_path
 from hub.registry.acts import Chosen
-from hub.words import Agent, PolicyChosen
+from hub.words import Agent
 
 VERSIONS: Final = """
 SELECT policies.version, policies.seq, policies.created, policies.sha256, policies.parent,

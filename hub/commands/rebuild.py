@@ -58,7 +58,7 @@ def rebuild(agent: str, at: int | None, target: Path | None, data: Path) -> None
 
 def _rebuild(log: Replay, agent: str, at: int | None, folder: Path, data: Path) -> Rebuilt:
     # First, for numpy and torch ask how many threads they may have when they are loaded.
-    import hub.learner.one_thread  # noqa: F401
+    import hub.learner.one_thread  # noqa: F401 - before torch
     from hub.learner import line, train
     from hub.learner import rebuild as learner
 

@@ -13,10 +13,11 @@ import msgspec
 from msgspec import structs
 
 from hub.errors import DeviceFault
+from hub.facts import EpisodeEnded, Refusal
 from hub.intake.device import Episode, Past
 from hub.intake.observation import REWARD_MAX, check, decode
 from hub.step import Content, Step
-from hub.words import Code, EndedBy, EpisodeEnded, Event, Kind, Observation, Refusal
+from hub.words import Code, EndedBy, Event, Kind, Observation
 from hub.words import Protocol as DeviceProtocol
 
 if TYPE_CHECKING:

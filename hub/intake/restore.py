@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import structs
 
+from hub.facts import EpisodeEnded
 from hub.intake.device import BOOTS, Device, Episode, Past
 from hub.intake.receive import content_of
 from hub.spaces import unflatten
 from hub.step import Content, Held, Step
-from hub.words import (
-    AgentName,
-    Answer,
-    DeviceId,
-    EpisodeEnded,
-    Event,
-    Kind,
-    Observation,
-    SessionId,
-    Source,
-)
+from hub.words import AgentName, Answer, DeviceId, Event, Kind, Observation, SessionId, Source
 
 if TYPE_CHECKING:
     from hub.clock import Clock

@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from hub.facts import DeviceAdded, SessionOpened
 from hub.intake.device import Device
 from hub.payloads import Cfg
 from hub.spaces import Discrete, size
-from hub.words import (
-    AgentName,
-    DeviceAdded,
-    DeviceId,
-    Event,
-    Kind,
-    SessionId,
-    SessionOpened,
-)
+from hub.words import AgentName, DeviceId, Event, Kind, SessionId
 
 if TYPE_CHECKING:
     from collections.abc import Callable

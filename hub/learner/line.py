@@ -18,15 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from hub.errors import OperatorFault
-from hub.words import (
-    Agent,
-    AgentMade,
-    AgentRestarted,
-    Kind,
-    PolicyChosen,
-    PolicyMade,
-    Updated,
-)
+from hub.facts import AgentMade, AgentRestarted, PolicyChosen, PolicyMade, Updated
+from hub.words import Agent, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

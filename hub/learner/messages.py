@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from hub.facts import PolicyMade, Updated
 from hub.frames import frame
-from hub.words import FLOAT_BYTES, Floats, PolicyMade, Updated
+from hub.words import FLOAT_BYTES, Floats
 
 if TYPE_CHECKING:
     from hub.words import AgentName

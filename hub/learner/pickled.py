@@ -207,7 +207,7 @@ INSTRUCTIONS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
     "MARK": lambda it, _: it.push(_MARK),
     "NONE": lambda it, _: it.push(None),
     "NEWTRUE": lambda it, _: it.push(True),  # noqa: FBT003 - a pickle's own truth
-    "NEWFALSE": lambda it, _: it.push(False),  # noqa: FBT003
+    "NEWFALSE": lambda it, _: it.push(False),  # noqa: FBT003 - the value itself
     "BININT": lambda it, value: it.push(value),
     "BININT1": lambda it, value: it.push(value),
     "BININT2": lambda it, value: it.push(value),

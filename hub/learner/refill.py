@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from hub.facts import AgentMade, PolicyChosen
 from hub.learner.transitions import Follow
-from hub.words import Agent, AgentMade, Event, Kind, PolicyChosen
+from hub.words import Agent, Event, Kind
 
 if TYPE_CHECKING:
     from hub.learner.sb3 import OffPolicy, OnPolicy

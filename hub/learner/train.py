@@ -21,6 +21,7 @@ import numpy as np
 
 from hub.clock import SystemClock
 from hub.errors import HubFault
+from hub.facts import AgentMade, PolicyChosen, PolicyMade, Updated
 from hub.learner.messages import Made, framed, policy_path
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import (
@@ -48,7 +49,7 @@ from hub.learner.snapshot import (
 from hub.learner.transitions import Follow, Transition
 from hub.log.messages import socket_path
 from hub.log.read import Reader
-from hub.words import Agent, AgentMade, Event, Kind, PolicyChosen, PolicyMade, Updated
+from hub.words import Agent, Event, Kind
 
 if TYPE_CHECKING:
     import socket

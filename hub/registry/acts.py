@@ -14,33 +14,24 @@ from msgspec import Struct, field, structs
 
 from hub import spaces
 from hub.errors import DeviceFault, OperatorFault
+from hub.facts import (
+    AgentMade,
+    AgentRestarted,
+    DeviceAdded,
+    DeviceForgotten,
+    Fact,
+    KeyMade,
+    KeyRevoked,
+    PolicyChosen,
+    PolicyMade,
+    UserMade,
+    UserRemoved,
+)
 from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
 from hub.registry.fold import ADMIN
 from hub.topics import is_device_id
-from hub.words import (
-    Agent,
-    AgentMade,
-    AgentName,
-    AgentRestarted,
-    DeviceAdded,
-    DeviceForgotten,
-    DeviceId,
-    Event,
-    Fact,
-    Interlock,
-    Key,
-    KeyId,
-    KeyMade,
-    KeyRevoked,
-    Kind,
-    PolicyChosen,
-    PolicyMade,
-    Safety,
-    User,
-    UserMade,
-    UserRemoved,
-)
+from hub.words import Agent, AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,33 +12,27 @@ import msgspec
 from msgspec import Struct
 
 from hub import spaces
-from hub.spaces import Space
-from hub.words import (
-    Agent,
+from hub.facts import (
     AgentMade,
-    AgentName,
     AgentRestarted,
     Alert,
     DeviceAdded,
     DeviceForgotten,
-    DeviceId,
     EpisodeEnded,
     Fact,
-    Key,
-    KeyId,
     KeyMade,
     KeyRevoked,
-    Kind,
     PolicyChosen,
     PolicyMade,
     Refusal,
     Sealed,
     SessionOpened,
     Updated,
-    User,
     UserMade,
     UserRemoved,
 )
+from hub.spaces import Space
+from hub.words import Agent, AgentName, DeviceId, Key, KeyId, Kind, User
 
 if TYPE_CHECKING:
     from hub.words import Event

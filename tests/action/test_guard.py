@@ -10,21 +10,12 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from hub.facts import Alert, PolicyMade
 from hub.learner.messages import payload_of_raw, raw_of_payload
 from hub.learner.transitions import Follow
 from hub.registry.fold import VERSIONS_TIMED_MAX, spec_of
 from hub.step import Choice
-from hub.words import (
-    AgentName,
-    Alert,
-    Event,
-    Floats,
-    Interlock,
-    Kind,
-    PolicyMade,
-    Safety,
-    Source,
-)
+from hub.words import AgentName, Event, Floats, Interlock, Kind, Safety, Source
 from tests.action.test_deliver import DEADLINE_S, Room, Trace
 from tests.intake.fakes import Pause, agent_spec, floats
 

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from hub.clock import SystemClock
+from hub.facts import EpisodeEnded
 from hub.log.store import DuckLog
 from hub.settings import LogSettings
-from hub.words import EndedBy, EpisodeEnded, Event, Floats, Kind, Source
+from hub.words import EndedBy, Event, Floats, Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from hub.words import EpisodeEnded, Kind, Protocol
+from hub.facts import EpisodeEnded
+from hub.words import Kind, Protocol
 from tests.bench.__main__ import main
 from tests.bench.log_analyst import QUESTIONS
 from tests.bench.log_bench import LogFigures

@@ -12,10 +12,11 @@ import pytest
 
 from hub import control
 from hub.errors import HubFault, LogUnavailable, OperatorFault
+from hub.facts import AgentMade, Alert, DeviceForgotten
 from hub.frames import LENGTH, frame, receive_frame
 from hub.registry.access import operator_of, password_matches
 from hub.registry.acts import NewAgent
-from hub.words import AgentMade, AgentName, Alert, DeviceForgotten, Event, Kind
+from hub.words import AgentName, Event, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from hub.facts import PolicyMade
 from hub.log import recover
 from hub.log.append import Log
-from hub.words import EndedBy, Event, Kind, PolicyMade, Source
+from hub.words import EndedBy, Event, Kind, Source
 from tests.log.events import (
     NOW_US,
     action,

@@ -8,19 +8,11 @@ import msgspec
 import pytest
 
 from hub.errors import DeviceFault
+from hub.facts import EpisodeEnded, Refusal
 from hub.intake.receive import Receiver
 from hub.learner.transitions import Follow
 from hub.settings import StepSettings
-from hub.words import (
-    AgentName,
-    Code,
-    DeviceId,
-    EpisodeEnded,
-    Kind,
-    Message,
-    Protocol,
-    Refusal,
-)
+from hub.words import AgentName, Code, DeviceId, Kind, Message, Protocol
 from tests.intake.fakes import (
     EagerLog,
     EchoDelivery,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hub.action.deliver import Deliver
 from hub.errors import DeviceFault
+from hub.facts import AgentMade
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Session, Sessions
@@ -19,7 +20,6 @@ from hub.registry.fold import Registry
 from hub.settings import StepSettings
 from hub.step import Choice
 from hub.words import (
-    AgentMade,
     AgentName,
     Code,
     DeviceId,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from hub.facts import AgentMade, AgentRestarted, PolicyMade
 from hub.learner.heads import Heads, Verdict
 from hub.learner.messages import Made
 from hub.registry.fold import Registry
-from hub.words import Agent, AgentMade, AgentName, AgentRestarted, Event, Kind, PolicyMade
+from hub.words import Agent, AgentName, Event, Kind
 
 if TYPE_CHECKING:
-    from hub.words import Fact
+    from hub.facts import Fact
 
 WALKER = AgentName("walker")
 AGENT = Agent(WALKER, "PPO", 2, 2, seed=1)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.facts import PolicyMade, Updated
 from hub.frames import Splitter
 from hub.learner.messages import (
     Answers,
@@ -27,7 +28,7 @@ from hub.learner.messages import (
     payload_of_raw,
     raw_of_payload,
 )
-from hub.words import Floats, PolicyMade, Updated
+from hub.words import Floats
 
 FOUR = Floats(struct.pack("<4f", 1, 2, 3, 4))
 

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from hub.facts import AgentMade
 from hub.learner.choose import Chooser
 from hub.learner.heads import Heads, Verdict
 from hub.learner.messages import LoggedPolicy, Made, Question, payload_of_raw, policy_path
@@ -20,7 +21,7 @@ from hub.learner.policy import read_policy
 from hub.learner.train import KINDS, Trainer
 from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, Trained
-from hub.words import Agent, AgentMade, Event, Floats, Kind, Source
+from hub.words import Agent, Event, Floats, Kind, Source
 from tests.learning.harness import StoppedClock
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from hub.errors import OperatorFault
+from hub.facts import Updated
 from hub.learner.line import KINDS, line_of
 from hub.learner.messages import policy_path
 from hub.learner.policy import IMPORTED, read_policy, write_policy
@@ -20,7 +21,7 @@ from hub.learner.rebuild import Rebuilt, rebuild
 from hub.learner.train import KINDS as TRAINED
 from hub.log.replay import from_files
 from hub.settings import LogSettings
-from hub.words import Kind, Updated
+from hub.words import Kind
 from tests.learning.farm import Farm
 from tests.learning.harness import StoppedClock, walk
 from tests.learning.test_resume import DQN, PPO, SAC

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from hub.facts import AgentMade, PolicyChosen
 from hub.learner.algorithms import ALGORITHMS
 from hub.learner.messages import LoggedPolicy, Made, policy_path
 from hub.learner.policy import read_policy, write_policy
 from hub.learner.train import Trainer
 from hub.spaces import Discrete
-from hub.words import Agent, AgentMade, Event, Kind, PolicyChosen
+from hub.words import Agent, Event, Kind
 from tests.learning.harness import Hub, StoppedClock, cartpole, dials, pendulum, run
 
 if TYPE_CHECKING:

@@ -7,17 +7,8 @@ from typing import Any
 
 import msgspec
 
-from hub.words import (
-    Agent,
-    AgentMade,
-    AgentName,
-    EndedBy,
-    EpisodeEnded,
-    Event,
-    Floats,
-    Kind,
-    Source,
-)
+from hub.facts import AgentMade, EpisodeEnded
+from hub.words import Agent, AgentName, EndedBy, Event, Floats, Kind, Source
 
 NOW_US = 1_700_000_000_000_000
 

@@ -8,20 +8,11 @@ import msgspec
 import pytest
 
 from hub.errors import AccessDenied, OperatorFault
+from hub.facts import PolicyMade
 from hub.registry.access import agent_of, fingerprint, operator_of
 from hub.registry.acts import Acts, Chosen, NewAgent
 from hub.registry.fold import Login, Registry
-from hub.words import (
-    AgentName,
-    DeviceId,
-    Event,
-    Interlock,
-    Key,
-    KeyId,
-    Kind,
-    PolicyMade,
-    Safety,
-)
+from hub.words import AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety
 from tests.intake.fakes import Policies
 
 if TYPE_CHECKING:

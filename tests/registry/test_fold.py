@@ -10,32 +10,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from hub.registry.fold import VERSIONS_TIMED_MAX, Login, Registry
-from hub.words import (
+from hub.facts import (
     AgentMade,
-    AgentName,
     Alert,
     DeviceAdded,
     DeviceForgotten,
+    EpisodeEnded,
+    Fact,
+    KeyMade,
+    KeyRevoked,
+    PolicyMade,
+    Sealed,
+    SessionOpened,
+    UserMade,
+    UserRemoved,
+)
+from hub.registry.fold import VERSIONS_TIMED_MAX, Login, Registry
+from hub.words import (
+    AgentName,
     DeviceId,
     EndedBy,
-    EpisodeEnded,
     Event,
-    Fact,
     Hello,
     Key,
     KeyId,
-    KeyMade,
-    KeyRevoked,
     Kind,
-    PolicyMade,
     Protocol,
     Safety,
-    Sealed,
-    SessionOpened,
     User,
-    UserMade,
-    UserRemoved,
 )
 from tests.intake.fakes import agent_spec
 

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hub.errors import HubFault
+from hub.facts import Sealed
 from hub.log.segments.manifest import FOLDER, Manifest, Seal
-from hub.words import Sealed
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hub.log.analyst import relations
-from hub.log.analyst.guard import VIEWS
-from hub.log.payload_keys import PREFIX, PayloadKeys
-from hub.words import (
+from hub.facts import (
     DeviceAdded,
     DeviceForgotten,
-    DeviceId,
-    Event,
-    Hello,
-    Kind,
     PolicyMade,
-    Protocol,
     Sealed,
     SessionOpened,
-    Source,
-    User,
     UserMade,
     UserRemoved,
 )
+from hub.log.analyst import relations
+from hub.log.analyst.guard import VIEWS
+from hub.log.payload_keys import PREFIX, PayloadKeys
+from hub.words import DeviceId, Event, Hello, Kind, Protocol, Source, User
 from tests.log.analyst.asking import HUB, Asked
 from tests.log.events import NOW_US, action, agent_made, episode, floats, observation, steps, text
 

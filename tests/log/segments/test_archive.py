@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from hub.words import Event, Sealed
+    from hub.facts import Sealed
+    from hub.words import Event
 
 WAIT_S = 20.0
 MEBIBYTE = 1 << 20

@@ -1,0 +1,195 @@
+"""Facts: what an Event says beyond its columns, by kind; JSON in its `payload`.
+
+A Fact is never changed once events have it. What is added has a default, so that every log that was
+ever written still reads; a field that is not known stays in the text.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from hub.words import (
+    Agent,
+    Code,
+    DeviceId,
+    EndedBy,
+    Hello,
+    Key,
+    KeyId,
+    Protocol,
+    User,
+)
+
+
+class AgentMade(Struct, frozen=True, tag="agent_made"):
+    """An Agent was declared, or declared anew with changes (then all of it stands here)."""
+
+    agent: Agent
+    by: str
+
+
+class Alert(Struct, frozen=True, tag="alert"):
+    """Something an operator should know of; the event names agent, device and step."""
+
+    message: str
+    by: str = "hub"
+
+
+class AgentRestarted(Struct, frozen=True, tag="agent_restarted"):
+    """An Agent forgot its Policy and begins anew; the versions it had stay in the log."""
+
+    agent: Agent
+    """As it stands, with another seed."""
+    version: int
+    """Its next Policy has this number: none is given twice."""
+    by: str
+
+
+class PolicyChosen(Struct, frozen=True, tag="policy_chosen"):
+    """An operator put a Policy in place; learning goes on from it. The next event is the Policy."""
+
+    version: int
+    """Its number from now on; whatever the trainer had made under it was not logged."""
+    sha256: str
+    """Of its file, which is kept for good: an imported one can't be made again from the log."""
+    how: Literal["imported", "promoted", "rolled_back"]
+    parent: int | None
+    """The version that has the same file; None for one that came from outside."""
+    trained: int | None
+    """The newest version the trainer made before: where a trainer started later reads on."""
+    trained_sha256: str | None
+    by: str
+
+
+class KeyMade(Struct, frozen=True, tag="key_made"):
+    """A Key was made; its SHA-256 is in the event's `secret`."""
+
+    key: Key
+    by: str
+
+
+class KeyRevoked(Struct, frozen=True, tag="key_revoked"):
+    """A Key stopped being accepted."""
+
+    id: KeyId
+    by: str
+
+
+class DeviceAdded(Struct, frozen=True, tag="device_added"):
+    """A Device belongs to the event's agent from now on."""
+
+    device: DeviceId
+    by: str
+
+
+class DeviceForgotten(Struct, frozen=True, tag="device_forgotten"):
+    """A Device belongs to no agent any more, and the key of its payloads was destroyed."""
+
+    device: DeviceId
+    by: str
+
+
+class UserMade(Struct, frozen=True, tag="user_made"):
+    """A User was added, or given another password or role (then all of it stands here)."""
+
+    user: User
+    by: str
+
+
+class UserRemoved(Struct, frozen=True, tag="user_removed"):
+    """A User may do nothing any more, and neither may the User's keys."""
+
+    name: str
+    by: str
+
+
+class Sealed(Struct, frozen=True, tag="sealed"):
+    """All events from `seq_first` to `seq_last` stand in Parquet segments too."""
+
+    seq_first: int
+    seq_last: int
+    rows: int
+    files: int
+    sha256: str
+    """Of the manifest's line, which names the files."""
+
+
+class SessionOpened(Struct, frozen=True, tag="session_opened"):
+    """A Device connected or logged in; for Shepherd its session key's SHA-256 is in `secret`."""
+
+    protocol: Protocol
+    hello: Hello | None = None
+    key: KeyId | None = None
+
+
+class EpisodeEnded(Struct, frozen=True, tag="episode_ended"):
+    """An Episode is over; the event's step is its last observation's."""
+
+    episode: int
+    """Counts up from 1 for each device."""
+    steps: int
+    """Actions taken."""
+    total_reward: float
+    """The return, undiscounted (Sutton & Barto 2018, eq. 3.7)."""
+    started: int
+    """Microseconds since 1970 UTC."""
+    ended_by: EndedBy
+
+
+class Refusal(Struct, frozen=True, tag="refusal"):
+    """A device sent something the hub could not take."""
+
+    code: Code
+    message: str
+
+
+class PolicyMade(Struct, frozen=True, tag="policy_made"):
+    """A Policy version is a file and may act from now on; the event's policy is its number."""
+
+    sha256: str
+    """Of the file's bytes; the file is named by it."""
+    parent: int | None
+    position: int
+    """Seq of the last event the trainer had read when it made this version."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Updated(Struct, frozen=True, tag="updated"):
+    """The trainer changed the weights: enough to do it again from the log."""
+
+    parent: int
+    position_first: int
+    position_last: int
+    """Seqs of the first and last event whose transitions went in."""
+    transitions: int
+    gradient_steps: int
+    """Counted in all since the agent began."""
+    sha256: str
+    duration_ms: float
+    dropped: int = 0
+    """Transitions left out because they were too old or the trainer too slow."""
+    skipped: list[tuple[int, int]] = field(default_factory=list)
+    """First and last seq of each run of events that were taken in without gradient steps, for too
+    much was waiting: the only thing about an update that depends on the clock."""
+
+
+Fact = (
+    AgentMade
+    | Alert
+    | AgentRestarted
+    | PolicyChosen
+    | KeyMade
+    | KeyRevoked
+    | DeviceAdded
+    | DeviceForgotten
+    | UserMade
+    | UserRemoved
+    | Sealed
+    | SessionOpened
+    | EpisodeEnded
+    | Refusal
+    | PolicyMade
+    | Updated
+)
