@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAIT_S = 20.0
-SETTINGS = AnalystSettings(query_s=0.3, result_bytes_max=100_000, memory_mb=128)
+SETTINGS = AnalystSettings(query_s=1.0, result_bytes_max=100_000, memory_mb=128)
 ENDLESS = "SELECT sum(a * b) FROM range(1000000) AS r(a), range(1000000) AS s(b)"
 COUNT = "SELECT count(*) AS n FROM events"
 
@@ -78,7 +78,7 @@ async def test_what_takes_too_long_is_ended_and_the_next_has_its_place(tmp_path:
     async with opened(tmp_path, queries_max=1) as desk:
         first = asyncio.create_task(ask(desk, ENDLESS))
         second = asyncio.create_task(ask(desk, "SELECT 1 AS a"))
-        with pytest.raises(OperatorFault, match=r"longer than 0\.3 s; ask for less"):
+        with pytest.raises(OperatorFault, match=r"longer than 1 s; ask for less"):
             await first
         assert await second == '{"a":1}\n'
 
@@ -125,16 +125,18 @@ async def test_a_bomb_costs_its_sender_only(desk: Desk, bomb: str) -> None:
         "SELECT regexp_matches(repeat('a', 10000), '(.*)(.*)(.*)(.*)[0-9]{50}x') FROM range(100)",
     ],
 )
-async def test_regular_expressions_take_linear_time(desk: Desk, sql: str) -> None:
-    await ask(desk, sql)
+async def test_regular_expressions_take_linear_time(tmp_path: Path, sql: str) -> None:
+    async with opened(tmp_path, query_s=WAIT_S) as desk:
+        await ask(desk, sql)
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "arrow", "table"])
-async def test_a_result_that_is_too_large_is_cut_off(desk: Desk, form: Any) -> None:
+async def test_a_result_that_is_too_large_is_cut_off(tmp_path: Path, form: Any) -> None:
     client = Client()
     sql = "SELECT repeat('x', 1000) AS a FROM range(9000)"
-    with pytest.raises(OperatorFault, match="larger than 100000 bytes"):
-        await desk.answer(Ask(sql, form, 0), client.send)
+    async with opened(tmp_path, query_s=WAIT_S) as desk:
+        with pytest.raises(OperatorFault, match="larger than 100000 bytes"):
+            await desk.answer(Ask(sql, form, 0), client.send)
     assert sum(map(len, client.taken)) <= 100_000
 
 
