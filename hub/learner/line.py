@@ -93,7 +93,7 @@ class _Finder:
         self._first = 0
         self._versions: list[Logged] = []
         self._chosen: set[int] = set()
-        self._skipped: list[tuple[int, int]] = []
+        self._skipped: dict[int, list[tuple[int, int]]] = {}
 
     def take(self, event: Event) -> None:
         fact = _fact(event)
@@ -113,7 +113,8 @@ class _Finder:
                 if event.policy not in self._chosen:
                     self._add(event.policy, fact.sha256, fact.parent, fact.position, event)
             case Updated():
-                self._skipped += fact.skipped
+                assert event.policy is not None, "an update event has a version"
+                self._skipped[event.policy] = fact.skipped
             case _:
                 pass
 
@@ -142,7 +143,8 @@ class _Finder:
             raise OperatorFault(f"the log does not say how agent {name!r} was declared")
         stood = [agent for seq, agent in self._declared if seq <= begins]
         agent = stood[-1] if stood else self._declared[0][1]
-        return Line(agent, begins, first, self._versions, sorted(self._skipped))
+        skipped = [run for one in self._versions for run in self._skipped.get(one.version, ())]
+        return Line(agent, begins, first, self._versions, sorted(skipped))
 
 
 def _fact(

@@ -114,7 +114,7 @@ class Made(Struct, frozen=True, array_like=True, tag="made"):
     version: int
     policy: PolicyMade
     update: Updated | None
-    """None for a version that no training made: an agent's first, or of another network."""
+    """None for the version an agent begins with."""
     parent_sha256: str | None = None
     """Of the parent's file: a child of any but the newest version in the log is not logged."""
 

@@ -282,8 +282,9 @@ class Trainer:
         else:
             return None
         self._learner = begin_again(self._learner, self._agent)
-        self._skipped = []
-        return self._publish(None, parent=self.version)
+        # An update of nothing: it says what was skipped before it, and so why no version came then.
+        nothing = Update(0, 0, self.position, self.position, {})
+        return self._publish(nothing, parent=self.version)
 
     def _take_chosen(self, chosen: PolicyChosen) -> None:
         """Go on from the version that an operator put in place; its number is the log's."""
@@ -298,7 +299,10 @@ class Trainer:
             self._learner = reopen(self._learner, self._agent, policy.card, tensors)
             self._sound = tensors
         except HubFault as error:
-            _say(f"agent {self._agent.name!r} can't learn from version {chosen.version}: {error}")
+            # What the weights are now depends on how busy the machine was: nothing to go on from.
+            self._learner = begin_again(self._learner, self._agent)
+            self._sound = tensors_of(self._learner.model)
+            _say(f"agent {self._agent.name!r} begins anew, not from {chosen.version}: {error}")
 
     def _let_go(self) -> None:
         """On-policy, what was gathered for the next update is of the policy before."""

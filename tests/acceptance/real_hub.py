@@ -174,6 +174,10 @@ class RealHub:
         )
         return str(self.ask(control.CreateAgent(declared))["api_key"])
 
+    def ask_key(self, agent: str) -> str:
+        """One more key of the agent."""
+        return str(self.ask(control.CreateKey(agent))["api_key"])
+
     def ask(self, request: control.Request) -> Any:
         """What the hub answers an operator."""
         done = control.ask(self.data, request)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -64,7 +65,7 @@ def logged(farm: Farm, folder: Path) -> Iterator[Replay]:
     from hub.clock import SystemClock
     from hub.log.store import DuckLog
 
-    folder.mkdir()
+    folder.mkdir(parents=True)
     log = DuckLog.open(folder, LogSettings(), clock=SystemClock())
     log.append(farm.log)
     log.close()
@@ -177,3 +178,47 @@ def test_without_a_policy_or_its_beginning_it_is_refused(tmp_path: Path) -> None
     kept = [event for event in farm.log if event.kind is not Kind.POLICY or event.policy != 0]
     with pytest.raises(OperatorFault, match="retain_days"):
         line_of("walker", kept)
+
+
+def troubled(agent: Agent, folder: Path, seed: int) -> Farm:
+    """A life with five acts of operators, chosen by the seed; also such as the hub would refuse."""
+    chance = np.random.default_rng(seed)
+    farm = Farm(agent, folder, seed=seed, troubles=0.01)
+    sizes = {} if agent is PPO else {"buffer_size": ("100", "300", "1000")}
+    values = {"learning_rate": ("1e-3", "1e-4"), "net_arch": ("16", "16,16", "24"), **sizes}
+    for _ in range(5):
+        lived(farm, int(chance.integers(50, 250)))
+        act = chance.integers(6)
+        if act <= 2:
+            name = list(values)[act % len(values)]
+            farm.change(parameters={name: str(chance.choice(values[name]))})
+        elif act == 3:
+            farm.change(learning=bool(chance.integers(2)))
+        elif act == 4 and farm.agent.name in farm.registry.policies:
+            versions = [event.policy for event in policies(farm)]
+            farm.roll_back(int(chance.choice([v for v in versions if v is not None])))
+        elif act == 5 and chance.random() < 0.5:
+            farm.restart()
+    lived(farm, 250)
+    return farm
+
+
+def prove(agent: Agent, folder: Path, seed: int) -> None:
+    farm = troubled(agent, folder / "live", seed)
+    with logged(farm, folder / "log") as log:
+        done = rebuilt(log, farm, folder / "again")
+    assert done.equal, f"seed {seed}: {done}"
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+def test_any_life_comes_again(tmp_path: Path, agent: Agent, seed: int) -> None:
+    prove(agent, tmp_path, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+def test_a_hundred_lives_come_again(tmp_path: Path, agent: Agent) -> None:
+    for seed in range(100, 200):
+        prove(agent, tmp_path / str(seed), seed)

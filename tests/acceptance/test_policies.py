@@ -1,0 +1,136 @@
+"""Policies in an operator's hands, on a hub that learns all the while, and its proof afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from tests.acceptance.devices import Http, walkers
+from tests.acceptance.real_hub import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.acceptance.real_hub import RealHub
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def busy(fresh_hub: RealHub) -> Iterator[RealHub]:
+    """A hub with two devices of the agent `cart`, whose fifth version is there."""
+    devices = walkers(fresh_hub, fresh_hub.make_agent("cart"))[:2]
+    for device in devices:
+        device.start()
+    await_version(fresh_hub, 5)
+    yield fresh_hub
+    for device in devices:
+        device.stop()
+
+
+def await_version(hub: RealHub, version: int) -> None:
+    newest = "SELECT coalesce(max(version), -1) FROM policies WHERE agent = 'cart'"
+    until(lambda: hub.value(newest) >= version, f"version {version}", timeout_s=60)
+
+
+def said(hub: RealHub, *arguments: str) -> list[dict[str, Any]]:
+    """What the command printed; it did what was asked."""
+    done = hub.command(*arguments)
+    assert done.returncode == 0, done.stderr
+    return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+
+
+def acted_by(hub: RealHub, version: int) -> int:
+    return int(
+        hub.value(
+            f"SELECT count(*) FROM events WHERE kind = 'action' AND policy = {version} "
+            "AND source = 'policy'"
+        )
+    )
+
+
+def test_a_policy_is_rolled_back_exported_imported_and_made_again(
+    busy: RealHub, tmp_path: Path
+) -> None:
+    hub = busy
+    listed = said(hub, "policy", "list", "cart")
+    assert [one["version"] for one in listed] == list(range(len(listed)))
+    assert all(one["file"] for one in listed)
+    assert sum(one["acts"] for one in listed) == 1
+
+    (back,) = said(hub, "policy", "rollback", "cart", "--to", "2")
+    assert back["sha256"] == hub.value("SELECT sha256 FROM policies WHERE version = 2")
+    until(lambda: acted_by(hub, back["version"]), "the version that was rolled back to acts")
+    child = f"SELECT count(*) FROM policies WHERE parent = {back['version']}"
+    until(lambda: hub.value(child), "training goes on from it")
+
+    os.kill(hub.processes["trainer-cart"], signal.SIGKILL)
+    await_version(hub, back["version"] + 4)
+    file = tmp_path / "cart.zip"
+    said(hub, "policy", "export", "cart", "--version", "3", "--to", str(file))
+    (imported,) = said(hub, "policy", "import", "cart", str(file))
+    until(lambda: acted_by(hub, imported["version"]), "the imported version acts")
+    await_version(hub, imported["version"] + 2)
+    (one,) = [one for one in said(hub, "policy", "list", "cart") if one["how"] == "imported"]
+    assert (one["version"], one["by"]) == (imported["version"], "operator")
+
+    rebuilt = proved(hub, "rebuild", "cart")
+    assert rebuilt["version"] > imported["version"]
+    assert rebuilt["sha256"] == rebuilt["logged"]
+    hub.stop()
+    again = tmp_path / "again.safetensors"
+    stopped = proved(hub, "rebuild", "cart", "--at", str(rebuilt["seq"]), "--to", str(again))
+    assert stopped["sha256"] == rebuilt["sha256"]
+    assert hashlib.sha256(again.read_bytes()).hexdigest() == rebuilt["sha256"]
+    hub.start()
+
+
+def test_a_restarted_agent_begins_anew_and_what_can_not_be_done_is_refused(
+    busy: RealHub, tmp_path: Path
+) -> None:
+    hub = busy
+    before = hub.value("SELECT max(version) FROM policies")
+    with Http(hub.ready.http) as http:
+        login = http.shepherd("login_user", {"apikey": hub.ask_key("cart")})
+        seen = {"session_key": login["session_key"], "obs": [0, 0, 0, 0], "done": False}
+        assert "action" in http.shepherd("env", seen)
+        (restarted,) = said(hub, "agent", "restart", "cart")
+        assert restarted["version"] > before
+        assert "log in again" in http.shepherd("env", seen)["error"]
+    await_version(hub, restarted["version"] + 1)
+    rows = hub.sql(f"SELECT parent FROM policies WHERE version = {restarted['version']}")
+    assert rows == [{"parent": None}]
+    assert said(hub, "policy", "list", "cart")[0]["version"] == 0
+    assert proved(hub, "rebuild", "cart")["version"] > before
+
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(b"PK\x03\x04 no archive")
+    for wrong in (
+        ("policy", "promote", "cart", "999"),
+        ("policy", "import", "cart", str(bad)),
+        ("policy", "export", "cart", "--to", str(tmp_path / "file.pt")),
+        ("policy", "list", "nobody' OR 1=1 --"),
+        ("rebuild", "nobody"),
+    ):
+        done = hub.command(*wrong)
+        assert done.returncode == 1, wrong
+        assert done.stderr.startswith("sheepfold: "), done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith("data")}
+    assert left == {"bad.zip"}
+
+
+def proved(hub: RealHub, *arguments: str) -> dict[str, Any]:
+    """What `rebuild` printed; the policy was the one in the log."""
+    done = hub.command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "bit for bit" in done.stderr
+    rebuilt: dict[str, Any] = msgspec.json.decode(done.stdout)
+    assert rebuilt["equal"]
+    return rebuilt
