@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from hub.commands import policies
+from hub.facts import PolicyChosen, PolicyMade
 from hub.learner.messages import policy_path
 from hub.log.analyst.messages import Chunk, End
-from hub.words import AgentName, Event, Kind, PolicyChosen, PolicyMade
+from hub.words import AgentName, Event, Kind
 from tests.commands.test_sql import Analyst
 from tests.commands.typed import typed
 
