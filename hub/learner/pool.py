@@ -20,6 +20,7 @@ from hub.learner.child import Child
 from hub.learner.messages import (
     Answers,
     Ask,
+    Drawn,
     Greedy,
     Load,
     Loaded,
@@ -29,7 +30,7 @@ from hub.learner.messages import (
     decode_from_actor,
     decode_from_trainer,
     framed,
-    payload_of_raw,
+    payload_of,
     policy_path,
 )
 from hub.learner.start import learner_context, run_actor, run_trainer
@@ -223,7 +224,14 @@ class Learner:
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(
-            Question(number, step.device.id, step.boot, step.number, step.observation.values)
+            Question(
+                number,
+                step.device.id,
+                step.boot,
+                step.number,
+                step.observation.values,
+                step.observation.mask,
+            )
         )
 
     def _flush(self) -> None:
@@ -265,7 +273,7 @@ class Learner:
         for reply in message.replies:
             step = self._open.pop(reply.id, None)
             if step is not None:
-                self._choose(step, _choice(reply))
+                self._choose(step, _choice(reply, step.observation.mask))
 
     def _trainer_said(self, body: bytes) -> None:
         """A new version: into the log first, then to the actor, so that no action precedes it."""
@@ -299,12 +307,12 @@ class Learner:
         return self._spec.agent.name
 
 
-def _choice(reply: Reply) -> Choice:
+def _choice(reply: Reply, mask: bytes | None) -> Choice:
     return Choice(
         action=reply.action,
         source=Source.POLICY,
         policy=reply.version,
         logprob=reply.logprob,
         value=reply.value,
-        payload=payload_of_raw(reply.raw),
+        payload=payload_of(Drawn(reply.raw, mask)),
     )
