@@ -116,11 +116,16 @@ def choices(space: Choices) -> tuple[int, ...]:
     return space.n if isinstance(space, MultiDiscrete) else (2,) * space.n
 
 
+def first_choice(space: Choices) -> int:
+    """The number that its first choice goes by."""
+    return space.start if isinstance(space, Discrete) else 0
+
+
 def bounds(space: Leaf) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The least and the greatest value of each of its numbers."""
     if isinstance(space, Box):
         return space.low, space.high
-    first = _first(space)
+    first = first_choice(space)
     counts = choices(space)
     return (float(first),) * len(counts), tuple(first + n - 1.0 for n in counts)
 
@@ -362,7 +367,7 @@ def _extend(value: Any, shape: tuple[int, ...], what: str, flat: list[float], to
         flat.append(value)
         return
     if not isinstance(value, list):
-        raise DeviceFault(Code.TYPE, f"{what} is {_shown(value)}, agent expects {total} values")
+        raise DeviceFault(Code.TYPE, f"{what} is {shown(value)}, agent expects {total} values")
     if len(value) != shape[0]:
         raise DeviceFault(Code.SHAPE, f"{what} has {len(value)} values, agent expects {shape[0]}")
     for part in value:
@@ -376,7 +381,7 @@ def _choice(value: Any, first: int, n: int, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int):
         boundless = isinstance(value, float) and not math.isfinite(value)
         wanted = f"from {first} to {first + n - 1}" if first else f"below {n}"
-        message = f"{what} is {_shown(value)}, agent expects an int {wanted}"
+        message = f"{what} is {shown(value)}, agent expects an int {wanted}"
         raise DeviceFault(Code.RANGE if boundless else Code.TYPE, message)
     if not first <= value < first + n:
         message = f"{what} is {value}, agent expects {first} to {first + n - 1}"
@@ -385,7 +390,7 @@ def _choice(value: Any, first: int, n: int, what: str) -> float:
 
 
 def _check_choices(space: Choices, values: Sequence[float], what: str) -> None:
-    first = _first(space)
+    first = first_choice(space)
     for i, (value, n) in enumerate(zip(values, choices(space), strict=True)):
         where = what if isinstance(space, Discrete) else f"{what}[{i}]"
         if not value.is_integer():  # nor are NaN and infinity
@@ -394,22 +399,18 @@ def _check_choices(space: Choices, values: Sequence[float], what: str) -> None:
         _choice(value, first, n, where)
 
 
-def _first(space: Choices) -> int:
-    return space.start if isinstance(space, Discrete) else 0
-
-
 def _check_bounds(space: Box, values: Iterable[Any], what: str) -> None:
     for i, (value, low, high) in enumerate(zip(values, space.low, space.high, strict=True)):
         if type(value) is not float and (
             type(value) is bool or not isinstance(value, (int, float))
         ):
-            raise DeviceFault(Code.TYPE, f"{what}[{i}] is {_shown(value)}, agent expects a number")
+            raise DeviceFault(Code.TYPE, f"{what}[{i}] is {shown(value)}, agent expects a number")
         # NaN fails both comparisons; an infinite value is no reading even where nothing bounds it.
         if not low <= value <= high or value in (math.inf, -math.inf):
             raise DeviceFault(Code.RANGE, f"{what}[{i}] is {value}, agent expects {low} to {high}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """What a device sent, in few words; never walks into it, for it may be nested without end."""
     if isinstance(value, (list, dict)):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"

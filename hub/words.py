@@ -164,6 +164,7 @@ class Observation(Struct, frozen=True, gc=False):
     """JSON text; None when the device sent none."""
     missing_value: bool = False
     """The reward was NaN or infinite: it counts as missing and the device is told (`range`)."""
+    mask: bytes | None = None  # a byte a choice, 1 = allowed; None = all are
 
 
 # --- what is sent back -------------------------------------------------------------------

@@ -185,7 +185,7 @@ class Deliver:
             reply.refuse(fault, acknowledge=False)
 
     def _fall_back(self, step: Step, reason: str) -> None:
-        action = fallback(step.agent, step.device.last_action, must_act=step.must_act)
+        action = fallback(step)
         self.choose(step, Choice(action, Source.FALLBACK, reason=reason))
 
     def _observation_durable(self, step: Step, seq: int) -> None:

@@ -223,7 +223,7 @@ def _fits(space: Space, action: Floats) -> bool:
 
 def _replaced(step: Step, choice: Choice, reason: str) -> Choice:
     """The fallback instead of the choice, which is kept beside it."""
-    action = fallback(step.agent, step.device.last_action, must_act=step.must_act)
+    action = fallback(step)
     payload = _with_wanted(choice)
     return Choice(action, Source.FALLBACK, reason=reason, payload=payload)
 

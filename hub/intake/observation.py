@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from hub.errors import DeviceFault
+from hub.mask import read_mask
 from hub.spaces import check_floats, flatten
 from hub.words import FLOAT_BYTES, Code, Floats, Message, Observation
 
@@ -105,6 +106,7 @@ def check(spec: Spec, message: Message) -> Observation:
         else:
             values = flatten(spec.observations, message.o)
         executed = None if message.x is None else flatten(spec.actions, message.x, what="executed")
+        mask = read_mask(spec.agent, spec.actions, message.i)
     except DeviceFault as fault:
         fault.step = message.s
         raise
@@ -118,6 +120,7 @@ def check(spec: Spec, message: Message) -> Observation:
         executed=executed,
         info=_info(message),
         missing_value=missing_value,
+        mask=mask,
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import structs
 
+from hub.errors import DeviceFault
 from hub.facts import EpisodeEnded
 from hub.intake.device import BOOTS, Device, Episode, Past
 from hub.intake.receive import content_of
+from hub.mask import read_mask
 from hub.spaces import unflatten
 from hub.step import Content, Held, Step
 from hub.words import AgentName, Answer, DeviceId, Event, Kind, Observation, SessionId, Source
@@ -95,7 +98,7 @@ def _unanswered(device: Device, event: Event, spec: Spec, clock: Clock) -> Step:
         boot=event.boot,
         number=event.step,
         wire_number=event.step,
-        observation=_observation(event),
+        observation=structs.replace(_observation(event), mask=_mask(event, spec)),
         content=_content(event),
         arrived=clock.monotonic(),
     )
@@ -118,6 +121,15 @@ def _observation(event: Event) -> Observation:
         executed=event.executed,
         info=event.payload,
     )
+
+
+def _mask(event: Event, spec: Spec) -> bytes | None:
+    """It was checked when it came; None also where the agent was declared anew since."""
+    if event.payload is None:
+        return None
+    with suppress(DeviceFault):
+        return read_mask(spec.agent, spec.actions, msgspec.json.decode(event.payload))
+    return None
 
 
 def _answer(event: Event, action: Event | None, spec: Spec) -> Answer:

@@ -80,6 +80,11 @@ _ON_POLICY: Final[dict[type[Space], Head]] = {
     MultiDiscrete: _actor_critic("multi_categorical"),
     MultiBinary: _actor_critic("bernoulli"),
 }
+_MASKABLE: Final[dict[type[Space], Head]] = {
+    Discrete: _actor_critic("categorical"),
+    MultiDiscrete: _actor_critic("multi_categorical"),
+    MultiBinary: _actor_critic("multi_categorical"),  # two choices a switch
+}
 _SQUASHED: Final[dict[type[Space], Head]] = {
     Box: Head("squashed_gaussian", "actor.latent_pi", "actor.mu", spread="actor.log_std")
 }
@@ -172,6 +177,7 @@ _ROWS: Final = (
         },
         library="sb3_contrib",
     ),
+    Algorithm("MaskablePPO", "on_policy", _MASKABLE, _PPO_DEFAULTS, library="sb3_contrib"),
     Algorithm(
         "QRDQN",
         "off_policy",

@@ -68,6 +68,7 @@ class Chooser:
         self.version = card.version
         self._observations = parse(card.observations)
         self.actions = parse(card.actions)
+        self._name = card.kind
         self._kind = KINDS[card.kind]
         self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
         self.exploration = card.exploration
@@ -75,8 +76,9 @@ class Chooser:
         if isinstance(self.actions, Box):
             self.low = np.array(self.actions.low, dtype=np.float32)
             self.high = np.array(self.actions.high, dtype=np.float32)
-        if isinstance(self.actions, MultiDiscrete):
-            self.places = _places(self.actions.n)
+        if card.kind == "multi_categorical":
+            assert isinstance(self.actions, (MultiDiscrete, MultiBinary)), "it has no other"
+            self.places = _places(choices(self.actions))
         self._first = self.actions.start if isinstance(self.actions, Discrete) else 0
         self._chance = Chance(seed, UNIFORMS[card.kind](self.actions))
         self._size = size(self._observations)
@@ -87,10 +89,21 @@ class Chooser:
         joined = b"".join([question.values for question in questions])
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         x = observations if self._plain else features(self._observations, observations)
-        choice = self._kind(self, x, None if greedy else self._chance.uniforms(questions))
+        uniforms = None if greedy else self._chance.uniforms(questions)
+        if any(question.mask is not None for question in questions):
+            choice = MASKED[self._name](self, x, uniforms, self._masks(questions))
+        else:
+            choice = self._kind(self, x, uniforms)
         if self._first:
             choice = choice._replace(actions=choice.actions + np.float32(self._first))
         return self._replies(questions, choice)
+
+    def _masks(self, questions: Sequence[Question]) -> NDArray[np.bool_]:
+        """What each question allows, (batch, choices)."""
+        assert not isinstance(self.actions, (Box, Dict)), "only choices have a mask"
+        everything = b"\1" * sum(choices(self.actions))
+        joined = b"".join([question.mask or everything for question in questions])
+        return np.frombuffer(joined, dtype=np.bool_).reshape(len(questions), -1)
 
     def _replies(self, questions: Sequence[Question], choice: Choice) -> list[Reply]:
         count = len(questions)
@@ -183,8 +196,13 @@ def _one_hot(chosen: NDArray[np.int64], counts: tuple[int, ...]) -> Matrix:
 # --- the kinds of policy ---------------------------------------------------------------------
 
 
-def _categorical(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
-    logits = chooser.net.action(x)
+def _categorical(
+    chooser: Chooser,
+    x: Matrix,
+    uniforms: NDArray[np.float64] | None,
+    masks: NDArray[np.bool_] | None = None,
+) -> Choice:
+    logits = _logits(chooser, x, masks)
     values = chooser.net.value(x)
     if uniforms is None:
         return Choice(_column(logits.argmax(axis=1)), None, values)
@@ -197,9 +215,14 @@ def _categorical(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | No
     return Choice(_column(chosen), logprobs, values)
 
 
-def _multi_categorical(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def _multi_categorical(
+    chooser: Chooser,
+    x: Matrix,
+    uniforms: NDArray[np.float64] | None,
+    masks: NDArray[np.bool_] | None = None,
+) -> Choice:
     """Each number of the action by itself as `_categorical`; the log-probability is their sum."""
-    logits = chooser.net.action(x)
+    logits = _logits(chooser, x, masks)
     values = chooser.net.value(x)
     # One table (batch, m, choices), where what a number does not have is impossible.
     never = np.full((len(logits), 1), -np.inf, dtype=np.float32)
@@ -212,6 +235,12 @@ def _multi_categorical(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64
     chosen = (uniforms[:, :, None] * total > cumulative[:, :, :-1]).sum(axis=2)
     logprobs = np.take_along_axis(shifted, chosen[:, :, None], axis=2) - np.log(total)
     return Choice(chosen.astype(np.float32), logprobs[:, :, 0].sum(axis=1), values)
+
+
+def _logits(chooser: Chooser, x: Matrix, masks: NDArray[np.bool_] | None) -> Matrix:
+    """Of all choices; those that are not allowed are impossible (Huang & Ontañón 2022)."""
+    logits = chooser.net.action(x)
+    return logits if masks is None else np.where(masks, logits, np.float32(-np.inf))
 
 
 def _bernoulli(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
@@ -315,6 +344,14 @@ KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | N
     "squashed_gaussian": _squashed_gaussian,
     "deterministic": _deterministic,
 }
+
+MASKED: Final[
+    dict[
+        PolicyKind,
+        Callable[[Chooser, Matrix, NDArray[np.float64] | None, NDArray[np.bool_]], Choice],
+    ]
+] = {"categorical": _categorical, "multi_categorical": _multi_categorical}
+"""The kinds that can leave choices out."""
 
 UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
     "categorical": lambda _: 1,

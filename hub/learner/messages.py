@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -44,6 +44,8 @@ class Question(Struct, frozen=True, array_like=True, gc=False):
     """Unwrapped; with device and boot it is the key of the action's randomness."""
     values: Floats
     """float32 (n,), already checked against the agent's observation space."""
+    mask: bytes | None = None
+    """A byte a choice, 1 = allowed; None = all are."""
 
 
 class Ask(Struct, frozen=True, array_like=True, tag="ask", gc=False):
@@ -150,27 +152,41 @@ def policy_path(folder: Path, agent: AgentName, sha256: str) -> Path:
     return folder / POLICIES_FOLDER / agent / f"{sha256}{POLICY_SUFFIX}"
 
 
-class _RawPayload(Struct):
-    raw: list[float]
+class _Beside(Struct, omit_defaults=True):
+    raw: list[float] | None = None
+    mask: str | None = None
 
 
-_decode_raw = msgspec.json.Decoder(_RawPayload).decode
+class Drawn(NamedTuple):
+    """What an action's `payload` says of how it was drawn, beside its log-probability."""
+
+    raw: Floats | None = None
+    """The sample, where the bounds changed it."""
+    mask: bytes | None = None
+    """What it was drawn from: a byte a choice, 1 = allowed; None = from all."""
 
 
-def payload_of_raw(raw: Floats | None) -> str | None:
-    """What the `payload` of an action event says of an action that the bounds changed."""
-    if raw is None:
+_decode_beside = msgspec.json.Decoder(_Beside).decode
+
+
+def payload_of(drawn: Drawn) -> str | None:
+    """As JSON text, a mask as `"0110"`; None when there is nothing to say."""
+    raw, mask = drawn
+    if raw is None and mask is None:
         return None
-    values = struct.unpack(f"<{len(raw) // FLOAT_BYTES}f", raw)
-    return msgspec.json.encode(_RawPayload(list(values))).decode()
+    values = None if raw is None else list(struct.unpack(f"<{len(raw) // FLOAT_BYTES}f", raw))
+    text = None if mask is None else "".join(map(str, mask))
+    return msgspec.json.encode(_Beside(values, text)).decode()
 
 
-def raw_of_payload(payload: str | None) -> Floats | None:
-    """The same, read back to the last bit; None when the payload speaks of something else."""
+def drawn_of(payload: str | None) -> Drawn:
+    """The same, read back to the last bit; nothing when the payload speaks of something else."""
     if payload is None:
-        return None
+        return Drawn()
     try:
-        values = _decode_raw(payload).raw
+        beside = _decode_beside(payload)
     except msgspec.ValidationError:
-        return None
-    return Floats(struct.pack(f"<{len(values)}f", *values))
+        return Drawn()
+    values, text = beside.raw, beside.mask
+    raw = None if values is None else Floats(struct.pack(f"<{len(values)}f", *values))
+    return Drawn(raw, None if text is None else bytes(map(int, text)))

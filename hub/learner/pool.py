@@ -21,6 +21,7 @@ from hub.learner.heads import Heads, Verdict
 from hub.learner.messages import (
     Answers,
     Ask,
+    Drawn,
     Greedy,
     Load,
     Loaded,
@@ -30,7 +31,7 @@ from hub.learner.messages import (
     decode_from_actor,
     decode_from_trainer,
     framed,
-    payload_of_raw,
+    payload_of,
     policy_path,
 )
 from hub.learner.outline import check_fits, read_outline
@@ -250,7 +251,14 @@ class Learner:
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(
-            Question(number, step.device.id, step.boot, step.number, step.observation.values)
+            Question(
+                number,
+                step.device.id,
+                step.boot,
+                step.number,
+                step.observation.values,
+                step.observation.mask,
+            )
         )
 
     def _flush(self) -> None:
@@ -298,7 +306,7 @@ class Learner:
         for reply in message.replies:
             step = self._open.pop(reply.id, None)
             if step is not None:
-                self._choose(step, _choice(reply))
+                self._choose(step, _choice(reply, step.observation.mask))
 
     def _trainer_said(self, body: bytes) -> None:
         """A new version: into the log first, then to the actor, so that no action precedes it."""
@@ -340,12 +348,12 @@ class Learner:
         return self._spec.agent.name
 
 
-def _choice(reply: Reply) -> Choice:
+def _choice(reply: Reply, mask: bytes | None) -> Choice:
     return Choice(
         action=reply.action,
         source=Source.POLICY,
         policy=reply.version,
         logprob=reply.logprob,
         value=reply.value,
-        payload=payload_of_raw(reply.raw),
+        payload=payload_of(Drawn(reply.raw, mask)),
     )

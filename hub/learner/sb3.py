@@ -132,6 +132,7 @@ class OnPolicy:
                     np.array([i == 0]),
                     torch.tensor([step.value]),
                     torch.tensor([step.logprob]),
+                    **_masked(step),
                 )
         last = fragments[-1][-1]
         buffer.compute_returns_and_advantage(
@@ -260,6 +261,13 @@ def _open_model(agent: Agent, parameters: Parameters) -> Any:
         )
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
+
+
+def _masked(step: Transition) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """What sb3-contrib's buffers take beside; without it they allow everything."""
+    if step.mask is None:
+        return {}
+    return {"action_masks": np.frombuffer(step.mask, dtype=np.uint8)}
 
 
 def _given(space: Space, observation: Floats) -> Any:

@@ -69,6 +69,8 @@ def _kind(algorithm: type[Any], name: str, annotation: object) -> str:
     if isinstance(annotation, type):
         return annotation.__name__
     text = str(annotation)  # "float | collections.abc.Callable[[float], float] | None"
+    if text == "int | None":  # MaskablePPO's batch_size, which has a default
+        return "int"
     return ("schedule" if "Callable" in text else "float") + ("?" if "None" in text else "")
 
 

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from hub.learner.messages import raw_of_payload
+from hub.learner.messages import drawn_of
 from hub.words import Event, Floats, Kind, Source
 
 
@@ -48,6 +48,8 @@ class Transition(Struct, frozen=True, gc=False):
     """Of the observation's event; where it is the `seq_last` of another, the two are one run."""
     seq_last: int
     """Of the next observation's event."""
+    mask: bytes | None = None
+    """What the action was drawn from: a byte a choice, 1 = allowed; None = from all."""
 
 
 class _Seen(Struct, array_like=True, gc=False):
@@ -65,6 +67,7 @@ class _Seen(Struct, array_like=True, gc=False):
     logprob: float | None = None
     value: float | None = None
     raw: Floats | None = None
+    mask: bytes | None = None
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -125,7 +128,7 @@ class Follow:
         seen.policy = event.policy
         seen.logprob = event.logprob
         seen.value = event.value
-        seen.raw = raw_of_payload(event.payload)
+        seen.raw, seen.mask = drawn_of(event.payload)
 
 
 def _follows(before: _Seen, event: Event) -> bool:
@@ -154,4 +157,5 @@ def _join(before: _Seen, event: Event, values: Floats, reward: float) -> Transit
         raw=before.raw,
         seq_first=before.seq,
         seq_last=event.seq,
+        mask=before.mask,
     )

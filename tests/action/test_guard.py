@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from hub.facts import Alert, PolicyMade
-from hub.learner.messages import payload_of_raw, raw_of_payload
+from hub.learner.messages import Drawn, drawn_of, payload_of
 from hub.learner.transitions import Follow
 from hub.registry.fold import VERSIONS_TIMED_MAX, spec_of
 from hub.step import Choice
@@ -149,8 +149,8 @@ def test_an_agent_without_rules_is_not_touched() -> None:
 def test_what_was_wanted_and_what_was_sampled_stand_side_by_side() -> None:
     room = room_of(safety=Safety(high=2.0))
     raw = floats(0.1, 12.7)
-    action = step(room, 0, 0.1, 10.0, payload=payload_of_raw(raw))
-    assert raw_of_payload(action.payload) == raw
+    action = step(room, 0, 0.1, 10.0, payload=payload_of(Drawn(raw)))
+    assert drawn_of(action.payload).raw == raw
     wanted = msgspec.json.decode(action.payload or "")["wanted"]
     assert floats(*wanted) == floats(0.1, 10.0)
 

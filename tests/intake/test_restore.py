@@ -220,6 +220,17 @@ def test_a_durable_observation_without_an_answer_gets_one_on_its_repeat() -> Non
     assert before.log.of_kind(Kind.ACTION)[-1].step == 1
 
 
+def test_an_unanswered_observation_keeps_its_mask_over_a_restart() -> None:
+    spec = agent_spec(actions=3, algorithm="MaskablePPO")
+    before = first_life(spec)
+    before.send(s=0, i={"mask": [0, 0, 1]}, answered=False)
+    before.timers.advance(StepSettings().grace_ms / 1000)  # the observation is durable, alone
+    after = Life(before.log)
+    after.send(s=0, i={"mask": [0, 0, 1]}, answered=False)
+    (asked,) = after.actors.asked
+    assert asked.observation.mask == b"\0\0\1"
+
+
 def test_each_of_several_unanswered_observations_gets_its_answer() -> None:
     before = first_life()
     for step in range(3):

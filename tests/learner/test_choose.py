@@ -17,6 +17,7 @@ from hub.learner.policy import PolicyFile
 from hub.learner.sb3 import OffPolicy, OnPolicy, open_learner
 from hub.learner.snapshot import acting_of, card_of, tensors_of
 from hub.learner.spaces import gym_space, shaped
+from hub.mask import allowed
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, parse, size
 from hub.words import Agent, AgentName, Floats
 
@@ -253,6 +254,51 @@ def test_each_number_of_an_action_is_drawn_as_often_as_its_probability_says(acti
     # They are drawn independently of each other.
     both = np.mean((drawn[:, 0] == 1) & (drawn[:, 1] == 1))
     assert both == pytest.approx(wanted[0][1] * wanted[1][1], abs=0.02)
+
+
+MASKS: Final[dict[str, bytes]] = {
+    "choices": b"\1\0\1",
+    "shifted": b"\0\1\1",
+    "several": b"\0\1\1\0\1\0\0\1\1\1",
+    "binary": b"\1\1\0\1\1\0",
+}
+
+
+@pytest.mark.parametrize("actions", list(MASKS))
+@pytest.mark.parametrize("greedy", [True, False])
+def test_what_a_mask_forbids_is_never_chosen_and_the_rest_is_as_likely_as_in_torch(
+    actions: str, greedy: bool
+) -> None:
+    agent = agent_of("MaskablePPO", "box", actions)
+    learner, policy = opened(agent)
+    values = observed(agent.observations) * 20
+    # Every other question has no mask: both are in one batch.
+    masks = [MASKS[actions] if i % 2 else None for i in range(len(values))]
+    asked = [
+        Question(i, "heater", 0, i, one, mask)
+        for i, (one, mask) in enumerate(zip(values, masks, strict=True))
+    ]
+    replies = Chooser(policy, agent.seed).choose(asked, greedy=greedy)
+    space = parse(agent.actions)
+    drawn = np.array([np.frombuffer(reply.action, "<f4") for reply in replies])
+    for reply, mask in zip(replies, masks, strict=True):
+        assert allowed(space, reply.action, mask) == reply.action
+    assert any(allowed(space, reply.action, MASKS[actions]) != reply.action for reply in replies)
+    given = torch.as_tensor(drawn - np.float32(FIRST.get(actions, 0)))
+    everything = b"\1" * len(MASKS[actions])
+    told = np.array([list(mask or everything) for mask in masks], dtype=bool)
+    model: Any = learner.model
+    rows = batch(agent.observations, values)
+    if greedy:
+        wanted, _ = model.policy.predict(rows.numpy(), action_masks=told, deterministic=True)
+        assert np.array_equal(given.numpy().reshape(wanted.shape), wanted)
+        return
+    with torch.no_grad():
+        given = given[:, 0] if given.shape[1] == 1 else given
+        _, logprob, _ = model.policy.evaluate_actions(rows, given, action_masks=told)
+    assert [reply.logprob for reply in replies] == pytest.approx(
+        logprob.tolist(), rel=NEAR, abs=NEAR
+    )
 
 
 def test_epsilon_greedy_explores_at_the_versions_rate_and_knows_its_probability() -> None:

@@ -15,6 +15,7 @@ from hub.frames import Splitter
 from hub.learner.messages import (
     Answers,
     Ask,
+    Drawn,
     Greedy,
     Load,
     Loaded,
@@ -24,9 +25,9 @@ from hub.learner.messages import (
     decode_from_actor,
     decode_from_trainer,
     decode_to_actor,
+    drawn_of,
     framed,
-    payload_of_raw,
-    raw_of_payload,
+    payload_of,
 )
 from hub.words import Floats
 
@@ -36,7 +37,7 @@ FOUR = Floats(struct.pack("<4f", 1, 2, 3, 4))
 @pytest.mark.parametrize(
     "message",
     [
-        Ask([Question(1, "heater", 2, 3, FOUR), Question(2, "cooler", 0, 0, FOUR)]),
+        Ask([Question(1, "heater", 2, 3, FOUR), Question(2, "cooler", 0, 0, FOUR, b"\0\1")]),
         Load(7, "/data/policies/walker/abc.safetensors"),
         Greedy(on=True),
     ],
@@ -68,12 +69,20 @@ def test_what_a_trainer_made_round_trips() -> None:
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_raw_action_survives_json_to_the_last_bit(values: list[float]) -> None:
     raw = Floats(struct.pack(f"<{len(values)}f", *values))
-    assert raw_of_payload(payload_of_raw(raw)) == raw
+    assert drawn_of(payload_of(Drawn(raw))).raw == raw
+
+
+def test_a_mask_stands_in_the_payload_as_digits() -> None:
+    drawn = Drawn(None, b"\0\1\1\0")
+    assert payload_of(drawn) == '{"mask":"0110"}'
+    assert drawn_of(payload_of(drawn)) == drawn
+    assert drawn_of('{"mask":"01","wanted":[1.0]}') == Drawn(None, b"\0\1")
+    assert payload_of(Drawn()) is None
 
 
 @pytest.mark.parametrize("payload", [None, "{}", '{"mask":[1]}', '{"raw":"x"}', "[]"])
 def test_a_payload_about_something_else_has_no_raw_action(payload: str | None) -> None:
-    assert raw_of_payload(payload) is None
+    assert drawn_of(payload) == Drawn()
 
 
 def test_the_hubs_side_imports_neither_torch_nor_numpy() -> None:

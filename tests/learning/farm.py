@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from hub.facts import AgentMade
 from hub.learner.choose import Chooser
 from hub.learner.heads import Heads, Verdict
-from hub.learner.messages import LoggedPolicy, Made, Question, payload_of_raw, policy_path
+from hub.learner.messages import Drawn, LoggedPolicy, Made, Question, payload_of, policy_path
 from hub.learner.policy import read_policy
 from hub.learner.train import KINDS, Trainer
 from hub.registry.acts import Acts, Chosen
@@ -105,8 +105,9 @@ class Farm:
 
     # --- what devices do ------------------------------------------------------------------------
 
-    def answer(self, observation: Event) -> Floats | None:
+    def answer(self, observation: Event, mask: bytes | None = None) -> Floats | None:
         """Log the observation and its action, and let the trainer work for a while."""
+        assert mask is None, "none of these tasks has masks"
         self.append(observation)
         action = None
         if not observation.terminated and not observation.truncated:
@@ -140,7 +141,7 @@ class Farm:
             logprob=reply.logprob,
             value=reply.value,
             source=Source.POLICY,
-            payload=payload_of_raw(reply.raw),
+            payload=payload_of(Drawn(reply.raw)),
         )
 
     # --- what the hub does ----------------------------------------------------------------------

@@ -16,14 +16,17 @@ import msgspec
 import numpy as np
 
 from hub.learner.choose import Chooser
-from hub.learner.messages import Made, Question, payload_of_raw, policy_path
+from hub.learner.messages import Drawn, Made, Question, payload_of, policy_path
 from hub.learner.policy import read_policy
 from hub.learner.train import Trainer
+from hub.mask import TAKEN_BY
 from hub.words import Agent, AgentName, Event, Floats, Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 HANDOVER_STEPS: Final = 64
 SLOWEST: Final = 4.0
@@ -82,9 +85,17 @@ class Dials(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Ends by itself where a throw of dice says so, else at the 20th step."""
-        paid = float(np.sum(np.asarray(action)[:2] == self._seen))
+        paid = float(np.sum(np.atleast_1d(action)[:2] == self._seen))
         self._steps += 1
         return self._see(), paid, bool(self.np_random.random() < 0.05), self._steps == 20, {}
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """The first dial's place of the moment is barred, and the last switch half of the time."""
+        count = 9 if isinstance(self.action_space, gymnasium.spaces.MultiDiscrete) else 6
+        allowed = np.ones(count, dtype=bool)
+        allowed[int(self._seen[0]) % 2] = False
+        allowed[-1] = bool(self._seen[1] % 2)
+        return allowed
 
     def _see(self) -> Any:
         self._seen = self.np_random.integers((3, 4))
@@ -110,6 +121,8 @@ class Device:
         self.step = -1
         self.returned = 0.0
         self._over = True
+        self.mask: bytes | None = None
+        """What it allows now, where its environment says so."""
 
     def observe(self, action: Floats | None) -> tuple[Event, float | None]:
         """Carry the action out; the observation that follows and, at an end, the return."""
@@ -136,6 +149,8 @@ class Device:
         return values
 
     def _event(self, values: Any, **columns: Any) -> Event:
+        if isinstance(self._env.unwrapped, Dials):
+            self.mask = self._env.unwrapped.action_masks().tobytes()
         return Event(
             Kind.OBSERVATION,
             ts=0,
@@ -152,7 +167,7 @@ class Answering(Protocol):
 
     agent: Agent
 
-    def answer(self, observation: Event) -> Floats | None:
+    def answer(self, observation: Event, mask: bytes | None = None) -> Floats | None:
         """The action for an observation; None at an episode's end."""
         ...
 
@@ -180,7 +195,7 @@ class Hub:
         self._made(self.trainer.open(None))
         self._load()
 
-    def answer(self, observation: Event) -> Floats | None:
+    def answer(self, observation: Event, mask: bytes | None = None) -> Floats | None:
         """Log the observation and its action, and train on both."""
         self._load()
         action = None
@@ -189,7 +204,9 @@ class Hub:
             assert self._chooser is not None, "version 0 acts at once"
             assert observation.obs is not None
             assert observation.step is not None
-            question = Question(0, observation.device, 0, observation.step, observation.obs)
+            if self.agent.algorithm not in TAKEN_BY:
+                mask = None
+            question = Question(0, observation.device, 0, observation.step, observation.obs, mask)
             (reply,) = self._chooser.choose([question], greedy=not self.agent.learning)
             action = reply.action
             events.append(
@@ -204,7 +221,7 @@ class Hub:
                     logprob=reply.logprob,
                     value=reply.value,
                     source=Source.POLICY,
-                    payload=payload_of_raw(reply.raw),
+                    payload=payload_of(Drawn(reply.raw, mask)),
                 )
             )
         for event in events:
@@ -263,7 +280,7 @@ def walk(hub: Answering, environment: str, count: int) -> Iterator[float | None]
     while True:
         now, i = heapq.heappop(due)
         observation, returned = fleet[i].observe(actions[i])
-        actions[i] = hub.answer(observation)
+        actions[i] = hub.answer(observation, fleet[i].mask)
         heapq.heappush(due, (now + chance.exponential(fleet[i].wait_s), i))
         yield returned
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 
 from hub.learner.algorithms import ALGORITHMS
-from hub.learner.messages import policy_path
+from hub.learner.messages import Drawn, payload_of, policy_path
 from hub.learner.parameters import Fall, read_parameters
 from hub.learner.policy import read_policy
 from hub.learner.sb3 import ACTIVATIONS, class_of
@@ -51,12 +52,15 @@ class Written(BaseCallback):
             self._observe(self.model._last_obs[0], first=True)  # type: ignore[index]
         info, over = told["infos"][0], bool(told["dones"][0])
         action = told.get("clipped_actions", told["actions"])[0]
+        masks = told.get("action_masks")
+        mask = None if masks is None else masks[0].astype(np.uint8).tobytes()
         self._log(
             kind=Kind.ACTION,
             action=floats(action),
             policy=NEWEST,
             source=Source.POLICY,
             logprob=float(told["log_probs"][0]) if "log_probs" in told else None,
+            payload=payload_of(Drawn(mask=mask)),
             value=float(told["values"][0]) if "values" in told else None,
         )
         truncated = over and info["TimeLimit.truncated"]
@@ -215,6 +219,35 @@ def test_several_choices_are_learnt_as_learn_learns_them(
     )
     weights, events = learned(class_of(ALGORITHMS[algorithm]), agent, Dials(actions))
     assert_same(weights, trained(agent, events, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("declared", "actions"),
+    [
+        ({"multi_discrete": [3, 4, 2]}, gymnasium.spaces.MultiDiscrete([3, 4, 2])),
+        ({"multi_binary": 3}, gymnasium.spaces.MultiBinary(3)),
+        (6, gymnasium.spaces.Discrete(6)),
+    ],
+)
+def test_under_a_mask_it_is_learnt_what_learn_learns(
+    tmp_path: Path, declared: Any, actions: gymnasium.spaces.Space[Any]
+) -> None:
+    agent = agent_of(
+        "MaskablePPO",
+        {"multi_discrete": [3, 4]},
+        declared,
+        seed=4,
+        net_arch="16,16",
+        n_steps="64",
+        batch_size="32",
+        n_epochs="4",
+        total_timesteps="384",
+    )
+    weights, events = learned(class_of(ALGORITHMS["MaskablePPO"]), agent, Dials(actions))
+    assert_same(weights, trained(agent, events, tmp_path))
+    unmasked = [msgspec.structs.replace(event, payload=None) for event in events]
+    with pytest.raises(AssertionError):
+        assert_same(weights, trained(agent, unmasked, tmp_path / "unmasked"))
 
 
 @pytest.mark.parametrize("algorithm", ["PPO", "DQN"])

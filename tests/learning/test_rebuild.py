@@ -55,8 +55,8 @@ class Booted:
         self._farm = farm
         self._boot = boot
 
-    def answer(self, observation: Event) -> Any:
-        return self._farm.answer(replace(observation, boot=self._boot))
+    def answer(self, observation: Event, mask: bytes | None = None) -> Any:
+        return self._farm.answer(replace(observation, boot=self._boot), mask)
 
 
 @contextmanager

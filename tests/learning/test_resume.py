@@ -27,6 +27,7 @@ SMALL: Final[dict[str, dict[str, str]]] = {
     "PPO": {"n_steps": "128", "batch_size": "64", "n_epochs": "3"},
     "A2C": {"n_steps": "64"},
     "TRPO": {"n_steps": "128", "batch_size": "64"},
+    "MaskablePPO": {"n_steps": "128", "batch_size": "64", "n_epochs": "3"},
 }
 """Parameters of small on-policy learners."""
 OFF_POLICY: Final = {
@@ -81,8 +82,12 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize(
     "agent",
-    [*map(small, ALGORITHMS), dials("PPO", seed=3, **SMALL["PPO"])],
-    ids=[*ALGORITHMS, "PPO with several choices"],
+    [
+        *map(small, ALGORITHMS),
+        dials("PPO", seed=3, **SMALL["PPO"]),
+        dials("MaskablePPO", seed=3, **SMALL["PPO"]),
+    ],
+    ids=[*ALGORITHMS, "PPO with several choices", "MaskablePPO with masks"],
 )
 def test_a_resumed_trainer_makes_the_same_bytes(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path)
