@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.errors import OperatorFault, SheepfoldError
+from hub.learner.algorithms import ALGORITHMS
 from hub.spaces import Box, parse
 from hub.words import Agent
 
@@ -41,8 +42,6 @@ NUMBER: Final = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
 BOUNDS_TEXT_MAX: Final = 10_000
 BOUNDS_TOLERANCE: Final = 1e-3
 """SB3 writes bounds with a few digits."""
-USUAL_ACTIVATION: Final = {"PPO": "tanh", "A2C": "tanh", "TRPO": "tanh"}
-"""Of Stable-Baselines3's policies where nothing is said; the others have relu."""
 
 
 class Job(Struct, frozen=True):
@@ -184,7 +183,8 @@ def _check_said(said: dict[str, Any], agent: Agent, parameters: Parameters) -> N
     differs = []
     kwargs = said.get("policy_kwargs")
     named = kwargs.get("activation_fn") if isinstance(kwargs, dict) else None
-    activation = USUAL_ACTIVATION.get(agent.algorithm, "relu")
+    # Where nothing is said, policies have these in both libraries.
+    activation = "tanh" if ALGORITHMS[agent.algorithm].family == "on_policy" else "relu"
     if named is not None:
         activation = re.sub(r"\W", "", str(named).rpartition(".")[2]).lower()
     if activation.replace("_", "") != parameters.activation_fn.replace("_", ""):
