@@ -45,7 +45,7 @@ class Child:
         self._task: asyncio.Task[None] | None = None
         self._process: ForkServerProcess | None = None
         self._pipe: _Pipe | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def start(self, *, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
         """Keep the process running. `opened` at each start, `received` for each frame it sends."""
@@ -67,16 +67,13 @@ class Child:
             self._pipe.close()
 
     def stop(self) -> None:
-        """Close the socket: the process ends by itself, and is not started again."""
-        self._stopping = True
-        if self._pipe is not None:
-            self._pipe.close()
-        elif self._task is not None:
-            self._task.cancel()
+        """Close the socket: the process ends by itself, and is not started again.
 
-    def _stop_now(self) -> bool:
-        """A call, not the attribute: `stop` may come during any await."""
-        return self._stopping
+        A start under way is not cut short, since the fork server dies of a half-sent request: the
+        process ends as soon as it stands.
+        """
+        self._stopping.set()
+        self.restart()
 
     async def ended(self) -> None:
         """Returns when the process is gone and will not come back."""
@@ -85,11 +82,10 @@ class Child:
 
     async def _keep(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
         wait_s = 0.0
-        while not self._stop_now():
-            await asyncio.sleep(wait_s)
+        while not self._stopping.is_set():
             began = self._clock.monotonic()
             await self._run(opened, received)
-            if self._stop_now():
+            if self._stopping.is_set():
                 return
             if self._clock.monotonic() - began > HEALTHY_S:
                 wait_s = 0.0
@@ -97,6 +93,8 @@ class Child:
                 max(2 * wait_s, self._settings.restart_s_first), self._settings.restart_s_max
             )
             log.warning("%s ended; it starts again in %.1f s", self.name, wait_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
 
     async def _run(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
         ours, theirs = socket.socketpair()
@@ -117,7 +115,7 @@ class Child:
         loop = asyncio.get_running_loop()
         _, pipe = await loop.create_unix_connection(lambda: _Pipe(received), sock=ours)
         self._pipe = pipe
-        if self._stop_now():
+        if self._stopping.is_set():
             pipe.close()
         opened()
         await pipe.lost.wait()

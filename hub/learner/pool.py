@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -175,8 +174,7 @@ class Pool:
             learner.stop()
         for learner in self._learners.values():
             for child in (learner.actor, learner.trainer):
-                with suppress(asyncio.CancelledError):
-                    await child.ended()
+                await child.ended()
 
 
 class Learner:

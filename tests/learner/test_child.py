@@ -1,0 +1,109 @@
+"""A process of ours: told to stop at any moment, it ends, and harms no other."""
+
+from __future__ import annotations
+
+import asyncio
+from multiprocessing import forkserver
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from hub.clock import SystemClock
+from hub.learner.child import Child
+from hub.learner.start import learner_context
+from hub.settings import LearnerSettings
+
+if TYPE_CHECKING:
+    import socket
+    from multiprocessing.context import ForkServerContext
+
+SETTINGS: Final = LearnerSettings(restart_s_first=0.01)
+OPENED_S: Final = 20.0
+"""The first child waits for the fork server to import torch."""
+
+
+def linger(connection: socket.socket) -> None:
+    """Wait until the hub closes the socket."""
+    connection.recv(1)
+
+
+def leave(connection: socket.socket) -> None:
+    """End at once."""
+    connection.close()
+
+
+@pytest.fixture(autouse=True)
+def context() -> ForkServerContext:
+    """With the fork server started by this thread, since it ends with the thread that did."""
+    context = learner_context()
+    forkserver.ensure_running()
+    return context
+
+
+@pytest.fixture
+def child(context: ForkServerContext) -> Child:
+    return Child("child", lambda: (linger, ()), context, SETTINGS, SystemClock())
+
+
+async def opened_once(child: Child) -> None:
+    opened = asyncio.Event()
+    child.start(opened=opened.set, received=lambda _: None)
+    await asyncio.wait_for(opened.wait(), OPENED_S)
+
+
+def server_pid() -> int | None:
+    return forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined,no-any-return]
+
+
+def test_stopping_while_it_starts_leaves_the_fork_server_alive(
+    context: ForkServerContext,
+) -> None:
+    async def go() -> None:
+        before = server_pid()
+        for turns in range(12):
+            child = Child("child", lambda: (linger, ()), context, SETTINGS, SystemClock())
+            child.start(opened=lambda: None, received=lambda _: None)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            child.stop()
+            await child.ended()
+            assert child.pid is None
+        last = Child("last", lambda: (linger, ()), context, SETTINGS, SystemClock())
+        await opened_once(last)
+        last.stop()
+        await last.ended()
+        assert server_pid() == before
+
+    asyncio.run(go())
+
+
+def test_it_starts_again_when_it_ended_until_it_is_stopped(child: Child) -> None:
+    async def go() -> None:
+        opened: asyncio.Queue[int | None] = asyncio.Queue()
+        child.start(opened=lambda: opened.put_nowait(child.pid), received=lambda _: None)
+        first = await asyncio.wait_for(opened.get(), OPENED_S)
+        child.restart()
+        second = await asyncio.wait_for(opened.get(), OPENED_S)
+        assert None not in (first, second)
+        assert first != second
+        child.stop()
+        await child.ended()
+        assert opened.empty()
+
+    asyncio.run(go())
+
+
+def test_stopping_ends_the_wait_before_the_next_start(
+    context: ForkServerContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def go() -> None:
+        slow = LearnerSettings(restart_s_first=3600.0, restart_s_max=3600.0)
+        child = Child("child", lambda: (leave, ()), context, slow, SystemClock())
+        await opened_once(child)
+        async with asyncio.timeout(OPENED_S):
+            while "starts again in 3600.0 s" not in caplog.text:  # noqa: ASYNC110 - no event to wait for
+                await asyncio.sleep(0)
+        child.stop()
+        await asyncio.wait_for(child.ended(), OPENED_S)
+
+    asyncio.run(go())
