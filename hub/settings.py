@@ -195,6 +195,14 @@ class LearnerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(gt=0, description="Wait before the first restart of a process; doubles after.")
     ] = 0.1
     restart_s_max: Annotated[float, Meta(gt=0, description="Longest wait before a restart.")] = 30.0
+    sleep_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="An agent that nobody has asked for so long, and that has learnt all, "
+            "sleeps: its two processes end, and start with its next observation; 0 = never.",
+        ),
+    ] = 600.0
     policies_kept: Annotated[
         int,
         Meta(

@@ -19,6 +19,7 @@ from hub.learner.messages import (
     Ask,
     Drawn,
     Greedy,
+    Idle,
     Load,
     Loaded,
     LoggedPolicy,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.learner.heads import Heads
-    from hub.learner.messages import FromActor, Made
+    from hub.learner.messages import FromActor, FromTrainer, Made
     from hub.registry.fold import Registry, Spec
     from hub.settings import LearnerSettings
     from hub.step import Appender, Step
@@ -81,6 +82,12 @@ class Learner:
         self._next_id = 0
         self._loaded: int | None = None
         """Version the actor has been given; without one, asking makes no sense."""
+        self._unlogged = 0
+        """Versions on their way into the log."""
+        self._idle = False
+        """The trainer has learnt from all there is."""
+        self.asked = around.clock.monotonic()
+        """When an action was last wanted, seconds on the monotonic clock."""
         name, context, settings = spec.agent.name, around.context, around.settings
         self.actor = Child(f"actor-{name}", self._actor_target, context, settings, around.clock)
         self.trainer = Child(
@@ -90,12 +97,24 @@ class Learner:
     def start(self) -> None:
         """Start both processes, and again whenever one ends."""
         self.actor.start(opened=self._actor_opened, received=self._actor_said)
-        self.trainer.start(opened=lambda: None, received=self._trainer_said)
+        self.trainer.start(opened=self._trainer_opened, received=self._trainer_said)
 
     def stop(self) -> None:
         """End both processes."""
         self.actor.stop()
         self.trainer.stop()
+
+    async def ended(self) -> None:
+        """Returns when both are gone, once they were told to stop."""
+        await self.actor.ended()
+        await self.trainer.ended()
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way that a new start would have to begin again."""
+        if self._unlogged or any(not step.chosen for step in self._open.values()):
+            return True
+        return self.trainer.pid is not None and not self._idle
 
     def configure(self, spec: Spec) -> None:
         """Act by the agent as it stands now; the trainer reads the same from the log."""
@@ -107,6 +126,7 @@ class Learner:
         """Queue the question; one frame a loop turn carries all that have come together."""
         if len(self._open) >= QUESTIONS_MAX:
             return "too many questions for one actor"
+        self.asked = self._around.clock.monotonic()
         self._next_id += 1
         self._open[self._next_id] = step
         self._queue(self._next_id, step)
@@ -138,19 +158,19 @@ class Learner:
 
     def _trainer_target(self) -> Target:
         registry = self._around.registry
-        chosen = registry.chosen.get(self._name, {}).values()
+        chosen = registry.chosen.get(self.name, {}).values()
         pinned = frozenset(policy.sha256 for policy in chosen)
-        begun, data = registry.begun[self._name], str(self._around.data)
+        begun, data = registry.begun[self.name], str(self._around.data)
         return run_trainer, (begun, data, self._trained(), pinned, self._around.settings)
 
     def _newest(self) -> LoggedPolicy | None:
         """The version that acts."""
-        policy = self._around.registry.policies.get(self._name)
+        policy = self._around.registry.policies.get(self.name)
         return None if policy is None else LoggedPolicy(policy.version, policy.made.sha256)
 
     def _trained(self) -> LoggedPolicy | None:
         """The version that a trainer goes on from."""
-        trained = self._around.registry.trained.get(self._name)
+        trained = self._around.registry.trained.get(self.name)
         return None if trained is None else LoggedPolicy(trained.version, trained.sha256)
 
     def _actor_opened(self) -> None:
@@ -163,7 +183,7 @@ class Learner:
         newest, before = self._newest(), self._loaded
         if newest is None or newest.version == before:
             return
-        path = policy_path(self._around.data, self._name, newest.sha256)
+        path = policy_path(self._around.data, self.name, newest.sha256)
         self.actor.send(framed(Load(newest.version, str(path))))
         self._loaded = newest.version
         if before is not None:
@@ -177,7 +197,7 @@ class Learner:
         message: FromActor = decode_from_actor(body)
         if isinstance(message, Loaded):
             if message.error is not None:
-                log.error("actor of %s: version %s: %s", self._name, message.version, message.error)
+                log.error("actor of %s: version %s: %s", self.name, message.version, message.error)
             return
         assert isinstance(message, Answers)
         for reply in message.replies:
@@ -185,12 +205,21 @@ class Learner:
             if step is not None:
                 self._around.choose(step, _choice(reply, step.observation.mask))
 
+    def _trainer_opened(self) -> None:
+        self._idle = False
+
     def _trainer_said(self, body: bytes) -> None:
+        said: FromTrainer = decode_from_trainer(body)
+        if isinstance(said, Idle):
+            self._idle = said.on
+        else:
+            self._take(said)
+
+    def _take(self, made: Made) -> None:
         """A new version: into the log first, then to the actor, so that no action precedes it."""
-        made: Made = decode_from_trainer(body)
-        verdict = self._around.heads.follow(self._name, made)
+        verdict = self._around.heads.follow(self.name, made)
         if verdict is Verdict.ASTRAY:
-            log.warning("trainer of %s is not where the log is", self._name)
+            log.warning("trainer of %s is not where the log is", self.name)
             self.trainer.restart()
         if verdict is not Verdict.LOG:
             return
@@ -201,16 +230,18 @@ class Learner:
         events.append(policy)
 
         def committed(_seq: int) -> None:
+            self._unlogged -= 1
             self._around.registry.apply(policy)
             self._load()
 
+        self._unlogged += 1
         self._around.log.append(events, committed)
 
     def _event(self, kind: Kind, version: int, fact: msgspec.Struct) -> Event:
         return Event(
             kind=kind,
             ts=self._around.clock.now_us(),
-            agent=self._name,
+            agent=self.name,
             policy=version,
             payload=msgspec.json.encode(fact).decode(),
         )
@@ -221,7 +252,8 @@ class Learner:
         return self._spec.agent.seed
 
     @property
-    def _name(self) -> AgentName:
+    def name(self) -> AgentName:
+        """Of the agent."""
         return self._spec.agent.name
 
 

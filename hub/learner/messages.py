@@ -5,7 +5,7 @@ torch nor numpy is imported here, because the hub imports this file.
 
     hub ──Ask, Load, Greedy──▶ actor
     hub ◀──Answers, Loaded──── actor
-    hub ◀──Made─────────────── trainer      (what it needs to know is in the log)
+    hub ◀──Made, Idle───────── trainer      (what it needs to know is in the log)
 
 The end of the socket means that the other side is gone: both processes then end at once.
 """
@@ -121,7 +121,13 @@ class Made(Struct, frozen=True, array_like=True, tag="made"):
     """Of the parent's file: a child of any but the newest version in the log is not logged."""
 
 
-FromTrainer = Made
+class Idle(Struct, frozen=True, array_like=True, tag="idle"):
+    """Nothing has come for a while: all the agent's events are learnt from. Or again, something."""
+
+    on: bool
+
+
+FromTrainer = Made | Idle
 
 
 class LoggedPolicy(Struct, frozen=True):

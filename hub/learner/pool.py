@@ -1,13 +1,16 @@
 """The hub's side of the learners: one actor and one trainer for each agent that is at work.
 
-An agent wakes at its first observation. The hub imports neither torch nor numpy for this.
+An agent wakes at its first observation, and sleeps when nobody has asked for long: its processes
+end, and the log and its policy files have all they knew. It is then as after a restart of the hub.
+The hub imports neither torch nor numpy for this.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from multiprocessing import forkserver
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hub.learner.heads import Heads
 from hub.learner.learner import Around, Learner
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
     from hub.settings import LearnerSettings
     from hub.step import Appender, Choice, Step
     from hub.words import Agent, AgentName
+
+log: Final = logging.getLogger("hub.learner")
+
+LOOK_S: Final = 1.0
+"""Between two looks at an agent that could sleep but for something under way."""
 
 
 class Pool:
@@ -46,6 +54,7 @@ class Pool:
         self._context: ForkServerContext = learner_context()
         self._learners: dict[AgentName, Learner] = {}
         self._heads = Heads(registry)
+        self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
         self._preparing: asyncio.Task[None] | None = None
         self.choose: Callable[[Step, Choice], None] | None = None
@@ -91,7 +100,23 @@ class Pool:
         )
         self._learners[spec.agent.name] = learner
         learner.start()
+        if self._settings.sleep_s:
+            asyncio.get_running_loop().call_later(self._settings.sleep_s, self._look, learner)
         return learner
+
+    def _look(self, learner: Learner) -> None:
+        """Let the agent sleep if nobody has asked for so long; else look again when that may be."""
+        name = learner.name
+        if self._learners.get(name) is not learner:
+            return
+        idle_s = self._clock.monotonic() - learner.asked
+        left_s = self._settings.sleep_s - idle_s
+        if left_s > 0 or learner.busy:
+            wait_s = left_s if left_s > 0 else LOOK_S
+            asyncio.get_running_loop().call_later(wait_s, self._look, learner)
+            return
+        log.info("agent %s sleeps: nobody has asked for %.0f s", name, idle_s)
+        self._end(name)
 
     def changed(self, name: AgentName) -> None:
         """The agent was declared, anew or first, deleted, or given another policy."""
@@ -130,6 +155,9 @@ class Pool:
         learner = self._learners.pop(name, None)
         if learner is not None:
             learner.stop()
+            ending = asyncio.get_running_loop().create_task(learner.ended())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     @property
     def processes(self) -> dict[str, int]:
@@ -144,8 +172,6 @@ class Pool:
     async def close(self) -> None:
         """End all learners; what they had not written they do again from the log."""
         self._closing = True
-        for learner in self._learners.values():
-            learner.stop()
-        for learner in self._learners.values():
-            for child in (learner.actor, learner.trainer):
-                await child.ended()
+        for name in list(self._learners):
+            self._end(name)
+        await asyncio.gather(*self._ending)

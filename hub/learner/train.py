@@ -13,8 +13,7 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.facts import AgentMade, PolicyChosen, PolicyMade, Updated
-from hub.learner.messages import Made, framed, policy_path
+from hub.learner.messages import Idle, Made, framed, policy_path
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import (
     PolicyFile,
@@ -47,13 +46,13 @@ from hub.learner.snapshot import (
     tensors_of,
 )
 from hub.learner.transitions import Follow, Transition
+from hub.learner.waiting import in_order
 from hub.log.messages import socket_path
 from hub.log.read import Reader
 from hub.words import Agent, Event, Kind
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
     from pathlib import Path
 
     from hub.clock import Clock
@@ -64,10 +63,8 @@ if TYPE_CHECKING:
 
 KINDS: Final = (Kind.OBSERVATION, Kind.ACTION, Kind.ADMIN)
 """What a trainer reads of its agent."""
-BEHIND_EVENTS_MAX: Final = 16_384
-"""Off-policy training is left out while more than this is known to wait (about 8,000 steps)."""
-LOOK_AHEAD_EVENTS: Final = 64
-"""How many events are folded between two looks at what else has arrived."""
+LAG_MAX: Final = 8192
+"""Off-policy training is left out while more observations than this are known to wait."""
 FOLLOWED: Final = "resume/followed"
 
 
@@ -92,7 +89,11 @@ def train_from_feed(
     if made is not None:
         connection.sendall(framed(made))
     with Reader(socket_path(folder), trainer.read_after, agent=agent.name, kinds=KINDS) as feed:
-        for event, behind in in_order(feed):
+
+        def tell(idle: Idle) -> None:
+            connection.sendall(framed(idle))
+
+        for event, behind in in_order(feed, lag_max=lambda: LAG_MAX, tell=tell):
             made = trainer.take(event, behind=behind)
             if made is not None:
                 connection.sendall(framed(made))
@@ -347,24 +348,6 @@ class Trainer:
             self.read_after = card.counts[REPLAY_FROM] - 1
         self.version, self._sound = card.version, tensors
         return True
-
-
-class Feed(Protocol):
-    """Events from the log, as `hub.log.read.Reader` gives them."""
-
-    def receive(self, timeout_s: float | None) -> list[Event] | None:
-        """What has arrived; None when nothing did in time (None = for ever)."""
-        ...
-
-
-def in_order(feed: Feed) -> Iterator[tuple[Event, bool]]:
-    """Each event, and whether more is waiting behind it than training can keep up with."""
-    waiting: deque[Event] = deque()
-    while True:
-        if len(waiting) <= BEHIND_EVENTS_MAX:
-            waiting.extend(feed.receive(0.0 if waiting else None) or ())
-        for _ in range(min(LOOK_AHEAD_EVENTS, len(waiting))):
-            yield waiting.popleft(), len(waiting) > BEHIND_EVENTS_MAX
 
 
 def _say(message: str) -> None:

@@ -14,6 +14,7 @@ from hub.learner.messages import (
     Answers,
     Ask,
     Greedy,
+    Idle,
     Load,
     Loaded,
     LoggedPolicy,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from hub.learner.messages import FromActor
+    from hub.learner.messages import FromActor, FromTrainer
 
 END_S: Final = 1.0
 """No process outlives the hub by more."""
@@ -131,9 +132,12 @@ def said_by_actor(ours: socket.socket) -> FromActor:
 
 
 def said_by_trainer(ours: socket.socket) -> Made:
-    body = receive_frame(ours)
-    assert body is not None, "the trainer has ended"
-    return decode_from_trainer(body)
+    said: FromTrainer = Idle(on=True)
+    while isinstance(said, Idle):
+        body = receive_frame(ours)
+        assert body is not None, "the trainer has ended"
+        said = decode_from_trainer(body)
+    return said
 
 
 def made(folder: Path) -> Load:
