@@ -299,6 +299,8 @@ class Receiver:
             reply.durable(answer.seq)
             reply.act(answer)
             return
+        if message.s is not None:
+            known.wire_number = message.s  # the same: the log keeps a u16 unwrapped
         known.replies.append(reply)
         if known.seq:
             reply.durable(known.seq)

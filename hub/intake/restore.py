@@ -52,6 +52,7 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
     device.given_boot = newest.boot % BOOTS
     device.count = newest.step
     device.wire_last = newest.step
+    device.unsure = True
     device.seen_us = newest.ts
     device.session = SessionId(newest.session)
     for event in observations:

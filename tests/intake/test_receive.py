@@ -396,6 +396,15 @@ def test_a_refused_step_leaves_a_gap() -> None:
     assert room.joined == [(2, 3)]
 
 
+def test_what_may_be_late_copies_of_a_boots_first_messages_joins_nothing() -> None:
+    room = Room()
+    for step in range(3):
+        room.send(s=step, f=step == 0, r=1.0)
+    for step in range(5):  # the same again, and then on
+        room.send(s=step, f=step == 0, r=1.0)
+    assert room.joined == [(0, 1), (1, 2), (3, 4)]
+
+
 def test_a_crowded_log_takes_nothing_new_and_acknowledges_nothing() -> None:
     room = Room()
     room.send(s=0)
