@@ -71,6 +71,7 @@ class Device:
         "episode",
         "episodes",
         "given_boot",
+        "heard_s",
         "held",
         "id",
         "last_action",
@@ -110,6 +111,8 @@ class Device:
         """The same of the boot that the next message opens."""
         self.session: SessionId | None = None
         """The session of the newest step."""
+        self.heard_s = 0.0
+        """When it was heard last, seconds on the monotonic clock."""
         self.seen_us = 0
         """Hub time of the newest step before a restart, microseconds since 1970 UTC."""
         self.window: dict[int, Step | Past] = {}
@@ -212,6 +215,7 @@ class Device:
         self.count = place.number
         self.wire_last = step.wire_number
         self.wide = self.wide or step.wire_number >= U16
+        self.heard_s = step.arrived
         self.torn = self.unsure = False
         self.session = step.session
         self.window[place.number] = step

@@ -160,6 +160,26 @@ def test_a_counter_that_had_begun_anew_unnoticed_joins_nothing_after_a_restart()
     ]
 
 
+def test_an_observation_at_the_limit_is_known_again_after_a_restart() -> None:
+    before = first_life(agent_spec(max_episode_steps=1))
+    before.send(s=0, b=7)
+    told = before.send(s=1, r=1.0, b=7).answer
+    assert told.action is None
+    after = Life(before.log)
+    assert after.send(s=1, r=1.0, b=7).answer == told
+    assert after.send(s=1, o=[9, 9], b=7).fault.code is Code.STEP
+
+
+def test_a_silence_goes_on_over_a_restart() -> None:
+    before = first_life(agent_spec(silent_s=5.0, deadline_ms=1000))
+    before.send(s=0, b=7)
+    after = Life(before.log)
+    after.clock.seconds = before.clock.seconds + 6.5
+    after.send(s=1, r=1.0, b=7)
+    assert before.log.of_kind(Kind.EPISODE)[-1].reason == "silent"
+    assert before.log.of_kind(Kind.OBSERVATION)[-1].first
+
+
 def test_other_content_is_still_refused_after_a_restart() -> None:
     before = first_life()
     before.send(s=0, b=7)

@@ -94,6 +94,8 @@ class Machine:
         self.name = name
         self.truth: dict[Key, list[Truth]] = {}
         """What really happened; more than one where a dull sensor and a lost reward look alike."""
+        self.arrived_us: list[int] = []
+        """When anything of it arrived at the hub."""
         self._world = world
         self._habit = habit
         self._on = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,7 +11,7 @@ from msgspec import Struct
 
 from hub.learner.transitions import Follow
 from tests.simulation.machines import Machine, habit_of
-from tests.simulation.world import Faults, World
+from tests.simulation.world import DEADLINE_MS, Faults, World
 
 if TYPE_CHECKING:
     from hub.learner.transitions import Transition
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 MACHINES_MAX: Final = 5
 SECONDS: Final = 15.0
+SLACK_S: Final = 1.5 * DEADLINE_MS / 1000
+"""A device's silence counts from when its action was due."""
 
 
 class Session(Struct, frozen=True):
@@ -62,14 +66,24 @@ def found(session: Session, follow: Follow | None = None) -> list[Transition]:
 
 def false_ones(session: Session, transitions: list[Transition]) -> list[str]:
     """A sentence for each transition that never happened, or not like that."""
-    truths = {machine.name: machine.truth for machine in session.machines}
+    machines = {machine.name: machine for machine in session.machines}
     habits = {m.name: h for m, h in zip(session.machines, session.habits, strict=True)}
+    agent, events = session.world.agent, session.events
+    runs: dict[str, tuple[int, int]] = {}
     faults = []
     for one in transitions:
-        happened = _happened(truths[one.device], one, session.world.agent.missing_reward)
-        if any((one.terminated, one.truncated) == truth[:2] for truth in happened):
+        seq, steps = runs.get(one.device, (0, 0))
+        steps = steps + 1 if seq == one.seq_first else 1
+        runs[one.device] = (one.seq_last, steps)
+        happened = _happened(machines[one.device].truth, one, agent.missing_reward)
+        if not happened:
+            why = "never happened"
+        elif not any(_ends_as(one, truth, steps, agent.max_episode_steps) for truth in happened):
+            why = f"ended otherwise: {happened}"
+        elif _silence_s(events, one, machines[one.device]) > SLACK_S + (agent.silent_s or SECONDS):
+            why = "joins across a silence"
+        else:
             continue
-        why = f"ended otherwise: {happened}" if happened else "never happened"
         faults.append(
             f"seed {session.seed}, seq {one.seq_first} to {one.seq_last}: {why}; "
             f"{habits[one.device]}; {one}"
@@ -90,3 +104,22 @@ def _happened(
     without = (*key[:3], None, key[4])
     left_out = truth.get(without, []) if one.reward == missing_reward else []
     return truth.get(key, []) + left_out
+
+
+def _ends_as(one: Transition, truth: Truth, steps: int, limit: int | None) -> bool:
+    """As the device said; or cut short by the hub, where the run is as long as it may be."""
+    ends = (one.terminated, one.truncated)
+    if limit is None or ends == (False, True) == (truth.terminated, truth.truncated):
+        return ends == (truth.terminated, truth.truncated)
+    # A run is shorter than its episode where a reward was missing in between.
+    return ends == ((False, True) if one.truncated else (truth.terminated, truth.truncated)) and (
+        steps < limit or one.truncated
+    )
+
+
+def _silence_s(events: list[Event], one: Transition, machine: Machine) -> float:
+    """The longest between two messages, from the one observation to the other."""
+    first, last = events[one.seq_first - 1].ts, events[one.seq_last - 1].ts
+    at = machine.arrived_us
+    heard = at[bisect_left(at, first) : bisect_right(at, last)]
+    return max((after - before for before, after in pairwise(heard)), default=0) / 1e6

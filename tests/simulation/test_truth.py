@@ -32,9 +32,14 @@ THOUSAND: Final = range(1000, 2000)
 
 
 def any_session(seed: int) -> Session:
-    """Every second one is worse than any machine hall."""
-    faults = world.MANY if seed % 2 else world.Faults()
-    return lived(seed, faults, missing_reward=-1.0 if seed % 4 < 2 else None)
+    """Every second one is worse than any machine hall; agents differ."""
+    return lived(
+        seed,
+        world.MANY if seed % 2 else world.Faults(),
+        missing_reward=-1.0 if seed % 4 < 2 else None,
+        max_episode_steps=[None, 20, 5][seed % 3],
+        silent_s=[None, 2.5, None, 0.5, 1.0][seed % 5],
+    )
 
 
 def prove(seeds: Iterable[int]) -> None:

@@ -21,6 +21,7 @@ from hub.facts import AgentMade
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
+from hub.intake.silence import Silence
 from hub.log.memory import MemoryLog
 from hub.registry.fold import Registry
 from hub.settings import StepSettings
@@ -212,7 +213,17 @@ class Life:
         guard = Guard(self.registry, clock, lambda _: Pause())
         self.deliver = Deliver(self.disk, self, clock, settings, self._call_later, guard)
         self.receiver = Receiver(self.registry, self.disk, self.deliver, clock, settings)
+        self._silence = Silence(self.registry, self.sessions, self.disk, clock, settings)
         self._over_http: dict[str, Session] = {}
+        self._look_on(settings.silence_s)
+
+    def _look_on(self, period_s: float) -> None:
+        def look() -> None:
+            if self._world.hub is self:
+                self._silence.look()
+                self._look_on(period_s)
+
+        self._world.time.later(period_s, look)
 
     def connect(self, device: str) -> Session:
         """A device opens a connection."""
