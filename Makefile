@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning soak-kill soak-log bench schemas clean
+.PHONY: help demo hub test check learning soak-kill soak-log soak-truth bench schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged 
 
 soak-log: $(INSTALLED) ## Kill the log 200 times and damage it 600 times; nothing acknowledged may be lost (ten minutes)
 	@$(BIN)/python -m pytest tests/log/test_faults.py --faults 200
+
+soak-truth: $(INSTALLED) ## Hold a thousand faulty sessions against devices that know the truth (a minute)
+	@$(BIN)/python -m pytest -m slow tests/simulation
 
 bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/results.json
 	@$(BIN)/python -m tests.bench

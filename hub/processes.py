@@ -36,6 +36,7 @@ from hub.intake.gate import Gate
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
+from hub.intake.silence import Silence
 from hub.intake.websocket import open_websocket
 from hub.learner.parameters import read_parameters
 from hub.learner.pool import Pool
@@ -106,6 +107,7 @@ class Hub:
         )
         self.pool.choose = self.deliver.choose
         self.receiver = Receiver(self.registry, self.log, self.deliver, clock, settings.step)
+        self.silence = Silence(self.registry, self.sessions, self.log, clock, settings.step)
         self.broker = Broker(settings.mqtt.base)
         self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
         acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool)
@@ -213,6 +215,7 @@ async def _serve(settings: Settings) -> NoReturn:
         await hub.analyst.open(hub.log.hub)
         stack.push_async_callback(hub.analyst.close)
         stack.push_async_callback(_ended, asyncio.create_task(hub.archive.run()))
+        stack.push_async_callback(_ended, asyncio.create_task(hub.silence.run()))
         hub.pool.prepare()
         stack.push_async_callback(hub.pool.close)
         await hub.broker.start()

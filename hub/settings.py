@@ -176,6 +176,10 @@ class StepSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0, description="A commit may take so long; after it devices are told `busy`."),
     ] = 1.0
+    silence_s: Annotated[
+        float,
+        Meta(gt=0, description="How often the hub looks for devices that fell silent."),
+    ] = 1.0
     refused_per_minute: Annotated[
         int, Meta(ge=0, description="`refused` events logged per device; the rest is only counted.")
     ] = 60

@@ -125,14 +125,19 @@ class Content(Struct, frozen=True, gc=False):
     """Tells a repeat of a message from a conflict with it. Compared within one process only."""
 
     saw: int
-    """Hash of values and end of episode."""
+    """Hash of the values."""
     rest: int | None
     """Hash of reward and executed action; None after a restart: the log keeps what they became."""
+    end: int | None = None
+    """Hash of what it says of the episode's end; None after a restart where the hub may have
+    ended it."""
 
     def same(self, other: Content) -> bool:
         """Whether both are of one message, as far as is known."""
-        return self.saw == other.saw and (
-            None in (self.rest, other.rest) or self.rest == other.rest
+        return (
+            self.saw == other.saw
+            and (None in (self.end, other.end) or self.end == other.end)
+            and (None in (self.rest, other.rest) or self.rest == other.rest)
         )
 
 
@@ -156,6 +161,7 @@ class Step:
         "seq",
         "session",
         "timer",
+        "unaware",
         "wire_number",
     )
 
@@ -172,6 +178,7 @@ class Step:
         content: Content,
         arrived: float,
         must_act: bool = False,
+        unaware: bool = False,
     ) -> None:
         self.agent = agent
         self.device = device
@@ -187,6 +194,8 @@ class Step:
         """Seconds on the monotonic clock."""
         self.must_act = must_act
         """The protocol has no way to say "no action" in mid-episode (Shepherd)."""
+        self.unaware = unaware
+        """The device did not end the episode itself; the hub may have."""
         self.events: list[Event] = []
         """What the log must keep before the action; empty once handed over."""
         self.observation_at = 0
@@ -203,4 +212,5 @@ class Step:
     @property
     def ends_episode(self) -> bool:
         """No action follows this observation."""
-        return self.observation.terminated or self.observation.truncated
+        over = self.observation.terminated or self.observation.truncated
+        return over and not (self.must_act and self.unaware)

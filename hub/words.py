@@ -102,6 +102,7 @@ class EndedBy(StrEnum):
     GAP = "gap"
     REBOOT = "reboot"
     RESET = "reset"
+    SILENT = "silent"
 
 
 # --- what a device sends -----------------------------------------------------------------
@@ -245,6 +246,11 @@ class Agent(Struct, frozen=True):
     status: Literal["active", "paused", "deleted"] = "active"
     safety: Safety | None = None
     """None = the bounds of the action space are all there is."""
+    max_episode_steps: int | None = None
+    """An episode is cut short after so many actions, and `done` there says no more than that; None
+    = its devices end their episodes themselves."""
+    silent_s: float | None = None
+    """After so long without an observation a device's episode is closed; None = it waits on."""
 
 
 class Key(Struct, frozen=True):

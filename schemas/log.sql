@@ -141,6 +141,8 @@ SELECT * FROM declared WHERE status <> 'deleted';
 -- number: a device that starts again with a boot number it has used would join its two lives. It
 -- must then also be of the same boot, the next step and not a first one, so that a gap, a restart
 -- or the end of an episode joins nothing. (A device that comes back to an agent says it is first.)
+-- Nor does anything follow a step that its boot had reached before: a late copy of a message, taken
+-- for a boot anew, has an action beside it that the device never heard of.
 -- The action is the one executed where the device says so, and then nobody's policy chose it. One
 -- that safety rules clamped was not drawn either: its event has the probability of what was wanted.
 CREATE VIEW transitions AS
@@ -155,6 +157,7 @@ WITH observation AS (
         terminated,
         truncated,
         seq,
+        max(step) OVER before AS reached,
         lead(seq) OVER following AS next_seq,
         lead(boot) OVER following AS next_boot,
         lead(step) OVER following AS next_step,
@@ -166,12 +169,18 @@ WITH observation AS (
         lead(truncated) OVER following AS next_truncated
     FROM log
     WHERE kind = 'observation'
-    WINDOW following AS (PARTITION BY agent, device ORDER BY seq)
+    WINDOW
+        following AS (PARTITION BY agent, device ORDER BY seq),
+        before AS (
+            PARTITION BY agent, device, boot ORDER BY seq
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        )
 ),
 followed AS (
     SELECT *
     FROM observation
     WHERE next_boot = boot
+      AND step > coalesce(reached, -1)
       AND next_step = step + 1
       AND NOT coalesce(next_first, false)
       AND NOT coalesce(terminated, false)

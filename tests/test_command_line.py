@@ -82,9 +82,12 @@ def test_agent_create_prints_name_and_key_in_one_json_line(
 
 
 def test_agent_lives_through_its_commands(run: Callable[..., Said]) -> None:
-    assert run("agent", "create", "living", *PPO).code == 0
+    assert run("agent", "create", "living", *PPO, "--max-episode-steps", "500").code == 0
     assert "living" in {line["name"] for line in run("agent", "list").lines}
     assert run("agent", "update", "living", "--deadline-ms", "100", "--learning", "off").code == 0
+    times = ("--max-episode-steps", "none", "--silent-s", "30")
+    (shown,) = run("agent", "update", "living", *times).lines
+    assert (shown["max_episode_steps"], shown["silent_s"]) == (None, 30.0)
     (shown,) = run("agent", "show", "living").lines
     assert (shown["deadline_ms"], shown["learning"]) == (100, False)
     for verb, status in (("pause", "paused"), ("resume", "active"), ("delete", "deleted")):

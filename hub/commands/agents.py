@@ -42,6 +42,8 @@ def agent() -> None:
 @click.option("--deadline-ms", type=int, default=250, show_default=True)
 @click.option("--missing-reward", type=float, help="Stands in for a reward a device leaves out.")
 @click.option("--safety", metavar="JSON", help="What its actions keep to; docs/safety.md has all.")
+@click.option("--max-episode-steps", type=int, help="An episode is cut short after so many.")
+@click.option("--silent-s", type=float, help="A device unheard for so long ends its episode.")
 @data_option
 def create(
     data: Path,
@@ -91,6 +93,10 @@ def show(name: str, data: Path) -> None:
 @click.option("--missing-reward", type=float)
 @click.option("--learning", type=click.Choice(["on", "off"]))
 @click.option("--safety", metavar="JSON|none", help="Stands instead of all rules before.")
+@click.option(
+    "--max-episode-steps", metavar="N|none", help="An episode is cut short after so many."
+)
+@click.option("--silent-s", metavar="N|none", help="A device unheard for so long ends its episode.")
 @data_option
 def update(
     name: str,
@@ -103,6 +109,9 @@ def update(
 ) -> None:
     """Change what can be changed while it runs."""
     changes = {key: value for key, value in options.items() if value is not None}
+    for option in ("max_episode_steps", "silent_s"):
+        if option in changes:
+            changes[option] = _limit(str(changes[option]), option)
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
     if sets:
@@ -143,6 +152,11 @@ def _json(text: str, flag: str) -> object:
             f"{flag} {text!r} is not JSON: {error}; try '[[4], -5, 5]' or 2"
         ) from error
     return value
+
+
+def _limit(text: str, option: str) -> object:
+    """A number, or None for none."""
+    return None if text == "none" else _json(text, f"--{option.replace('_', '-')}")
 
 
 def _fallback(text: str) -> object:

@@ -26,6 +26,7 @@ BOOTS: Final = 1 << 32
 """A boot's low 32 bits are the device's own number for it; above them counts how often the hub saw
 it begin again."""
 BOOT_MASK: Final = (1 << 63) - 1
+NO_SHADOW: Final = -2
 STRAGGLERS: Final = 8
 """Last steps of the boot before that are still known: a device may send again, after a restart,
 what it had not heard about."""
@@ -70,13 +71,17 @@ class Device:
         "episode",
         "episodes",
         "given_boot",
+        "heard_s",
         "held",
         "id",
         "last_action",
         "packets",
         "seen_us",
         "session",
+        "shadow",
+        "shadow_next",
         "torn",
+        "unsure",
         "wide",
         "window",
         "wire_last",
@@ -97,8 +102,17 @@ class Device:
         """This boot's counter has passed u16, so a smaller number is a fall and no wrap."""
         self.torn = False
         """A message contradicted the counter: the next new step follows nothing."""
+        self.unsure = False
+        """The hub was started since the newest step, and whether it was torn is forgotten."""
+        self.shadow = NO_SHADOW
+        """Of a boot whose first message may be a late copy: so far the messages after it may be
+        copies too, and none of them joins."""
+        self.shadow_next = NO_SHADOW
+        """The same of the boot that the next message opens."""
         self.session: SessionId | None = None
         """The session of the newest step."""
+        self.heard_s = 0.0
+        """When it was heard last, seconds on the monotonic clock."""
         self.seen_us = 0
         """Hub time of the newest step before a restart, microseconds since 1970 UTC."""
         self.window: dict[int, Step | Past] = {}
@@ -141,8 +155,10 @@ class Device:
         if first and behind > 0:
             # The start of a boot, or a boot's first message once more: only a device that numbers
             # its boots or says "again" can be known to repeat.
-            repeats = known is not None and known.content.same(content)
-            return known if repeats and (duplicate or boot is not None) else None
+            repeated = known if known is not None and known.content.same(content) else None
+            told = duplicate or boot is not None
+            self.shadow_next = NO_SHADOW if told or repeated is None else step + behind
+            return repeated if told else None
         if boot is None and behind > WINDOW_STEPS:
             return None  # a fall by more than the window opens a boot
         if boot is None and (known is None or not known.content.same(content)):
@@ -175,10 +191,13 @@ class Device:
             broken = EndedBy.REBOOT if self.episode else None
             return Place(self._next_boot(boot), step or 0, first=True, broken=broken)
         assert self.count is not None
-        gap = ahead > 1 or self.torn
+        # Only a boot number tells that the counter did not begin anew just before a restart.
+        unsure = self.unsure and boot is None and step is not None
+        gap = ahead > 1 or self.torn or unsure
         broken = EndedBy.GAP if gap and self.episode else None
-        first = gap or self.episode is None
-        return Place(self.boot, self.count + ahead, first=first, broken=broken)
+        number = self.count + ahead
+        first = gap or self.episode is None or number <= self.shadow + 1
+        return Place(self.boot, number, first=first, broken=broken)
 
     def take(self, place: Place, step: Step, *, given_boot: int | None) -> None:
         """Remember a step as the newest."""
@@ -188,6 +207,7 @@ class Device:
             self.packets.clear()
             self.given_boot = given_boot
             self.wide = False
+            self.shadow, self.shadow_next = self.shadow_next, NO_SHADOW
         # One that gives its boot now and then, in hello only say, is still in the same one.
         elif given_boot is not None:
             self.given_boot = given_boot
@@ -195,7 +215,8 @@ class Device:
         self.count = place.number
         self.wire_last = step.wire_number
         self.wide = self.wide or step.wire_number >= U16
-        self.torn = False
+        self.heard_s = step.arrived
+        self.torn = self.unsure = False
         self.session = step.session
         self.window[place.number] = step
         while next(iter(self.window)) <= place.number - WINDOW_STEPS:

@@ -13,8 +13,9 @@ import msgspec
 from msgspec import structs
 
 from hub.errors import DeviceFault
-from hub.facts import EpisodeEnded, Refusal
-from hub.intake.device import Episode, Past
+from hub.facts import Refusal
+from hub.intake import episodes
+from hub.intake.device import Past
 from hub.intake.observation import REWARD_MAX, check, decode
 from hub.step import Content, Step
 from hub.words import Code, EndedBy, Event, Kind, Observation
@@ -22,7 +23,7 @@ from hub.words import Protocol as DeviceProtocol
 
 if TYPE_CHECKING:
     from hub.clock import Clock
-    from hub.intake.device import Device, Place
+    from hub.intake.device import Place
     from hub.intake.session import Session
     from hub.registry.fold import Registry, Spec
     from hub.settings import StepSettings
@@ -109,6 +110,9 @@ class Receiver:
         device = session.device
         if device.agent != session.agent:
             self._move(session)
+        if episodes.is_silent(spec.agent, device, self._clock.monotonic()):
+            ended = self._end_episode(session, EndedBy.SILENT, self._clock.now_us())
+            self._log.append([ended], _ignore)
         if message.b is not None and session.boot is not None:
             session.boot = message.b  # what hello said was true until now
         boot = session.boot if message.b is None else message.b
@@ -120,12 +124,14 @@ class Receiver:
                 message.s, boot=boot, first=message.f, content=content, duplicate=duplicate
             )
         if known is not None:
+            device.heard_s = self._clock.monotonic()
             self._repeat(known, message, reply)
             return
         if self._log.crowded or self.closing:
             why = "the hub is stopping" if self.closing else "the log is behind"
             raise DeviceFault(Code.BUSY, f"{why}; send the same step again", step=message.s)
         place = device.place(message.s, boot=boot, first=message.f, session=session.id)
+        observation = episodes.cut(spec.agent, device, observation, place)
         step = self._step(session, spec, message, observation, place, content)
         device.take(place, step, given_boot=boot)
         if packet is not None and message.s is None:
@@ -206,6 +212,7 @@ class Receiver:
             content=content,
             arrived=self._clock.monotonic(),
             must_act=session.protocol is DeviceProtocol.SHEPHERD,
+            unaware=not (message.d or message.tr),
         )
         now_us = self._clock.now_us()
         if place.broken is not None:
@@ -230,11 +237,23 @@ class Receiver:
                 payload=observation.info,
             )
         )
-        self._continue_episode(device, reward, now_us, first=place.first)
-        if step.ends_episode:
+        episodes.go_on(device, reward, now_us, first=place.first)
+        if observation.terminated or observation.truncated:
             ended_by = EndedBy.TERMINATED if observation.terminated else EndedBy.TRUNCATED
             step.events.append(self._end_episode(session, ended_by, now_us, place))
         return step
+
+    def _end_episode(
+        self, session: Session, ended_by: EndedBy, now_us: int, place: Place | None = None
+    ) -> Event:
+        return episodes.end(
+            session.device,
+            ended_by,
+            now_us,
+            agent=session.agent,
+            session=session.id,
+            place=place,
+        )
 
     def _reward_of(
         self, session: Session, spec: Spec, observation: Observation, place: Place
@@ -252,44 +271,6 @@ class Receiver:
             return bonus or None
         return max(-REWARD_MAX, min(reward + bonus, REWARD_MAX))
 
-    def _continue_episode(
-        self, device: Device, reward: float | None, now_us: int, *, first: bool
-    ) -> None:
-        if first or device.episode is None:
-            device.episodes += 1
-            device.episode = Episode(device.episodes, now_us)
-            return
-        device.episode.steps += 1
-        device.episode.total_reward += reward or 0.0
-
-    def _end_episode(
-        self, session: Session, ended_by: EndedBy, now_us: int, place: Place | None = None
-    ) -> Event:
-        """The open episode is over, with the observation at `place` or, without, the one before."""
-        device = session.device
-        episode, device.episode = device.episode, None
-        assert episode is not None, "only an open episode ends"
-        fact = EpisodeEnded(
-            episode=episode.number,
-            steps=episode.steps,
-            total_reward=episode.total_reward,
-            started=episode.started_us,
-            ended_by=ended_by,
-        )
-        return Event(
-            kind=Kind.EPISODE,
-            ts=now_us,
-            agent=device.agent or session.agent,
-            device=device.id,
-            session=device.session or session.id,
-            boot=place.boot if place else device.boot,
-            step=place.number if place else device.count,
-            terminated=ended_by is EndedBy.TERMINATED,
-            truncated=ended_by is not EndedBy.TERMINATED,
-            reason=ended_by,
-            payload=msgspec.json.encode(fact).decode(),
-        )
-
     def _repeat(self, known: Step | Past, message: Message, reply: Reply) -> None:
         """The same stored answer, now or as soon as there is one."""
         if isinstance(known, Past):
@@ -299,6 +280,8 @@ class Receiver:
             reply.durable(answer.seq)
             reply.act(answer)
             return
+        if message.s is not None:
+            known.wire_number = message.s  # the same: the log keeps a u16 unwrapped
         known.replies.append(reply)
         if known.seq:
             reply.durable(known.seq)
@@ -332,6 +315,7 @@ def _ignore(_seq: int) -> None:
 def content_of(observation: Observation) -> Content:
     """What a repeat must have in common with the message before."""
     return Content(
-        saw=hash((observation.values, observation.terminated, observation.truncated)),
+        saw=hash(observation.values),
+        end=hash((observation.terminated, observation.truncated)),
         rest=hash((observation.reward, observation.executed)),
     )

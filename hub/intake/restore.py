@@ -52,6 +52,8 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
     device.given_boot = newest.boot % BOOTS
     device.count = newest.step
     device.wire_last = newest.step
+    device.unsure = True
+    device.heard_s = clock.monotonic() - max(0, clock.now_us() - newest.ts) / MICROSECONDS
     device.seen_us = newest.ts
     device.session = SessionId(newest.session)
     for event in observations:
@@ -60,7 +62,7 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
         if action is None and not (event.terminated or event.truncated):
             device.window[event.step] = _unanswered(device, event, spec, clock)
         else:
-            device.window[event.step] = Past(_content(event), _answer(event, action, spec))
+            device.window[event.step] = Past(_content(event, spec), _answer(event, action, spec))
         if action is not None and action.action is not None:
             device.last_action = action.action
     if spec.agent.safety is not None:
@@ -99,16 +101,19 @@ def _unanswered(device: Device, event: Event, spec: Spec, clock: Clock) -> Step:
         number=event.step,
         wire_number=event.step,
         observation=structs.replace(_observation(event), mask=_mask(event, spec)),
-        content=_content(event),
+        content=_content(event, spec),
         arrived=clock.monotonic(),
     )
     step.seq = event.seq
     return step
 
 
-def _content(event: Event) -> Content:
+def _content(event: Event, spec: Spec) -> Content:
     """The log keeps the reward as it counted, not as it was sent: only the rest can be compared."""
-    return structs.replace(content_of(_observation(event)), rest=None)
+    content = structs.replace(content_of(_observation(event)), rest=None)
+    if event.truncated and spec.agent.max_episode_steps is not None:
+        return structs.replace(content, end=None)
+    return content
 
 
 def _observation(event: Event) -> Observation:

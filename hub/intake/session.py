@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 SILENCE_MS: Final = 60_000
-"""`t` in the answer to hello."""
+"""`t` in the answer to hello, for agents that do not say when a device is silent."""
 
 
 class Session:
@@ -106,12 +106,13 @@ class Sessions:
         """The answer to hello: the agent's sizes, and where the device's counter stood."""
         spec = self.spec(session)
         device = session.device
+        silent_s = None if spec is None else spec.agent.silent_s
         counted = device.count is not None and hello.b in (None, device.given_boot)
         return Cfg(
             ok=int(spec is not None),
             n=0 if spec is None else size(spec.observations),
             a=0 if spec is None else _choices(spec.actions),
-            t=SILENCE_MS,
+            t=SILENCE_MS if silent_s is None else round(1000 * silent_s),
             g=device.wire_last if counted else None,
             ts=self._clock.now_us() // 1_000_000,
         )

@@ -3,6 +3,8 @@
 Rule 1: a Transition joins two observations of one device and boot whose steps follow each other.
 Rule 2: nothing joins across `first`, the end of an episode, or a reward that is missing.
 Rule 3: the logged action is the truth; of two for one step, the first was the one sent.
+Rule 4: nothing follows a step that its boot had reached before: a late copy of a message, which the
+        hub took for a boot anew, has an action beside it that the device never heard of.
 
     follow = Follow(missing_reward=None)
     for event in feed:
@@ -17,7 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from hub.learner.messages import drawn_of
 from hub.words import Event, Floats, Kind, Source
@@ -52,7 +54,11 @@ class Transition(Struct, frozen=True, gc=False):
     """What the action was drawn from: a byte a choice, 1 = allowed; None = from all."""
 
 
-class _Seen(Struct, array_like=True, gc=False):
+BOOTS_KEPT: Final = 16
+"""Of each device: how far its boots before had come."""
+
+
+class _Seen(Struct, array_like=True):
     """A device's newest observation and the action that answered it."""
 
     boot: int
@@ -68,6 +74,10 @@ class _Seen(Struct, array_like=True, gc=False):
     value: float | None = None
     raw: Floats | None = None
     mask: bytes | None = None
+    again: bool = False
+    """Its boot had come this far before."""
+    reached: dict[int, int] = field(default_factory=dict)
+    """The last step of each of the boots before that are kept, the one left last at the end."""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -105,12 +115,15 @@ class Follow:
         assert event.obs is not None, f"event {event.seq} is an observation without values"
         assert event.step is not None, f"event {event.seq} is an observation without a step"
         before = self._devices.get(event.device)
+        reached = {} if before is None else _reached(before, event.boot)
         self._devices[event.device] = _Seen(
             boot=event.boot,
             step=event.step,
             observation=event.obs,
             over=bool(event.terminated or event.truncated),
             seq=event.seq,
+            again=event.step <= reached.get(event.boot, -1),
+            reached=reached,
         )
         reward = event.reward if event.reward is not None else self.missing_reward
         if before is None or reward is None or not _follows(before, event):
@@ -131,10 +144,23 @@ class Follow:
         seen.raw, seen.mask = drawn_of(event.payload)
 
 
+def _reached(before: _Seen, boot: int) -> dict[int, int]:
+    """How far each boot had come when the next observation, of this one, came."""
+    if boot == before.boot:
+        return before.reached
+    reached = dict(before.reached)
+    furthest = max(before.step, reached.pop(before.boot, -1))
+    reached[before.boot] = furthest
+    if len(reached) > BOOTS_KEPT:
+        del reached[next(iter(reached))]
+    return reached
+
+
 def _follows(before: _Seen, event: Event) -> bool:
     return (
         not event.first
         and not before.over
+        and not before.again
         and event.boot == before.boot
         and event.step == before.step + 1
     )

@@ -45,7 +45,7 @@ SEED_BYTES: Final = 4
 DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
-    "status", "safety",
+    "status", "safety", "max_episode_steps", "silent_s",
 }  # fmt: skip
 
 
@@ -103,6 +103,8 @@ class Acts:
             deadline_ms=declared.deadline_ms,
             missing_reward=declared.missing_reward,
             safety=read_safety(declared.safety),
+            max_episode_steps=declared.max_episode_steps,
+            silent_s=declared.silent_s,
         )
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
@@ -307,10 +309,9 @@ class Acts:
                 "actions are an int (Discrete), [shape, low, high] (Box), "
                 '{"multi_discrete": [3, 4]} or {"multi_binary": 5}, not a Dict'
             )
-        if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
-            raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
+        _check_time(agent)
         if agent.fallback not in ("hold", "none"):
             try:
                 spaces.flatten(actions, agent.fallback, what="fallback")
@@ -392,6 +393,8 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     missing_reward: float | None = None
     safety: Any = None
     """As `hub.words.Safety`, in JSON's types; None = no rules."""
+    max_episode_steps: int | None = None
+    silent_s: float | None = None
 
 
 def read_safety(declared: Any) -> Safety | None:
@@ -413,6 +416,18 @@ def read_safety(declared: Any) -> Safety | None:
         return msgspec.convert(declared, Safety)
     except msgspec.ValidationError as error:
         raise OperatorFault(f"safety: {error}") from error
+
+
+def _check_time(agent: Agent) -> None:
+    """Refuse an agent whose devices would have no time to answer, or none to act."""
+    if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
+        raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
+    if agent.max_episode_steps is not None and agent.max_episode_steps < 1:
+        raise OperatorFault(
+            f"max_episode_steps is at least 1, not {agent.max_episode_steps}; null = no limit"
+        )
+    if agent.silent_s is not None and not 0 < agent.silent_s < math.inf:
+        raise OperatorFault(f"silent_s is above 0, not {agent.silent_s}; null = for ever")
 
 
 def _refuse_unknown(where: str, declared: Any, known: type[Struct]) -> None:

@@ -114,6 +114,58 @@ def test_the_boot_of_hello_stands_in_where_the_observation_gives_none() -> None:
     assert [event.boot for event in room.log.of_kind(Kind.OBSERVATION)] == [7, 8]
 
 
+# --- where the hub ends an episode ---------------------------------------------------------------
+
+
+def flags(room: Room) -> list[tuple[bool | None, bool | None, bool | None]]:
+    """Of each observation in the log: terminated, truncated, first."""
+    events = room.log.of_kind(Kind.OBSERVATION)
+    return [(event.terminated, event.truncated, event.first) for event in events]
+
+
+def test_an_episode_is_cut_short_at_its_limit_and_the_device_is_told_by_null() -> None:
+    room = Room(agent_spec(max_episode_steps=2))
+    answers = [room.send(s=step, r=1.0).answer for step in range(5)]
+    assert [answer.action is None for answer in answers] == [False, False, True, False, False]
+    assert [truncated for _, truncated, _ in flags(room)] == [False, False, True, False, False]
+    assert room.joined == [(0, 1), (1, 2), (3, 4)]
+    (ended,) = room.episodes
+    assert (ended.steps, ended.total_reward, ended.ended_by) == (2, 2.0, "truncated")
+
+
+def test_done_alone_means_terminated_unless_it_comes_at_the_limit() -> None:
+    room = Room(agent_spec(max_episode_steps=2))
+    for step, done in enumerate((False, True, False, False, True)):
+        room.send(s=step, r=1.0, d=done)
+    assert [(d, tr) for d, tr, _ in flags(room) if d or tr] == [(True, False), (False, True)]
+    assert [ended.ended_by for ended in room.episodes] == ["terminated", "truncated"]
+
+
+def test_at_the_limit_a_device_that_says_both_is_taken_at_its_word() -> None:
+    room = Room(agent_spec(max_episode_steps=1))
+    room.send(s=0)
+    room.send(s=1, r=1.0, d=True, tr=True)
+    assert flags(room)[-1] == (True, True, False)
+
+
+def test_a_client_that_cannot_be_told_of_the_limit_goes_on_with_an_action() -> None:
+    room = Room(agent_spec(max_episode_steps=1), protocol=Protocol.SHEPHERD)
+    answers = [room.send(r=1.0, d=step == 3).answer for step in range(4)]
+    assert [answer.action is None for answer in answers] == [False, False, False, True]
+    assert flags(room) == [
+        (False, False, True),
+        (False, True, False),
+        (False, False, True),
+        (False, True, False),
+    ]
+
+
+def test_a_repeat_of_the_observation_at_the_limit_gets_the_same_answer() -> None:
+    room = Room(agent_spec(max_episode_steps=1))
+    room.send(s=0)
+    assert room.send(s=1, r=1.0).answer == room.send(s=1, r=1.0).answer
+
+
 # --- rewards -----------------------------------------------------------------------------------
 
 
@@ -394,6 +446,15 @@ def test_a_refused_step_leaves_a_gap() -> None:
     for step, values in enumerate(([0, 0], [0], [0, 0], [0, 0])):
         room.send(s=step, o=values, r=1.0)
     assert room.joined == [(2, 3)]
+
+
+def test_what_may_be_late_copies_of_a_boots_first_messages_joins_nothing() -> None:
+    room = Room()
+    for step in range(3):
+        room.send(s=step, f=step == 0, r=1.0)
+    for step in range(5):  # the same again, and then on
+        room.send(s=step, f=step == 0, r=1.0)
+    assert room.joined == [(0, 1), (1, 2), (3, 4)]
 
 
 def test_a_crowded_log_takes_nothing_new_and_acknowledges_nothing() -> None:

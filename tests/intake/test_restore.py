@@ -138,12 +138,46 @@ def test_a_repeat_gets_the_same_answer_after_a_restart() -> None:
 
 def test_the_next_step_follows_the_last_before_the_restart() -> None:
     before = first_life()
-    before.send(s=0)
-    before.send(s=1, r=1.0)
+    before.send(s=0, b=7)
+    before.send(s=1, r=1.0, b=7)
     after = Life(before.log)
-    after.send(s=2, r=1.0)
+    after.send(s=2, r=1.0, b=7)
     newest = before.log.of_kind(Kind.OBSERVATION)[-1]
-    assert (newest.boot, newest.step, newest.first) == (1, 2, False)
+    assert (newest.boot, newest.step, newest.first) == (7, 2, False)
+
+
+def test_a_counter_that_had_begun_anew_unnoticed_joins_nothing_after_a_restart() -> None:
+    before = first_life()
+    before.send(s=0)
+    assert before.send(s=0, o=[9, 9]).fault.code is Code.STEP  # the device was switched on again
+    after = Life(before.log)
+    after.send(s=1, r=1.0)
+    after.send(s=2, r=1.0)
+    newest = before.log.of_kind(Kind.OBSERVATION)[-2:]
+    assert [(event.boot, event.step, event.first) for event in newest] == [
+        (1, 1, True),
+        (1, 2, False),
+    ]
+
+
+def test_an_observation_at_the_limit_is_known_again_after_a_restart() -> None:
+    before = first_life(agent_spec(max_episode_steps=1))
+    before.send(s=0, b=7)
+    told = before.send(s=1, r=1.0, b=7).answer
+    assert told.action is None
+    after = Life(before.log)
+    assert after.send(s=1, r=1.0, b=7).answer == told
+    assert after.send(s=1, o=[9, 9], b=7).fault.code is Code.STEP
+
+
+def test_a_silence_goes_on_over_a_restart() -> None:
+    before = first_life(agent_spec(silent_s=5.0, deadline_ms=1000))
+    before.send(s=0, b=7)
+    after = Life(before.log)
+    after.clock.seconds = before.clock.seconds + 6.5
+    after.send(s=1, r=1.0, b=7)
+    assert before.log.of_kind(Kind.EPISODE)[-1].reason == "silent"
+    assert before.log.of_kind(Kind.OBSERVATION)[-1].first
 
 
 def test_other_content_is_still_refused_after_a_restart() -> None:
@@ -176,28 +210,30 @@ def test_a_boot_opened_by_first_under_the_same_number_is_known_after_a_restart()
 def test_a_u16_counter_that_had_wrapped_goes_on_after_a_restart() -> None:
     before = first_life()
     for step in (65_534, 65_535, 0, 1):
-        before.send(s=step)
+        before.send(s=step, b=7)
+    before.send(s=2, b=7, answered=False)
     after = Life(before.log)
-    again = after.send(s=1)
-    assert again.heard == ["durable", "act"]
-    assert again.answer.step == 1
-    after.send(s=2)
+    for step in (1, 2):
+        again = after.send(s=step, b=7)
+        assert again.heard == ["durable", "act"]
+        assert again.answer.step == step
+    after.send(s=3, b=7)
     newest = before.log.of_kind(Kind.OBSERVATION)[-1]
-    assert (newest.step, newest.first) == (65_538, False)
+    assert (newest.step, newest.first) == (65_539, False)
 
 
 def test_a_persons_reward_is_still_to_be_added_after_a_restart() -> None:
     before = first_life()
-    before.send(s=0)
-    before.send(s=1, r=1.0)
+    before.send(b=7, s=0)
+    before.send(b=7, s=1, r=1.0)
     session = before.session
     assert session is not None
     before.receiver.reward(session, 2.0, HeardReply())
-    before.send(s=2, r=1.0)  # has the 2 in it: they are used up
+    before.send(b=7, s=2, r=1.0)  # has the 2 in it: they are used up
     before.receiver.reward(session, 5.0, HeardReply())
     after = Life(before.log)
-    after.send(s=3, r=0.5)
-    after.send(s=4, r=0.5)
+    after.send(b=7, s=3, r=0.5)
+    after.send(b=7, s=4, r=0.5)
     rewards = [event.reward for event in before.log.of_kind(Kind.OBSERVATION)]
     assert rewards == [None, 1.0, 3.0, 5.5, 0.5]
 
@@ -361,7 +397,8 @@ def test_episodes_are_the_same_wherever_the_hub_was_restarted(
     """Goal: numbers, lengths and returns are a fold. Method: one life against two."""
 
     def message(step: int) -> dict[str, Any]:
-        return {"s": step, "r": step / 8, "d": bool(every) and step % every == every - 1}
+        over = bool(every) and step % every == every - 1
+        return {"s": step, "b": 7, "r": step / 8, "d": over}
 
     once, twice = first_life(), first_life()
     for step in range(count):

@@ -179,6 +179,15 @@ def told(story: list[tuple[str, str]]) -> Truth:
     return truth
 
 
+def test_nothing_follows_a_copy_of_a_step_that_its_boot_had_reached() -> None:
+    events = [observation(0, 1, boot=7), action(0, 2, boot=7), observation(1, 3, boot=7, reward=1)]
+    events += [observation(0, 4, boot=8, first=True), action(0, 5, boot=8)]
+    events += [observation(0, 6, boot=7, first=True), action(0, 7, boot=7)]
+    events += [observation(1, 8, boot=7, reward=1), action(1, 9, boot=7)]
+    events += [observation(2, 10, boot=7, reward=1), observation(3, 11, boot=7, reward=1)]
+    assert [(one.seq_first, one.seq_last) for one in fold(events)] == [(1, 3), (10, 11)]
+
+
 @given(STORIES)
 def test_exactly_the_transitions_that_happened(story: list[tuple[str, str]]) -> None:
     truth = told(story)

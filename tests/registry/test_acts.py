@@ -105,6 +105,10 @@ def test_agents_differ_in_their_seed() -> None:
         ({"fallback": "stop"}, "fallback"),
         ({"missing_reward": float("nan")}, "missing_reward"),
         ({"missing_reward": float("inf")}, "missing_reward"),
+        ({"max_episode_steps": 0}, "max_episode_steps is at least 1"),
+        ({"silent_s": 0.0}, "silent_s is above 0"),
+        ({"silent_s": float("inf")}, "silent_s is above 0"),
+        ({"silent_s": float("nan")}, "silent_s is above 0"),
     ],
 )
 def test_an_agent_that_could_not_be_served_is_refused(changes: dict[str, Any], why: str) -> None:
@@ -154,9 +158,11 @@ def test_an_agent_changes_field_by_field() -> None:
     office = Office()
     office.create(parameters={"learning_rate": "3e-4"})
     changes = {"parameters": {"n_steps": "64"}, "deadline_ms": 40, "learning": False}
+    changes |= {"max_episode_steps": 500, "silent_s": 30}
     shown = office.do(office.acts.change_agent("walker", changes, "test"))
     assert shown["parameters"] == {"learning_rate": "3e-4", "n_steps": "64"}
     assert (shown["deadline_ms"], shown["learning"]) == (40, False)
+    assert (shown["max_episode_steps"], shown["silent_s"]) == (500, 30.0)
     assert office.registry.agents[AgentName("walker")].agent.deadline_ms == 40
 
 
