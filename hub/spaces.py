@@ -203,6 +203,11 @@ def neutral(space: Space) -> Floats:
     return Floats(struct.pack(f"<{size(space)}f", *zeros))
 
 
+def is_measured(space: Space) -> bool:
+    """Whether its values have a scale to be learnt: choices have none, and bytes a known one."""
+    return isinstance(space, Box) and space.dtype == "float32"
+
+
 def doubts(declared: Any) -> list[str]:
     """What a declaration that is accepted may not mean as it stands, a sentence each."""
     parts = {"": declared}

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 
@@ -90,6 +90,13 @@ _SQUASHED: Final[dict[type[Space], Head]] = {
 }
 _DETERMINISTIC: Final[dict[type[Space], Head]] = {Box: Head("deterministic", "actor.mu", None)}
 
+_UNSCALED: Final = {
+    "norm_obs": "false",
+    "norm_reward": "false",
+    "clip_obs": "10",
+    "clip_reward": "10",
+}
+"""VecNormalize's names; what SB3 does not do by itself either."""
 _DQN_DEFAULTS: Final = {
     "net_arch": "128,128",
     "activation_fn": "relu",
@@ -196,7 +203,9 @@ _ROWS: Final = (
         normalised=True,
     ),
 )
-ALGORITHMS: Final = {row.name: row for row in _ROWS}
+ALGORITHMS: Final = {
+    row.name: structs.replace(row, defaults=row.defaults | _UNSCALED) for row in _ROWS
+}
 """By name. Defaults are tuned on small control tasks with four devices."""
 
 EXTRA: Final = {"sb3_contrib": "sheepfold[contrib]"}

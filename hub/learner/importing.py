@@ -113,6 +113,7 @@ def make_version(job: Job) -> Imported:
     """
     import hub.learner.one_thread  # noqa: F401 - before torch
     from hub.learner.checkpoint import read_checkpoint
+    from hub.learner.normalise import take_in
     from hub.learner.outline import check_fits
     from hub.learner.parameters import read_parameters
     from hub.learner.policy import IMPORTED, write_policy
@@ -127,10 +128,12 @@ def make_version(job: Job) -> Imported:
         _check_said(checkpoint.said, job.agent, parameters)
     learner = open_learner(job.agent, parameters)
     _load(learner.model, checkpoint, job.agent)
+    take_in(learner.normal, checkpoint.statistics, job.file)
     _settle(learner.model, parameters)
     card = card_of(learner, job.agent, parameters, version=IMPORTED, parent=None, position=0)
     tensors = tensors_of(learner.model)
     tensors |= acting_of(job.agent, parameters, tensors)
+    tensors |= {} if learner.normal is None else learner.normal.tensors()
     sha256 = write_policy(Path(job.folder), job.agent.name, card, tensors)
     weights = checkpoint.weights.values()
     return Imported(sha256, len(weights), sum(tensor.size for tensor in weights))

@@ -18,7 +18,7 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
 from hub.learner.parameters_table import TABLE
-from hub.spaces import Box, Dict, Space, parse, size
+from hub.spaces import Box, Dict, Space, is_measured, parse, size
 from hub.words import FLOAT_BYTES
 
 if TYPE_CHECKING:
@@ -26,10 +26,21 @@ if TYPE_CHECKING:
 
 Activation = Literal["tanh", "relu", "elu", "leaky_relu"]
 
-OWN: Final = ("net_arch", "activation_fn", "total_timesteps", "publish_every", "action_noise")
+OWN: Final = (
+    "net_arch",
+    "activation_fn",
+    "total_timesteps",
+    "publish_every",
+    "action_noise",
+    "norm_obs",
+    "norm_reward",
+    "clip_obs",
+    "clip_reward",
+)
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
-(in transitions of all devices); off-policy, the transitions between two versions; and the noise
-that a deterministic policy explores with."""
+(in transitions of all devices); off-policy, the transitions between two versions; the noise that a
+deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
+observations and rewards are scaled by what was seen."""
 
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "tanh": "tanh",
@@ -81,6 +92,11 @@ class Parameters(Struct, frozen=True):
     publish_every: int
     action_noise: float
     """Standard deviation of the normal noise on an action scaled to [-1, 1]; 0 = none."""
+    norm_obs: bool
+    norm_reward: bool
+    clip_obs: float
+    """Scaled observations beyond this are cut to it."""
+    clip_reward: float
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -106,6 +122,10 @@ def read_parameters(agent: Agent) -> Parameters:
         total_timesteps=_whole("total_timesteps", texts["total_timesteps"]),
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
         action_noise=_noise("action_noise", texts.get("action_noise", "none")),
+        norm_obs=_truth("norm_obs", texts["norm_obs"]),
+        norm_reward=_truth("norm_reward", texts["norm_reward"]),
+        clip_obs=_number("clip_obs", texts["clip_obs"]),
+        clip_reward=_number("clip_reward", texts["clip_reward"]),
     )
     _check_spaces(agent, algorithm, parameters)
     return parameters
@@ -136,6 +156,10 @@ def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) ->
         raise OperatorFault(
             "images need a convolutional policy, which is not built in yet; "
             "declare the pixels flat, [[n], 0, 255]"
+        )
+    if parameters.norm_obs and not any(map(is_measured, parts)):
+        raise OperatorFault(
+            f"norm_obs needs measurements, a Box of float32; {agent.observations!r} has none"
         )
     if isinstance(observations, Dict) and not algorithm.dicts:
         raise OperatorFault(f"{algorithm.name} takes no dict of observations; declare one vector")

@@ -15,7 +15,7 @@ import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
-from hub.learner import folding
+from hub.learner import folding, normalise, scaling
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
 from hub.learner.sb3 import OffPolicy
@@ -65,7 +65,7 @@ def restore(model: BaseAlgorithm, tensors: Tensors) -> None:
     weights = {
         name: torch.from_numpy(array.copy())
         for name, array in tensors.items()
-        if not name.startswith((RESUME, folding.PREFIX))
+        if not name.startswith((RESUME, folding.PREFIX, scaling.PREFIX))
     }
     try:
         model.policy.load_state_dict(weights)
@@ -120,6 +120,7 @@ def card_of(
         noise=parameters.action_noise,
         counts=_counts(learner),
         parameters=agent.parameters,
+        clip_obs=parameters.clip_obs if parameters.norm_obs else None,
     )
 
 
@@ -130,6 +131,7 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
         HubFault: the tensors are of another network; the learner is good for nothing now.
     """
     restore(learner.model, tensors)
+    normalise.restore(learner.normal, tensors)
     for name in COUNTERS:
         if name in card.counts:
             setattr(learner.model, name, card.counts[name])

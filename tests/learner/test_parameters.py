@@ -81,6 +81,9 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
     ("declared", "said"),
     [
         (agent("SARSA"), "algorithm 'SARSA' is unknown; take PPO, A2C, DQN, SAC"),
+        (agent(norm_obs="maybe"), "norm_obs is true or false"),
+        (agent(observations=6, norm_obs="true"), "norm_obs needs measurements"),
+        (agent(observations=[[3], 0, 255], norm_obs="true"), "norm_obs needs measurements"),
         (agent("TD3", action_noise="0.1"), "action_noise is normal_0.1 (its standard deviation)"),
         (agent(learning_rat="1"), "no parameter 'learning_rat'; it has activation_fn, batch_size"),
         (agent(policy="CnnPolicy"), "no parameter 'policy'"),

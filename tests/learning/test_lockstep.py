@@ -110,7 +110,9 @@ def floats(values: Any) -> Floats:
     return Floats(np.asarray(values, dtype="<f4").tobytes())
 
 
-def learned(model_class: Any, agent: Agent, environment: Any) -> tuple[Any, list[Event]]:
+def learned(
+    model_class: Any, agent: Agent, environment: Any, written: Written | None = None
+) -> tuple[Any, list[Event]]:
     """What `learn()` makes of the agent, and the events of it."""
     torch.set_num_threads(1)  # as the trainer: sums of two threads differ in the last bit
     torch.set_deterministic_debug_mode("error")
@@ -130,7 +132,7 @@ def learned(model_class: Any, agent: Agent, environment: Any) -> tuple[Any, list
         },
         **arguments,
     )
-    written = Written()
+    written = written or Written()
     model.learn(parameters.total_timesteps, callback=written)
     return model.policy.state_dict(), written.events
 
