@@ -143,10 +143,13 @@ def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
     """Give the model the file's weights, when it has a place for each and needs no other."""
     import torch
 
-    from hub.learner.snapshot import loose_tensors
+    from hub.learner.snapshot import loose_tensors, with_second_names
 
+    weights = with_second_names(
+        model, {name: torch.from_numpy(t.copy()) for name, t in checkpoint.weights.items()}
+    )
     wanted = {name: list(tensor.shape) for name, tensor in model.policy.state_dict().items()}
-    given = {name: list(tensor.shape) for name, tensor in checkpoint.weights.items()}
+    given = {name: list(tensor.shape) for name, tensor in weights.items()}
     differs = [
         f"has {name} of {given[name]} instead of {wanted[name]}"
         for name in wanted
@@ -161,9 +164,7 @@ def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
             f"the policy does not fit agent {agent.name!r} ({agent.algorithm}, observations "
             f"{agent.observations}, actions {agent.actions}): it {shown}"
         )
-    model.policy.load_state_dict(
-        {name: torch.from_numpy(tensor.copy()) for name, tensor in checkpoint.weights.items()}
-    )
+    model.policy.load_state_dict(weights)
     with torch.no_grad():
         for name, tensor in loose_tensors(model).items():
             other = checkpoint.others.get(name)

@@ -24,7 +24,7 @@ from hub.learner.fragments import Fragment, Fragments
 from hub.learner.normalise import Normal, open_normal
 from hub.learner.parameters import Fall, algorithm_of
 from hub.learner.spaces import Spaces, indices, shaped
-from hub.spaces import Box, Dict, parse
+from hub.spaces import Box, Dict, is_image, parse
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -274,7 +274,7 @@ def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a last minibatch may be a short one
         model = class_of(algorithm_of(agent))(
-            "MultiInputPolicy" if isinstance(observations, Dict) else "MlpPolicy",
+            _policy_name(observations),
             Spaces(observations, actions) if normal is None else normal.vec,
             policy_kwargs={
                 "net_arch": list(parameters.net_arch),
@@ -286,6 +286,12 @@ def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> 
         )
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
+
+
+def _policy_name(observations: Space) -> str:
+    if isinstance(observations, Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image(observations) else "MlpPolicy"
 
 
 def _masked(step: Transition) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:

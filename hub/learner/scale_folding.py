@@ -18,7 +18,7 @@ from hub.errors import OperatorFault
 from hub.learner.algorithms import ALGORITHMS
 from hub.learner.parameters import read_parameters
 from hub.learner.scaling import EPSILON, MEAN, VARIANCE
-from hub.spaces import Dict, Discrete, MultiDiscrete, choices, is_measured, parse, size
+from hub.spaces import Dict, Discrete, MultiDiscrete, choices, has_images, is_measured, parse, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,11 @@ def fold_scale(policy: torch.nn.Module, agent: Agent, statistics: Tensors) -> No
         raise OperatorFault(
             f"{agent.algorithm} has a batch normalisation where the scale of observations would "
             "have to go, and SB3's file has no other place; export it as .safetensors"
+        )
+    if has_images(parse(agent.observations)):
+        raise OperatorFault(
+            "behind a network that looks at images there is no place for the scale of the other "
+            "observations in SB3's file; export it as .safetensors"
         )
     mean, deviation = _of_features(parse(agent.observations), statistics)
     with torch.no_grad():

@@ -57,7 +57,7 @@ class WrittenRaw(Written):
 
     def __init__(self, env: VecNormalize) -> None:
         super().__init__()
-        self._env = env
+        self._env: Any = env
 
     def _on_training_start(self) -> None:
         self._observe(self._env.get_original_obs()[0], first=True)
