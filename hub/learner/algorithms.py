@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 
@@ -44,6 +44,8 @@ class Head(Struct, frozen=True):
     value_last: str | None = None
     spread: str | None = None
     """Gaussians: the tensor, or the linear layer beside `last`, of log(standard deviation)."""
+    extractor: str = "features_extractor"
+    """The module that makes a vector of an image, before `hidden`."""
 
 
 class Algorithm(Struct, frozen=True):
@@ -59,6 +61,8 @@ class Algorithm(Struct, frozen=True):
     library: str = "stable_baselines3"
     dicts: bool = True
     """It takes Dict observations."""
+    images: bool = True
+    """It takes images, which then go through a convolutional network."""
     normalised: bool = False
     """Its layers are folded with their batch normalisation before they act."""
 
@@ -86,10 +90,36 @@ _MASKABLE: Final[dict[type[Space], Head]] = {
     MultiBinary: _actor_critic("multi_categorical"),  # two choices a switch
 }
 _SQUASHED: Final[dict[type[Space], Head]] = {
-    Box: Head("squashed_gaussian", "actor.latent_pi", "actor.mu", spread="actor.log_std")
+    Box: Head(
+        "squashed_gaussian",
+        "actor.latent_pi",
+        "actor.mu",
+        spread="actor.log_std",
+        extractor="actor.features_extractor",
+    )
 }
-_DETERMINISTIC: Final[dict[type[Space], Head]] = {Box: Head("deterministic", "actor.mu", None)}
+_DETERMINISTIC: Final[dict[type[Space], Head]] = {
+    Box: Head("deterministic", "actor.mu", None, extractor="actor.features_extractor")
+}
+_Q: Final[dict[type[Space], Head]] = {
+    Discrete: Head("epsilon_greedy", "q_net.q_net", None, extractor="q_net.features_extractor")
+}
+_QUANTILES: Final[dict[type[Space], Head]] = {
+    Discrete: Head(
+        "epsilon_greedy_quantiles",
+        "quantile_net.quantile_net",
+        None,
+        extractor="quantile_net.features_extractor",
+    )
+}
 
+_UNSCALED: Final = {
+    "norm_obs": "false",
+    "norm_reward": "false",
+    "clip_obs": "10",
+    "clip_reward": "10",
+}
+"""VecNormalize's names; what SB3 does not do by itself either."""
 _DQN_DEFAULTS: Final = {
     "net_arch": "128,128",
     "activation_fn": "relu",
@@ -148,7 +178,7 @@ _ROWS: Final = (
     Algorithm(
         "DQN",
         "off_policy",
-        {Discrete: Head("epsilon_greedy", "q_net.q_net", None)},
+        _Q,
         _DQN_DEFAULTS,
     ),
     Algorithm("SAC", "off_policy", _SQUASHED, _CONTINUOUS_DEFAULTS),
@@ -181,7 +211,7 @@ _ROWS: Final = (
     Algorithm(
         "QRDQN",
         "off_policy",
-        {Discrete: Head("epsilon_greedy_quantiles", "quantile_net.quantile_net", None)},
+        _QUANTILES,
         _DQN_DEFAULTS,
         library="sb3_contrib",
     ),
@@ -193,10 +223,13 @@ _ROWS: Final = (
         _CONTINUOUS_DEFAULTS,
         library="sb3_contrib",
         dicts=False,
+        images=False,
         normalised=True,
     ),
 )
-ALGORITHMS: Final = {row.name: row for row in _ROWS}
+ALGORITHMS: Final = {
+    row.name: structs.replace(row, defaults=row.defaults | _UNSCALED) for row in _ROWS
+}
 """By name. Defaults are tuned on small control tasks with four devices."""
 
 EXTRA: Final = {"sb3_contrib": "sheepfold[contrib]"}

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct
 
 from hub.errors import OperatorFault
-from hub.learner import folding
+from hub.learner import folding, scaling
 from hub.learner.outline import CARD_KEY, HEADER_BYTES_MAX, LENGTH_BYTES, Outline
 from hub.learner.pickled import is_name, read_tensors
 from hub.learner.zipped import unzip
@@ -49,6 +49,8 @@ class Checkpoint(Struct, frozen=True):
     """SB3's tensors that belong to no module (SAC's entropy coefficient), float32, finite."""
     outline: Outline | None
     """Of our own files; None in those of Stable-Baselines3."""
+    statistics: Tensors
+    """Of observations and rewards, by the names of `scaling.py`; empty in SB3's files."""
     said: dict[str, Any]
     """The JSON of an SB3 file: what stands there as plain values may be trusted to be text."""
 
@@ -96,7 +98,7 @@ def _from_sb3(data: bytes, bytes_max: int, what: str) -> Checkpoint:
     others: Tensors = {}
     if (loose := members.get("pytorch_variables.pth")) is not None:
         others = read_tensors(loose, bytes_max=bytes_max, what="pytorch_variables.pth")
-    return Checkpoint(_sound(weights, what), _sound(others, what), None, said)
+    return Checkpoint(_sound(weights, what), _sound(others, what), None, {}, said)
 
 
 def _from_safetensors(data: bytes, what: str) -> Checkpoint:
@@ -124,14 +126,15 @@ def _from_safetensors(data: bytes, what: str) -> Checkpoint:
         )
     _check_places(told, len(data) - start, what)
     tensors = {name: _array(name, one, data, start, what) for name, one in told.items()}
-    made_anew = (RESUME, folding.PREFIX)
+    made_anew = (RESUME, folding.PREFIX, scaling.PREFIX)
+    statistics = {name: t for name, t in tensors.items() if name.startswith(scaling.PREFIX)}
     weights = {name: t for name, t in tensors.items() if not name.startswith(made_anew)}
     others = {
         name.removeprefix(RESUME): tensor
         for name, tensor in tensors.items()
         if name.startswith(RESUME) and tensor.dtype == np.float32
     }
-    return Checkpoint(_sound(weights, what), _sound(others, what), outline, {})
+    return Checkpoint(_sound(weights, what), _sound(others, what), outline, statistics, {})
 
 
 def _check_places(told: dict[str, _Tensor], size: int, what: str) -> None:

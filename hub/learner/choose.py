@@ -16,6 +16,7 @@ import numpy as np
 
 from hub.learner.chance import Chance, normals
 from hub.learner.messages import Question, Reply
+from hub.learner.scaling import Scale, scale_of
 from hub.spaces import (
     Box,
     Dict,
@@ -83,12 +84,24 @@ class Chooser:
         self._chance = Chance(seed, UNIFORMS[card.kind](self.actions))
         self._size = size(self._observations)
         self._plain = isinstance(self._observations, Box | MultiBinary)
+        self._features = features
+        if card.extractor is not None:
+            # Torch, and only here: convolutions are what numpy can't do in time.
+            from hub.learner.images import Extractor
+
+            self._plain = False
+            self._features = Extractor(self._observations, tensors, card.extractor)
+        self._scale: Scale | None = None
+        if card.clip_obs is not None:
+            self._scale = scale_of(self._observations, tensors, clip=card.clip_obs)
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """A reply to each question, in order."""
         joined = b"".join([question.values for question in questions])
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
-        x = observations if self._plain else features(self._observations, observations)
+        if self._scale is not None:
+            observations = self._scale(observations)
+        x = observations if self._plain else self._features(self._observations, observations)
         uniforms = None if greedy else self._chance.uniforms(questions)
         if any(question.mask is not None for question in questions):
             choice = MASKED[self._name](self, x, uniforms, self._masks(questions))

@@ -30,6 +30,17 @@ own: `net_arch` is the widths of the hidden layers, `activation_fn` one of tanh,
 leaky_relu, `total_timesteps` the length of schedules in transitions of all devices, `publish_every`
 the transitions between two versions, `action_noise` `normal_0.1` or `none`. What is not set has the
 default below, or the library's.
+
+An image is a Box of three axes of bytes, rows, columns and channels (or channels first), declared
+`[[84,84,3],0,255]`, also among the parts of a dict. It goes through SB3's convolutional network
+(Mnih et al. 2015), whose features `net_arch` then takes. At least 36 x 36 pixels are needed, and
+about 160 x 160 are the most. All but CrossQ take images.
+
+`norm_obs=true` scales each measurement by the mean and deviation of what was seen so far, and
+`norm_reward=true` rewards by the deviation of their discounted sum, with the arithmetic (and the
+`clip_obs`, `clip_reward`) of SB3's VecNormalize. Take it when a declared range says little: metres
+beside degrees, or bounds of ±3.4e38. The log keeps what devices sent. A version carries the
+statistics that it acts by; a ZIP for SB3 has them folded into its first layers.
 """
 LEARNS: Final = {
     "on_policy": "from actions of its newest versions",

@@ -1,7 +1,8 @@
 """A policy version as a file for others: its own bytes, or what Stable-Baselines3's `load` opens.
 
 SB3's file holds the weights, the optimizer and the settings of the algorithm. Its `load` unpickles:
-load such a file only when it is yours.
+load such a file only when it is yours. SB3 keeps statistics of observations elsewhere, so these are
+folded into the first layers: the exported policy takes observations as devices send them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hub.errors import OperatorFault
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import read_policy
 from hub.learner.sb3 import open_learner
+from hub.learner.scale_folding import fold_scale
 from hub.learner.snapshot import take_up
 from hub.learner.train import FOLLOWED
 
@@ -64,6 +66,8 @@ def _save(policy: PolicyFile, agent: Agent, path: Path) -> None:
         agent = structs.replace(agent, parameters=card.parameters)
     learner = open_learner(agent, read_parameters(agent))
     take_up(learner, card, {n: t for n, t in policy.tensors.items() if n != FOLLOWED})
+    if card.clip_obs is not None:
+        fold_scale(learner.model.policy, agent, policy.tensors)
     learner.model.save(path)
 
 

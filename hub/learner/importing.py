@@ -113,6 +113,7 @@ def make_version(job: Job) -> Imported:
     """
     import hub.learner.one_thread  # noqa: F401 - before torch
     from hub.learner.checkpoint import read_checkpoint
+    from hub.learner.normalise import take_in
     from hub.learner.outline import check_fits
     from hub.learner.parameters import read_parameters
     from hub.learner.policy import IMPORTED, write_policy
@@ -127,10 +128,12 @@ def make_version(job: Job) -> Imported:
         _check_said(checkpoint.said, job.agent, parameters)
     learner = open_learner(job.agent, parameters)
     _load(learner.model, checkpoint, job.agent)
+    take_in(learner.normal, checkpoint.statistics, job.file)
     _settle(learner.model, parameters)
     card = card_of(learner, job.agent, parameters, version=IMPORTED, parent=None, position=0)
     tensors = tensors_of(learner.model)
     tensors |= acting_of(job.agent, parameters, tensors)
+    tensors |= {} if learner.normal is None else learner.normal.tensors()
     sha256 = write_policy(Path(job.folder), job.agent.name, card, tensors)
     weights = checkpoint.weights.values()
     return Imported(sha256, len(weights), sum(tensor.size for tensor in weights))
@@ -140,10 +143,13 @@ def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
     """Give the model the file's weights, when it has a place for each and needs no other."""
     import torch
 
-    from hub.learner.snapshot import loose_tensors
+    from hub.learner.snapshot import loose_tensors, with_second_names
 
+    weights = with_second_names(
+        model, {name: torch.from_numpy(t.copy()) for name, t in checkpoint.weights.items()}
+    )
     wanted = {name: list(tensor.shape) for name, tensor in model.policy.state_dict().items()}
-    given = {name: list(tensor.shape) for name, tensor in checkpoint.weights.items()}
+    given = {name: list(tensor.shape) for name, tensor in weights.items()}
     differs = [
         f"has {name} of {given[name]} instead of {wanted[name]}"
         for name in wanted
@@ -158,9 +164,7 @@ def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
             f"the policy does not fit agent {agent.name!r} ({agent.algorithm}, observations "
             f"{agent.observations}, actions {agent.actions}): it {shown}"
         )
-    model.policy.load_state_dict(
-        {name: torch.from_numpy(tensor.copy()) for name, tensor in checkpoint.weights.items()}
-    )
+    model.policy.load_state_dict(weights)
     with torch.no_grad():
         for name, tensor in loose_tensors(model).items():
             other = checkpoint.others.get(name)

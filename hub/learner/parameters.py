@@ -18,7 +18,7 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
 from hub.learner.parameters_table import TABLE
-from hub.spaces import Box, Dict, Space, parse, size
+from hub.spaces import Box, Dict, Space, channels_axis, is_image, is_measured, parse, size
 from hub.words import FLOAT_BYTES
 
 if TYPE_CHECKING:
@@ -26,10 +26,21 @@ if TYPE_CHECKING:
 
 Activation = Literal["tanh", "relu", "elu", "leaky_relu"]
 
-OWN: Final = ("net_arch", "activation_fn", "total_timesteps", "publish_every", "action_noise")
+OWN: Final = (
+    "net_arch",
+    "activation_fn",
+    "total_timesteps",
+    "publish_every",
+    "action_noise",
+    "norm_obs",
+    "norm_reward",
+    "clip_obs",
+    "clip_reward",
+)
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
-(in transitions of all devices); off-policy, the transitions between two versions; and the noise
-that a deterministic policy explores with."""
+(in transitions of all devices); off-policy, the transitions between two versions; the noise that a
+deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
+observations and rewards are scaled by what was seen."""
 
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "tanh": "tanh",
@@ -43,7 +54,12 @@ COUNT_MAX: Final = 10_000_000
 REPLAY_BYTES_MAX: Final = 4 << 30
 """Of observations in a replay buffer; more would take the machine down with the agent."""
 
-IMAGE_AXES: Final = 3
+IMAGE_SIDE_MIN: Final = 36
+"""Below it, nothing is left of an image behind three convolutions of 8, 4 and 3 pixels."""
+CONVOLVED: Final = 64
+"""Channels of the last convolution."""
+CONVOLVED_MAX: Final = 20_000
+"""Numbers behind it; each has 512 weights to the features."""
 FALL_PREFIX: Final = "lin_"
 NOISE_PREFIX: Final = "normal_"
 TRUTHS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -81,6 +97,11 @@ class Parameters(Struct, frozen=True):
     publish_every: int
     action_noise: float
     """Standard deviation of the normal noise on an action scaled to [-1, 1]; 0 = none."""
+    norm_obs: bool
+    norm_reward: bool
+    clip_obs: float
+    """Scaled observations beyond this are cut to it."""
+    clip_reward: float
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -106,6 +127,10 @@ def read_parameters(agent: Agent) -> Parameters:
         total_timesteps=_whole("total_timesteps", texts["total_timesteps"]),
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
         action_noise=_noise("action_noise", texts.get("action_noise", "none")),
+        norm_obs=_truth("norm_obs", texts["norm_obs"]),
+        norm_reward=_truth("norm_reward", texts["norm_reward"]),
+        clip_obs=_number("clip_obs", texts["clip_obs"]),
+        clip_reward=_number("clip_reward", texts["clip_reward"]),
     )
     _check_spaces(agent, algorithm, parameters)
     return parameters
@@ -131,11 +156,13 @@ def algorithm_of(agent: Agent) -> Algorithm:
 
 def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) -> None:
     observations, actions = parse(agent.observations), parse(agent.actions)
-    parts = observations.spaces.values() if isinstance(observations, Dict) else (observations,)
-    if any(_is_image(part) for part in parts):
+    parts = list(observations.spaces.values()) if isinstance(observations, Dict) else [observations]
+    for part in parts:
+        if is_image(part):
+            _check_image(part, algorithm)
+    if parameters.norm_obs and not any(map(is_measured, parts)):
         raise OperatorFault(
-            "images need a convolutional policy, which is not built in yet; "
-            "declare the pixels flat, [[n], 0, 255]"
+            f"norm_obs needs measurements, a Box of float32; {agent.observations!r} has none"
         )
     if isinstance(observations, Dict) and not algorithm.dicts:
         raise OperatorFault(f"{algorithm.name} takes no dict of observations; declare one vector")
@@ -150,15 +177,48 @@ def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) ->
         raise OperatorFault(f"actions need finite bounds, not {agent.actions!r}")
     rows = parameters.arguments.get("buffer_size", 0)
     assert isinstance(rows, int), "the table says so"
-    if 2 * rows * size(observations) * FLOAT_BYTES > REPLAY_BYTES_MAX:
+    row_bytes = sum(size(part) * (1 if _is_bytes(part) else FLOAT_BYTES) for part in parts)
+    if 2 * rows * row_bytes > REPLAY_BYTES_MAX:
         raise OperatorFault(
             f"buffer_size {rows} of {size(observations)} values each is over "
             f"{REPLAY_BYTES_MAX >> 30} GiB; choose a smaller one"
         )
 
 
-def _is_image(space: Space) -> bool:
-    return isinstance(space, Box) and space.dtype == "uint8" and len(space.shape) == IMAGE_AXES
+def _check_image(image: Space, algorithm: Algorithm) -> None:
+    assert isinstance(image, Box), "an image is one"
+    shape = list(image.shape)
+    flat = f"declare the pixels flat, [[{size(image)}], 0, 255]"
+    if not algorithm.images:
+        others = ", ".join(row.name for row in ALGORITHMS.values() if row.images)
+        raise OperatorFault(f"{algorithm.name} takes no images; take one of {others}, or {flat}")
+    channels = channels_axis(image)
+    if channels == 1:
+        raise OperatorFault(
+            f"an image is rows, columns and channels, or channels first; in {shape} the shortest "
+            "axis, which is taken for the channels, is in the middle"
+        )
+    sides = [side for axis, side in enumerate(shape) if axis != channels]
+    if min(sides) < IMAGE_SIDE_MIN:
+        raise OperatorFault(
+            f"the convolutions (Mnih et al. 2015) need images of at least {IMAGE_SIDE_MIN} x "
+            f"{IMAGE_SIDE_MIN} pixels, not {shape}; enlarge it on the device, or {flat}"
+        )
+    if CONVOLVED * math.prod(map(_behind_convolutions, sides)) > CONVOLVED_MAX:
+        raise OperatorFault(
+            f"behind the convolutions an image of {shape} would need more than 10 million weights, "
+            "100 MB a version with the optimizer; make it smaller on the device, 160 x 160 say"
+        )
+
+
+def _behind_convolutions(side: int) -> int:
+    for kernel, stride in ((8, 4), (4, 2), (3, 1)):
+        side = (side - kernel) // stride + 1
+    return side
+
+
+def _is_bytes(space: Space) -> bool:
+    return isinstance(space, Box) and space.dtype == "uint8"
 
 
 def _whole(name: str, text: str) -> int:

@@ -72,6 +72,10 @@ class Card(Struct, frozen=True):
     """Of the training so far: transitions, gradient steps and the like."""
     parameters: dict[str, str] | None = None
     """The agent's own, as declared at `position`; None in files from before they were kept here."""
+    extractor: str | None = None
+    """The module before the first layer, where an observation has images; None = no such."""
+    clip_obs: float | None = None
+    """Observations are scaled by the file's statistics and clipped to this; None = neither."""
 
 
 class PolicyFile(Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hub.errors import HubFault
+from hub.learner.normalise import take_over
 from hub.learner.parameters import read_parameters
 from hub.learner.sb3 import OffPolicy, OnPolicy, open_learner
 from hub.learner.snapshot import take_up
@@ -44,9 +45,10 @@ def reopen(
 
 
 def begin_again(before: OnPolicy | OffPolicy, agent: Agent) -> OnPolicy | OffPolicy:
-    """A learner of the agent as it stands, with new weights and the rows of another."""
+    """A learner of the agent as it stands, with new weights and all that another has seen."""
     learner = open_learner(agent, read_parameters(agent))
     carry_rows(before, learner)
+    take_over(before.normal, learner.normal)
     return learner
 
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
+from msgspec import structs
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.fragments import Fragment, Fragments
+from hub.learner.normalise import Normal, open_normal
 from hub.learner.parameters import Fall, algorithm_of
 from hub.learner.spaces import Spaces, indices, shaped
-from hub.spaces import Box, Dict, parse
+from hub.spaces import Box, Dict, is_image, parse
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -60,10 +62,11 @@ def open_learner(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
     """A learner as the agent declares it, its weights drawn from the agent's seed."""
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")
-    model = _open_model(agent, parameters)
+    normal = open_normal(parse(agent.observations), parse(agent.actions), parameters)
+    model = _open_model(agent, parameters, normal)
     if algorithm_of(agent).family == "on_policy":
-        return OnPolicy(agent, model, parameters)
-    return OffPolicy(agent, model, parameters)
+        return OnPolicy(agent, model, parameters, normal)
+    return OffPolicy(agent, model, parameters, normal)
 
 
 def class_of(algorithm: Algorithm) -> type[Any]:
@@ -75,8 +78,15 @@ def class_of(algorithm: Algorithm) -> type[Any]:
 class OnPolicy:
     """PPO and its kin: an update whenever all devices' fragments hold `n_steps` transitions."""
 
-    def __init__(self, agent: Agent, model: OnPolicyAlgorithm, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        model: OnPolicyAlgorithm,
+        parameters: Parameters,
+        normal: Normal | None,
+    ) -> None:
         self.model = model
+        self.normal = normal
         self._observations = parse(agent.observations)
         self._actions = parse(agent.actions)
         self._total = parameters.total_timesteps
@@ -91,6 +101,8 @@ class OnPolicy:
             behind: so much more is waiting that training should be left out where it can be.
         """
         del behind  # what is too old is dropped, so this learner can't fall behind
+        if self.normal is not None:
+            transition = structs.replace(transition, reward=self.normal.reward(transition.reward))
         self._fragments.add(transition, version=version)
         if self._fragments.count < self.model.n_steps:
             return None
@@ -126,7 +138,7 @@ class OnPolicy:
                 if ends and not step.terminated:
                     reward += model.gamma * self._value(step.next_observation).numpy()[0]
                 buffer.add(
-                    _given(self._observations, step.observation),
+                    self._seen(step.observation),
                     self._drawn(step),
                     reward,
                     np.array([i == 0]),
@@ -142,9 +154,15 @@ class OnPolicy:
 
     def _value(self, observation: Floats) -> torch.Tensor:
         """V(o), one at a time as SB3 asks for it: a batch would differ in the last bit."""
-        values = _given(self._observations, observation)
+        values = self._seen(observation)
         with torch.no_grad():
             return self.model.policy.predict_values(obs_as_tensor(values, self.model.device))
+
+    def _seen(self, observation: Floats) -> Any:
+        """As the version that the update starts from sees it."""
+        if self.normal is not None:
+            observation = self.normal.seen(observation)
+        return _given(self._observations, observation)
 
     def _drawn(self, step: Transition) -> np.ndarray[Any, np.dtype[Any]]:
         """The action as sampled: the ratio is of what was drawn, not of what the bounds left."""
@@ -160,8 +178,15 @@ class OffPolicy:
     Gradient steps grow with the data of all devices together; the batch does not.
     """
 
-    def __init__(self, agent: Agent, model: OffPolicyAlgorithm, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        model: OffPolicyAlgorithm,
+        parameters: Parameters,
+        normal: Normal | None,
+    ) -> None:
         self.model = model
+        self.normal = normal
         self._observations = parse(agent.observations)
         self._actions = parse(agent.actions)
         self._total = parameters.total_timesteps
@@ -240,8 +265,8 @@ class OffPolicy:
         return self.model.policy.scale_action(action).clip(-1.0, 1.0)
 
 
-def _open_model(agent: Agent, parameters: Parameters) -> Any:
-    observations = parse(agent.observations)
+def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> Any:
+    observations, actions = parse(agent.observations), parse(agent.actions)
     arguments = {
         name: LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Fall) else value
         for name, value in parameters.arguments.items()
@@ -249,8 +274,8 @@ def _open_model(agent: Agent, parameters: Parameters) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a last minibatch may be a short one
         model = class_of(algorithm_of(agent))(
-            "MultiInputPolicy" if isinstance(observations, Dict) else "MlpPolicy",
-            Spaces(observations, parse(agent.actions)),
+            _policy_name(observations),
+            Spaces(observations, actions) if normal is None else normal.vec,
             policy_kwargs={
                 "net_arch": list(parameters.net_arch),
                 "activation_fn": ACTIVATIONS[parameters.activation_fn],
@@ -261,6 +286,12 @@ def _open_model(agent: Agent, parameters: Parameters) -> Any:
         )
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
+
+
+def _policy_name(observations: Space) -> str:
+    if isinstance(observations, Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image(observations) else "MlpPolicy"
 
 
 def _masked(step: Transition) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:

@@ -15,11 +15,11 @@ import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
-from hub.learner import folding
+from hub.learner import folding, normalise, scaling
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
 from hub.learner.sb3 import OffPolicy
-from hub.spaces import parse
+from hub.spaces import has_images, parse
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -43,7 +43,9 @@ REPLAY_ROW: Final = "replay_row"
 
 def tensors_of(model: BaseAlgorithm) -> Tensors:
     """Everything that later updates depend on, as copies."""
-    tensors = {name: tensor.numpy().copy() for name, tensor in model.policy.state_dict().items()}
+    second = _second_names(model)
+    named = model.policy.state_dict().items()
+    tensors = {name: t.numpy().copy() for name, t in named if name not in second}
     for name, optimizer in _optimizers(model).items():
         for i, state in optimizer.state_dict()["state"].items():
             for key, value in state.items():  # A2C's RMSprop counts its steps in a plain int
@@ -65,10 +67,10 @@ def restore(model: BaseAlgorithm, tensors: Tensors) -> None:
     weights = {
         name: torch.from_numpy(array.copy())
         for name, array in tensors.items()
-        if not name.startswith((RESUME, folding.PREFIX))
+        if not name.startswith((RESUME, folding.PREFIX, scaling.PREFIX))
     }
     try:
-        model.policy.load_state_dict(weights)
+        model.policy.load_state_dict(with_second_names(model, weights))
     except RuntimeError as error:
         raise HubFault(f"the snapshot is of another network: {error}") from error
     for name, optimizer in _optimizers(model).items():
@@ -79,6 +81,25 @@ def restore(model: BaseAlgorithm, tensors: Tensors) -> None:
     torch.set_rng_state(torch.from_numpy(tensors[TORCH_RANDOM].copy()))
     *words, position = tensors[NUMPY_RANDOM].tolist()
     np.random.set_state(("MT19937", np.array(words, dtype=np.uint32), position, 0, 0.0))
+
+
+def with_second_names(
+    model: BaseAlgorithm, weights: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The weights, those that stand in two places under both names, as SB3 wants them."""
+    second = _second_names(model)
+    return weights | {name: weights[first] for name, first in second.items() if first in weights}
+
+
+def _second_names(model: BaseAlgorithm) -> dict[str, str]:
+    """Actor and critic can share what looks at images: of each further name the first one."""
+    first: dict[int, str] = {}
+    named = model.policy.state_dict().items()
+    return {
+        name: first[tensor.data_ptr()]
+        for name, tensor in named
+        if first.setdefault(tensor.data_ptr(), name) != name
+    }
 
 
 def acting_of(agent: Agent, parameters: Parameters, tensors: Tensors) -> Tensors:
@@ -120,6 +141,8 @@ def card_of(
         noise=parameters.action_noise,
         counts=_counts(learner),
         parameters=agent.parameters,
+        extractor=head.extractor if has_images(parse(agent.observations)) else None,
+        clip_obs=parameters.clip_obs if parameters.norm_obs else None,
     )
 
 
@@ -130,6 +153,7 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
         HubFault: the tensors are of another network; the learner is good for nothing now.
     """
     restore(learner.model, tensors)
+    normalise.restore(learner.normal, tensors)
     for name in COUNTERS:
         if name in card.counts:
             setattr(learner.model, name, card.counts[name])

@@ -2,7 +2,8 @@
 
 The log holds every observation as one flat vector (`hub.spaces`); SB3 wants arrays of the space's
 shape, whole numbers counted from 0 for choices, a dict for Dict. The numbers are the same but for a
-Discrete space that starts elsewhere.
+Discrete space that starts elsewhere; and of an image the channels come first, as convolutions want
+them (SB3's VecTransposeImage has nothing left to do).
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from hub.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, size
+from hub.spaces import (
+    IMAGE_AXES,
+    Box,
+    Dict,
+    Discrete,
+    MultiBinary,
+    MultiDiscrete,
+    Space,
+    channels_axis,
+    is_image,
+    size,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +48,8 @@ def gym_space(space: Space) -> gymnasium.spaces.Space[Any]:
     if isinstance(space, Box):
         low = np.array(space.low, dtype=space.dtype).reshape(space.shape)
         high = np.array(space.high, dtype=space.dtype).reshape(space.shape)
+        if is_image(space):
+            low, high = _channels_first(space, low), _channels_first(space, high)
         return gymnasium.spaces.Box(low, high, dtype=np.dtype(space.dtype).type)
     if isinstance(space, MultiDiscrete):
         return gymnasium.spaces.MultiDiscrete(np.array(space.n))
@@ -46,15 +60,19 @@ def gym_space(space: Space) -> gymnasium.spaces.Space[Any]:
 
 def shaped(space: Space, values: Floats) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """One value with a batch axis in front, as SB3's buffers and policies take it."""
-    flat = np.frombuffer(values, dtype="<f4")
+    return batched(space, np.frombuffer(values, dtype="<f4").reshape(1, -1))
+
+
+def batched(space: Space, rows: NDArray[np.float32]) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """Flat values (batch, n) in the shapes of the space; images with their channels first."""
     if isinstance(space, Dict):
         parts, start = {}, 0
         for name, part in space.spaces.items():
             end = start + size(part)
-            parts[name] = _shaped_leaf(part, flat[start:end])
+            parts[name] = _batched_leaf(part, rows[:, start:end])
             start = end
         return parts
-    return _shaped_leaf(space, flat)
+    return _batched_leaf(space, rows)
 
 
 def indices(space: Space, values: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -63,9 +81,17 @@ def indices(space: Space, values: NDArray[np.float32]) -> NDArray[np.int64]:
     return values.astype(np.int64) - start
 
 
-def _shaped_leaf(space: Leaf, values: NDArray[np.float32]) -> NDArray[Any]:
+def _batched_leaf(space: Leaf, rows: NDArray[np.float32]) -> NDArray[Any]:
     if isinstance(space, Box):
-        return values.astype(space.dtype).reshape(1, *space.shape)
+        values = rows.astype(space.dtype).reshape(-1, *space.shape)
+        return _channels_first(space, values) if is_image(space) else values
     if isinstance(space, Discrete):
-        return indices(space, values)
-    return values.astype(np.int64 if isinstance(space, MultiDiscrete) else np.int8).reshape(1, -1)
+        return indices(space, rows).reshape(-1)
+    return rows.astype(np.int64 if isinstance(space, MultiDiscrete) else np.int8)
+
+
+def _channels_first(image: Box, values: NDArray[Any]) -> NDArray[Any]:
+    """Channels, rows, columns, whatever the device's order is; axes before those stay."""
+    from_the_end = channels_axis(image) - IMAGE_AXES
+    # In that order in memory too: of a view, a convolution's last bit is another.
+    return np.ascontiguousarray(np.moveaxis(values, from_the_end, -IMAGE_AXES))

@@ -22,6 +22,7 @@ from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.facts import AgentMade, PolicyChosen, PolicyMade, Updated
 from hub.learner.messages import Idle, Made, framed, policy_path
+from hub.learner.normalise import take_over
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import (
     PolicyFile,
@@ -176,7 +177,11 @@ class Trainer:
         if event.kind is Kind.ADMIN:
             return self._obey(event)
         transition = self._follow.fold(event)
-        if transition is None or not self._agent.learning:
+        if not self._agent.learning:
+            return None
+        if self._learner.normal is not None:
+            self._learner.normal.gather(event, transition)
+        if transition is None:
             return None
         update = self._learn(transition, behind=behind)
         return None if update is None else self._publish(update, parent=self.version)
@@ -218,10 +223,13 @@ class Trainer:
             parent=parent,
             position=self.position,
         )
-        self._sound = tensors_of(self._learner.model)
+        self._sound = sound = tensors_of(self._learner.model)
+        if self._learner.normal is not None:
+            self._learner.normal.freeze()
+            sound = sound | self._learner.normal.tensors()
         followed = as_bytes_tensor(self._follow.snapshot())
         acting = acting_of(self._agent, parameters, self._sound)
-        tensors = {**self._sound, **acting, FOLLOWED: followed}
+        tensors = {**sound, **acting, FOLLOWED: followed}
         sha256 = write_policy(self._folder, self._agent.name, card, tensors)
         prune(self._folder, self._agent.name, kept=self._policies_kept, pinned=self._pinned)
         self.version, self.version_next, self._newest_sha256 = version, version + 1, sha256
@@ -250,6 +258,8 @@ class Trainer:
     def _give_up(self, why: str) -> None:
         """Back to the newest version's weights: after a restart the same data would fail again."""
         restore(self._learner.model, self._sound)
+        if self._learner.normal is not None:
+            self._learner.normal.fall_back()
         _say(
             f"agent {self._agent.name!r}: an update from {self._since} transitions up to seq "
             f"{self.position} was dropped, version {self.version} stays: {why}"
@@ -275,9 +285,12 @@ class Trainer:
         model = self._learner.model
         parameters = read_parameters(self._agent)
         card = card_of(self._learner, self._agent, parameters, version=0, parent=None, position=0)
+        before = self._learner
+        tensors = tensors_of(model) | ({} if before.normal is None else before.normal.tensors())
         self._let_go()
         try:
-            self._learner = reopen(self._learner, self._agent, card, tensors_of(model))
+            self._learner = reopen(before, self._agent, card, tensors)
+            take_over(before.normal, self._learner.normal)
         except HubFault:
             _say(f"agent {self._agent.name!r} begins with new weights: its network is another now")
         else:

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from hub.learner.algorithms import ALGORITHMS
 from hub.learner.choose import Chooser, features
@@ -42,6 +43,11 @@ SPACES: Final[dict[str, Any]] = {
         "a": [[2], -1.0, 1.0],
         "m": [[2, 2], 0.0, 5.0],
     },
+}
+IMAGES: Final[dict[str, Any]] = {
+    "rows first": [[36, 40, 2], 0, 255],
+    "channels first": [[2, 36, 40], 0, 255],
+    "dict": {"front": [[36, 36, 1], 0, 255], "z": 3, "a": [[2], -1.0, 1.0]},
 }
 ACTIONS: Final[dict[str, Any]] = {
     "choices": 3,
@@ -134,7 +140,22 @@ def batch(declared: Any, values: list[Floats]) -> Any:
 def test_greedy_actions_are_those_of_the_torch_policy(
     algorithm: str, observations: str, actions: str
 ) -> None:
-    agent = agent_of(algorithm, observations, actions)
+    check_greedy(agent_of(algorithm, observations, actions), observations, actions)
+
+
+@pytest.mark.parametrize("algorithm", [row.name for row in ALGORITHMS.values() if row.images])
+@pytest.mark.parametrize("images", IMAGES)
+def test_greedy_actions_on_images_are_those_of_the_torch_policy(
+    algorithm: str, images: str
+) -> None:
+    actions = OF_KIND[next(iter(ALGORITHMS[algorithm].heads))][0]
+    agent = agent_of(algorithm, "box", actions, net_arch="8")
+    if "buffer_size" in agent.parameters:
+        agent = replace(agent, parameters=agent.parameters | {"buffer_size": "10"})
+    check_greedy(replace(agent, observations=IMAGES[images]), images, actions)
+
+
+def check_greedy(agent: Agent, observations: str, actions: str) -> None:
     learner, policy = opened(agent)
     values = observed(agent.observations)
     replies = Chooser(policy, agent.seed).choose(questions(values), greedy=True)

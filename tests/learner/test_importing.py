@@ -27,6 +27,7 @@ from hub.learner.train import Trainer
 from hub.spaces import Discrete
 from tests.learner.test_transitions import floats
 from tests.learning.harness import StoppedClock, cartpole, pendulum
+from tests.learning.test_resume import devices, scaled, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from hub.words import Agent
 
 BYTES_MAX: Final = 16 << 20
-OBSERVATIONS: Final = [[0.1 * i - 0.8, 0.3 - 0.05 * i, 0.02 * i, -0.4 + 0.1 * i] for i in range(16)]
+OBSERVATIONS: Final = [
+    [0.04 * i - 0.3, 0.3 - 0.05 * i, 0.01 * i, -0.4 + 0.1 * i] for i in range(16)
+]
 AGENTS: Final = [
     cartpole("PPO", seed=5),
     cartpole("DQN", seed=5, net_arch="32"),
@@ -46,6 +49,7 @@ AGENTS: Final = [
         if row.name not in ("PPO", "DQN", "SAC")
     ),
 ]
+NO_LAYER: Final = scaled(cartpole("PPO", seed=5, net_arch="", n_steps="128", batch_size="64"))
 LOADED: Final = """
 import json, sys
 sys.modules["hub"] = None  # whoever needs it fails
@@ -82,8 +86,10 @@ def imported(agent: Agent, file: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: f"{agent.algorithm}-{agent.actions}")
 def test_an_exported_zip_acts_the_same_in_stable_baselines3(tmp_path: Path, agent: Agent) -> None:
-    source = version(agent, tmp_path)
-    target = tmp_path / "policy.zip"
+    check_acts_the_same_in_sb3(version(agent, tmp_path), agent, tmp_path / "policy.zip")
+
+
+def check_acts_the_same_in_sb3(source: Path, agent: Agent, target: Path) -> None:
     export_policy(source, agent, target)
     command = [sys.executable, "-W", "ignore", "-c", LOADED, agent.algorithm, str(target)]
     asked = msgspec.json.encode(observations(agent)).decode()
@@ -92,6 +98,40 @@ def test_an_exported_zip_acts_the_same_in_stable_baselines3(tmp_path: Path, agen
     assert done.returncode == 0, done.stderr
     theirs = np.array(msgspec.json.decode(done.stdout)).squeeze()
     np.testing.assert_allclose(theirs, acted(source, agent), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [*(scaled(small(name)) for name in ("PPO", "DQN", "SAC", "TD3")), NO_LAYER],
+    ids=["PPO", "DQN", "SAC", "TD3", "no hidden layer"],
+)
+def test_the_scale_of_observations_goes_into_an_exported_zip(tmp_path: Path, agent: Agent) -> None:
+    source = learnt(agent, tmp_path)
+    check_acts_the_same_in_sb3(source, agent, tmp_path / "policy.zip")
+
+
+def test_the_scale_of_observations_comes_with_a_policy_of_our_own_and_no_other(
+    tmp_path: Path,
+) -> None:
+    agent = scaled(small("PPO"))
+    source = learnt(agent, tmp_path / "here")
+    elsewhere = msgspec.structs.replace(agent, seed=77)
+    path = imported(elsewhere, source, tmp_path / "there")
+    np.testing.assert_array_equal(acted(path, agent), acted(source, agent))
+    export_policy(source, agent, tmp_path / "policy.zip")
+    with pytest.raises(OperatorFault, match="no statistics of observations"):
+        imported(elsewhere, tmp_path / "policy.zip", tmp_path / "there")
+    with pytest.raises(OperatorFault, match="norm_obs True instead of False"):
+        imported(small("PPO"), source, tmp_path / "there")
+    crossq = scaled(small("CrossQ"))
+    with pytest.raises(OperatorFault, match=r"export it as \.safetensors"):
+        export_policy(version(crossq, tmp_path / "q"), crossq, tmp_path / "crossq.zip")
+
+
+def learnt(agent: Agent, folder: Path) -> Path:
+    """A version that has seen four devices for a while."""
+    made = devices(agent, folder, steps=400).versions[-1]
+    return policy_path(folder, agent.name, made.policy.sha256)
 
 
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: f"{agent.algorithm}-{agent.actions}")

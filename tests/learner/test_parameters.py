@@ -81,6 +81,9 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
     ("declared", "said"),
     [
         (agent("SARSA"), "algorithm 'SARSA' is unknown; take PPO, A2C, DQN, SAC"),
+        (agent(norm_obs="maybe"), "norm_obs is true or false"),
+        (agent(observations=6, norm_obs="true"), "norm_obs needs measurements"),
+        (agent(observations=[[3], 0, 255], norm_obs="true"), "norm_obs needs measurements"),
         (agent("TD3", action_noise="0.1"), "action_noise is normal_0.1 (its standard deviation)"),
         (agent(learning_rat="1"), "no parameter 'learning_rat'; it has activation_fn, batch_size"),
         (agent(policy="CnnPolicy"), "no parameter 'policy'"),
@@ -105,7 +108,10 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent("SAC", actions={"multi_discrete": [3, 2]}), "take one of PPO, A2C, TRPO"),
         (agent(actions={"a": 2}), "no algorithm takes those"),
         (agent(actions=[[1], "-inf", "inf"]), "actions need finite bounds"),
-        (agent(observations=[[64, 64, 3], 0, 255]), "images need a convolutional policy"),
+        (agent(observations=[[32, 64, 3], 0, 255]), "images of at least 36 x 36 pixels"),
+        (agent(observations=[[64, 3, 64], 0, 255]), "is in the middle"),
+        (agent(observations=[[240, 320, 3], 0, 255]), "more than 10 million weights"),
+        (agent("CrossQ", observations=[[64, 64, 3], 0, 255]), "CrossQ takes no images"),
         (agent("DQN", [[100_000], 0.0, 1.0]), "buffer_size 100000 of 100000 values"),
     ],
 )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 HANDOVER_STEPS: Final = 64
 SLOWEST: Final = 4.0
+SIDE: Final = 36
+"""Of a picture: the least that three convolutions leave something of."""
 EPISODES: Final = 20
 """Training episodes in a mean return."""
 
@@ -107,6 +109,43 @@ gymnasium.register(
     lambda **_: Dials(gymnasium.spaces.MultiDiscrete([3, 4, 2])),
     order_enforce=False,
     disable_env_checker=True,
+)
+
+
+class Glances(gymnasium.Env[Any, Any]):
+    """Pays for naming the third of the picture in which a bright square stands."""
+
+    action_space = gymnasium.spaces.Discrete(3)
+
+    def __init__(self, channels: int = 1) -> None:
+        shape = (SIDE, SIDE, channels)
+        self.observation_space = gymnasium.spaces.Box(0, 255, shape, dtype=np.uint8)
+        self._steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Anew."""
+        super().reset(seed=seed, options=options)
+        self._steps = 0
+        return self._see(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Ends at the 20th step, or by itself where a throw of dice says so."""
+        paid = float(int(action) == self._third)
+        self._steps += 1
+        return self._see(), paid, bool(self.np_random.random() < 0.02), self._steps == 20, {}
+
+    def _see(self) -> Any:
+        self._third = int(self.np_random.integers(3))
+        picture = self.np_random.integers(0, 60, self.observation_space.shape, dtype=np.uint8)
+        top, left = int(self.np_random.integers(SIDE - 12)), 12 * self._third
+        picture[top : top + 12, left : left + 12] += 190
+        return picture
+
+
+gymnasium.register(
+    "Glances-v0", lambda **_: Glances(), order_enforce=False, disable_env_checker=True
 )
 
 

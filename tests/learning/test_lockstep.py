@@ -17,6 +17,7 @@ import torch
 from sb3_contrib.common.utils import conjugate_gradient_solver
 from sb3_contrib.trpo import trpo
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 
 from hub.learner.algorithms import ALGORITHMS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 NEWEST: Final = 1_000_000
 """A version that is never too old."""
+SHARED: Final = ("pi_features_extractor", "vf_features_extractor")
 GRID: Final = 128
 """Actions are multiples of 1/128: scaled to [-1, 1] and back they come back exact."""
 
@@ -110,7 +112,9 @@ def floats(values: Any) -> Floats:
     return Floats(np.asarray(values, dtype="<f4").tobytes())
 
 
-def learned(model_class: Any, agent: Agent, environment: Any) -> tuple[Any, list[Event]]:
+def learned(
+    model_class: Any, agent: Agent, environment: Any, written: Written | None = None
+) -> tuple[Any, list[Event]]:
     """What `learn()` makes of the agent, and the events of it."""
     torch.set_num_threads(1)  # as the trainer: sums of two threads differ in the last bit
     torch.set_deterministic_debug_mode("error")
@@ -120,7 +124,7 @@ def learned(model_class: Any, agent: Agent, environment: Any) -> tuple[Any, list
         for name, value in parameters.arguments.items()
     }
     model = model_class(
-        "MlpPolicy",
+        "CnnPolicy" if is_image_space(environment.observation_space) else "MlpPolicy",
         environment,
         seed=agent.seed,
         device="cpu",
@@ -130,7 +134,7 @@ def learned(model_class: Any, agent: Agent, environment: Any) -> tuple[Any, list
         },
         **arguments,
     )
-    written = Written()
+    written = written or Written()
     model.learn(parameters.total_timesteps, callback=written)
     return model.policy.state_dict(), written.events
 
@@ -147,6 +151,8 @@ def trained(agent: Agent, events: list[Event], folder: Path) -> dict[str, Any]:
 
 def assert_same(weights: Any, tensors: dict[str, Any]) -> None:
     for name, wanted in weights.items():
+        if name.startswith(SHARED) and name not in tensors:
+            continue  # the same tensors as those of `features_extractor`
         assert torch.equal(torch.from_numpy(tensors[name].copy()), wanted), name
 
 

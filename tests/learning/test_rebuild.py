@@ -25,7 +25,7 @@ from hub.settings import LogSettings
 from hub.words import Kind
 from tests.learning.farm import Farm
 from tests.learning.harness import StoppedClock, walk
-from tests.learning.test_resume import DQN, PPO, SAC
+from tests.learning.test_resume import DQN, PPO, SAC, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,11 @@ def test_every_version_comes_again_though_the_trainer_was_killed(
     assert f'"{done.sha256}"' in (at.payload or "")
 
 
-@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize(
+    "agent",
+    [*ALGORITHMS, *map(scaled, ALGORITHMS)],
+    ids=["PPO", "DQN", "SAC", "PPO scaled", "DQN scaled", "SAC scaled"],
+)
 def test_what_operators_did_in_between_comes_again(tmp_path: Path, agent: Agent) -> None:
     farm = Farm(agent, tmp_path / "live", seed=2, troubles=0.004)
     lived(farm, 400)

@@ -48,6 +48,11 @@ def small(algorithm: str) -> Agent:
     return make(algorithm, seed=3, **parameters)
 
 
+def scaled(agent: Agent) -> Agent:
+    """The same with statistics of observations and rewards."""
+    return replace(agent, parameters=agent.parameters | {"norm_obs": "true", "norm_reward": "true"})
+
+
 PPO: Final = small("PPO")
 DQN: Final = small("DQN")
 SAC: Final = small("SAC")
@@ -86,8 +91,18 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
         *map(small, ALGORITHMS),
         dials("PPO", seed=3, **SMALL["PPO"]),
         dials("MaskablePPO", seed=3, **SMALL["PPO"]),
+        scaled(PPO),
+        scaled(DQN),
+        scaled(SAC),
     ],
-    ids=[*ALGORITHMS, "PPO with several choices", "MaskablePPO with masks"],
+    ids=[
+        *ALGORITHMS,
+        "PPO with several choices",
+        "MaskablePPO with masks",
+        "PPO scaled",
+        "DQN scaled",
+        "SAC scaled",
+    ],
 )
 def test_a_resumed_trainer_makes_the_same_bytes(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path)
@@ -217,6 +232,8 @@ def test_an_update_that_fails_is_dropped_and_the_version_stays(
 CHANGES: Final = {
     "another learning rate": {"learning_rate": "1e-4"},
     "another network": {"net_arch": "32"},
+    "another network for its scale": {"norm_obs": "true"},
+    "rewards scaled": {"norm_reward": "true"},
     "a smaller buffer": {"buffer_size": "150"},
     "a larger buffer": {"buffer_size": "600"},
 }
@@ -239,7 +256,7 @@ def test_other_parameters_count_from_where_the_log_has_them(
     before = [made for made in versions if made.policy.position <= at]
     assert names(before) == names(hub.versions[: len(before)])
     anew = [made for made in versions if made.policy.position == at + 1]
-    assert len(anew) == (change == "another network")
+    assert len(anew) == change.startswith("another network")
     assert all(made.policy.parent == made.version - 1 for made in versions[1:])
     for start in (len(before) - 1, len(before), len(versions) - 2):
         _, again = resumed(hub, logged(versions[start]))
