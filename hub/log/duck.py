@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from hub.settings import LogSettings
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 WAL_BYTES_MAX: Final = 1 << 30
 """DuckDB's own checkpoints come in the middle of a commit (300 ms); ours come first."""
 ROW_GROUP_ROWS: Final = 16_384

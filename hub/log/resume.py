@@ -53,7 +53,7 @@ def recover(log: DuckLog) -> Recovered:
                 events=[of_tails[seq] for seq in sorted(marks.tails[device])],
                 episode=marks.events.get(row["ended"]),
                 started=running[device]["started"] if device in running else None,
-                actions=running[device]["actions"] if device in running else 0,
+                steps=running[device]["steps"] if device in running else 0,
                 reward_sum=running[device]["reward_sum"] if device in running else 0.0,
                 rewards_missing=running[device]["rewards_missing"] if device in running else 0,
             )
@@ -79,7 +79,7 @@ def carried(log: DuckLog, upto: int) -> tuple[pa.Table, pa.Table]:
         {
             "device": pa.array(list(running), pa.string()),
             "opened": pa.array([row["opened"] for row in running.values()], pa.int64()),
-            "actions": pa.array([row["actions"] for row in running.values()], pa.int64()),
+            "steps": pa.array([row["steps"] for row in running.values()], pa.int64()),
             "reward_sum": pa.array([row["reward_sum"] for row in running.values()], pa.float64()),
             "rewards_missing": pa.array(
                 [row["rewards_missing"] for row in running.values()], pa.int64()

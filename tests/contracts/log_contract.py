@@ -118,7 +118,15 @@ class LogContract:
         assert recovered.session_last == 9
         assert [tail.device for tail in recovered.tails] == ["again", "ended", "long", "short"]
         assert [len(tail.events) for tail in recovered.tails] == [18, 10, 128, 8]
-        assert [tail.actions for tail in recovered.tails] == [4, 0, 101, 4]
+        assert [tail.steps for tail in recovered.tails] == [3, 0, 100, 3]
+
+    def test_a_step_whose_action_was_lost_is_a_step_of_its_episode(
+        self, log: RecoveringLog
+    ) -> None:
+        log.append([*steps(1, 3), observation(4), *steps(5, 6)])
+        recovered = log.recover()
+        assert recovered == recover.fold(log.read())
+        assert [tail.steps for tail in recovered.tails] == [5]
 
     def test_rewards_that_no_observation_has_followed_are_recovered(
         self, log: RecoveringLog
@@ -143,7 +151,7 @@ class LogContract:
         recovered = log.recover()
         assert recovered == recover.fold(log.read())
         (tail,) = recovered.tails
-        assert (tail.started, tail.actions, tail.rewards_missing) == (NOW_US + 7, 2, 1)
+        assert (tail.started, tail.steps, tail.rewards_missing) == (NOW_US + 7, 1, 1)
 
 
 def _policy(version: int, agent: str = "walker") -> Event:

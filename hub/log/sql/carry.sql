@@ -1,2 +1,2 @@
 -- carry: what a running episode had come to when an older file was left behind.
-INSERT INTO carried VALUES ($device, $opened, $actions, $reward_sum, $rewards_missing);
+INSERT INTO carried VALUES ($device, $opened, $steps, $reward_sum, $rewards_missing);

@@ -15,14 +15,14 @@ counted AS (
         opened.device,
         any_value(opened.seq) AS opened,
         epoch_us(any_value(opened.ts)) AS started,
-        count(*) FILTER (kind = 3) AS actions,
-        coalesce(sum(reward) FILTER (kind = 2), 0) AS reward_sum,
-        count(*) FILTER (kind = 2 AND reward IS NULL) AS rewards_missing
+        count(log.seq) AS steps,
+        coalesce(sum(reward), 0) AS reward_sum,
+        count(log.seq) FILTER (reward IS NULL) AS rewards_missing
     FROM opened LEFT JOIN log
       ON log.device = opened.device
      AND log.seq > greatest(opened.seq, $begins)
      AND log.seq <= $upto
-     AND kind IN (2, 3)
+     AND kind = 2
      AND log.seq >= $since_min
     GROUP BY opened.device
 )
@@ -30,7 +30,7 @@ SELECT
     device,
     opened,
     started,
-    counted.actions + coalesce(carried.actions, 0) AS actions,
+    counted.steps + coalesce(carried.steps, 0) AS steps,
     counted.reward_sum + coalesce(carried.reward_sum, 0) AS reward_sum,
     counted.rewards_missing + coalesce(carried.rewards_missing, 0) AS rewards_missing
 FROM counted LEFT JOIN carried USING (device, opened);

@@ -53,7 +53,7 @@ CREATE TABLE epochs (
 CREATE TABLE carried (
     device          VARCHAR NOT NULL,
     opened          BIGINT  NOT NULL,  -- seq of the episode's first observation
-    actions         BIGINT  NOT NULL,
+    steps           BIGINT  NOT NULL,  -- its observations after that
     reward_sum      DOUBLE  NOT NULL,
     rewards_missing BIGINT  NOT NULL
 );
