@@ -245,6 +245,12 @@ class Agent(Struct, frozen=True):
     status: Literal["active", "paused", "deleted"] = "active"
     safety: Safety | None = None
     """None = the bounds of the action space are all there is."""
+    cpu_percent: int | None = None
+    """Of one core, that its trainer may use; None = all it can get. Its actor is not limited."""
+    memory_mb: int | None = None
+    """MiB that its trainer may have for itself; beyond it is ended, with an alert. None = all."""
+    lag_max: int | None = None
+    """Observations that may wait for the trainer before it leaves out; None = the hub's setting."""
 
 
 class Key(Struct, frozen=True):

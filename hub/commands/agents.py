@@ -12,7 +12,11 @@ from hub import control, spaces
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
+from hub.registry.limits import LIMITS
 
+CPU_HELP: Final = "Of one core, that its trainer may use."
+MEMORY_HELP: Final = "That its trainer may have for itself; beyond, it is ended."
+LAG_HELP: Final = "Observations that may wait for its trainer before it leaves out."
 SHARING: Final = click.Choice(["shared", "advice", "none"])
 
 
@@ -42,6 +46,9 @@ def agent() -> None:
 @click.option("--deadline-ms", type=int, default=250, show_default=True)
 @click.option("--missing-reward", type=float, help="Stands in for a reward a device leaves out.")
 @click.option("--safety", metavar="JSON", help="What its actions keep to; docs/safety.md has all.")
+@click.option("--cpu-percent", metavar="N|none", help=CPU_HELP)
+@click.option("--memory-mb", metavar="N|none", help=MEMORY_HELP)
+@click.option("--lag-max", metavar="N|none", help=LAG_HELP)
 @data_option
 def create(
     data: Path,
@@ -59,6 +66,7 @@ def create(
         "fallback": _fallback(fallback),
         "parameters": _parameters(sets),
         "safety": None if safety is None else _safety(safety),
+        **_limits(declared),
     }
     do(data, control.CreateAgent(msgspec.convert(declared, NewAgent)))
     for name in ("observations", "actions"):
@@ -91,6 +99,9 @@ def show(name: str, data: Path) -> None:
 @click.option("--missing-reward", type=float)
 @click.option("--learning", type=click.Choice(["on", "off"]))
 @click.option("--safety", metavar="JSON|none", help="Stands instead of all rules before.")
+@click.option("--cpu-percent", metavar="N|none", help=CPU_HELP)
+@click.option("--memory-mb", metavar="N|none", help=MEMORY_HELP)
+@click.option("--lag-max", metavar="N|none", help=LAG_HELP)
 @data_option
 def update(
     name: str,
@@ -103,6 +114,7 @@ def update(
 ) -> None:
     """Change what can be changed while it runs."""
     changes = {key: value for key, value in options.items() if value is not None}
+    changes |= _limits(changes)
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
     if sets:
@@ -143,6 +155,20 @@ def _json(text: str, flag: str) -> object:
             f"{flag} {text!r} is not JSON: {error}; try '[[4], -5, 5]' or 2"
         ) from error
     return value
+
+
+def _limits(options: dict[str, object]) -> dict[str, int | None]:
+    """Of those that were given, the number, or None where no limit is wanted."""
+    found: dict[str, int | None] = {}
+    for name in LIMITS:
+        text = options.get(name)
+        if text is None:
+            continue
+        if text != "none" and not str(text).isdecimal():
+            flag = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} {text!r}: write a whole number or none")
+        found[name] = None if text == "none" else int(str(text))
+    return found
 
 
 def _fallback(text: str) -> object:

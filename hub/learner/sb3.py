@@ -90,7 +90,9 @@ class OnPolicy:
             version: the newest of the policy.
             behind: so much more is waiting that training should be left out where it can be.
         """
-        del behind  # what is too old is dropped, so this learner can't fall behind
+        if behind:  # by the time it were used it would be too old
+            self._fragments.drop(transition.device)
+            return None
         self._fragments.add(transition, version=version)
         if self._fragments.count < self.model.n_steps:
             return None

@@ -30,6 +30,7 @@ from hub.facts import (
 from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
 from hub.registry.fold import ADMIN
+from hub.registry.limits import check_limits
 from hub.topics import is_device_id
 from hub.words import Agent, AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety, User
 
@@ -45,7 +46,8 @@ SEED_BYTES: Final = 4
 DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
-    "status", "safety",
+    "status", "safety", "cpu_percent",
+    "memory_mb", "lag_max",
 }  # fmt: skip
 
 
@@ -103,6 +105,9 @@ class Acts:
             deadline_ms=declared.deadline_ms,
             missing_reward=declared.missing_reward,
             safety=read_safety(declared.safety),
+            cpu_percent=declared.cpu_percent,
+            memory_mb=declared.memory_mb,
+            lag_max=declared.lag_max,
         )
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
@@ -311,6 +316,7 @@ class Acts:
             raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
+        check_limits(agent)
         if agent.fallback not in ("hold", "none"):
             try:
                 spaces.flatten(actions, agent.fallback, what="fallback")
@@ -392,6 +398,9 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     missing_reward: float | None = None
     safety: Any = None
     """As `hub.words.Safety`, in JSON's types; None = no rules."""
+    cpu_percent: int | None = None
+    memory_mb: int | None = None
+    lag_max: int | None = None
 
 
 def read_safety(declared: Any) -> Safety | None:

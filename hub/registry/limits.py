@@ -1,0 +1,29 @@
+"""What may be declared of what an agent's learner takes: the bounds of each number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hub.errors import OperatorFault
+
+if TYPE_CHECKING:
+    from hub.words import Agent
+
+LIMITS: Final = {
+    "cpu_percent": (1, 100),
+    "memory_mb": (64, 1 << 20),
+    "lag_max": (0, 1_000_000),
+}
+"""By the name of the Agent's field; None is always allowed, and means no limit of its own."""
+
+
+def check_limits(agent: Agent) -> None:
+    """Refuse a limit that can't be kept.
+
+    Raises:
+        OperatorFault: with what would be right.
+    """
+    for name, (least, most) in LIMITS.items():
+        value: int | None = getattr(agent, name)
+        if value is not None and not least <= value <= most:
+            raise OperatorFault(f"{name} is {least} to {most}, or none, not {value}")
