@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import pytest
 
+from hub.facts import Updated
 from hub.learner.proc import cpu_s
 from tests.acceptance.devices import Http
 from tests.acceptance.real_hub import until
@@ -25,6 +27,16 @@ WIDTH: Final = 4000
 """Values of an observation; a row of a replay buffer takes 32 kB."""
 LARGE: Final = {"buffer_size": "100000", "learning_starts": "100000", "net_arch": "8"}
 TOO_FEW_MB: Final = 64
+LAG_MAX: Final = 20
+SLOW_PPO: Final = {"n_steps": "64", "batch_size": "64", "n_epochs": "100"}
+SLOW_DQN: Final = {
+    "buffer_size": "1000",
+    "learning_starts": "50",
+    "train_freq": "1",
+    "gradient_steps": "30",
+    "publish_every": "16",
+}
+"""Updates that take longer than the observations for the next."""
 WINDOW_S: Final = 3.0
 PERCENT: Final = 5
 
@@ -132,3 +144,27 @@ def test_a_trainer_beyond_its_memory_is_ended_with_an_alert_and_the_policy_acts_
     assert next(device)["pv"] == 0
     starts = hub.says.read_text().split("trainer-large ended; it starts again in ")
     assert [float(text.split()[0]) for text in starts[1:3]] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(("algorithm", "parameters"), [("PPO", SLOW_PPO), ("DQN", SLOW_DQN)])
+def test_what_a_trainer_that_is_behind_left_out_a_rebuild_leaves_out_too(
+    fresh_hub: RealHub, algorithm: str, parameters: dict[str, str]
+) -> None:
+    hub = fresh_hub
+    key = hub.make_agent("slow", algorithm=algorithm, parameters=parameters)
+    hub.change("slow", lag_max=LAG_MAX)
+    device = answers(hub, key, [0.1, 0.2, 0.3, 0.4])
+    updates = "SELECT payload FROM events WHERE kind = 'update'"
+    left_out = f"{updates} AND payload NOT LIKE '%\"skipped\":[]%'"
+
+    def skipped() -> bool:
+        for _ in range(100):
+            next(device)
+        return len(hub.sql(left_out)) >= 3
+
+    until(skipped, "the trainer falls behind, and catches up", timeout_s=120)
+    rows = hub.sql(left_out)
+    assert all(msgspec.json.decode(row["payload"], type=Updated).dropped for row in rows)
+    done = hub.command("rebuild", "slow")
+    assert done.returncode == 0, done.stderr
+    assert msgspec.json.decode(done.stdout)["equal"]
