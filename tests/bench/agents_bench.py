@@ -6,6 +6,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from hub import control
@@ -13,7 +14,7 @@ from hub.clock import SystemClock
 from hub.demo.serving import ServedHub
 from hub.registry.acts import NewAgent
 from tests.bench.load import Load, connect
-from tests.bench.open_hub import HOST, Status, status_of
+from tests.bench.open_hub import HOST, Status
 from tests.bench.processes import cpu_s, pss_mib
 from tests.bench.talk import READ_BYTES, NativeTalk
 
@@ -33,6 +34,8 @@ AWAKE: Final[tuple[tuple[str, Any], ...]] = (
 )
 HELD: Final = "agent-4"
 """TD3 makes a gradient step for each transition, so its trainer always has something to do."""
+ASLEEP: Final = {"actor": 0, "trainer": 0, "other": 2}
+"""Processes when all agents sleep: the others are the fork server and its resource tracker."""
 POLL_S: Final = 0.02
 LOOK_S: Final = 0.5
 WAIT_S_MAX: Final = 120.0
@@ -49,7 +52,7 @@ class AgentsPlan(Struct, frozen=True):
     rounds: int = 4
 
 
-QUICK_AGENTS: Final = AgentsPlan(learn_s=3.0, held_s=1.0, sleep_s=0.5, rounds=1)
+QUICK_AGENTS: Final = AgentsPlan(learn_s=3.0, held_s=1.0, rounds=1)
 
 
 class AgentsFigures(Struct, frozen=True):
@@ -92,23 +95,23 @@ def measure_agents(folder: Path, plan: AgentsPlan, steps: list[WalkStep]) -> Age
         keys = list(_declared(data, plan.defined))
         talks = [NativeTalk(f"load-{i}", keys[i], steps, 200 * i) for i in range(len(AWAKE))]
         with Load(HOST, served.ready.http, talks) as load:
-            _await_all(served, load)
+            _await_all(data, load)
             load.run(plan.learn_s)
-            pids = status_of(served).pids
+            pids = status_of(data).pids
             learning = {role: pss_mib(found) for role, found in pids.items()}
-            free = _share(load, status_of(served), plan.held_s)
+            free = _share(load, status_of(data), plan.held_s)
             control.ask(data, control.ChangeAgent(HELD, {"cpu_percent": plan.percent}))
-            held = _share(load, status_of(served), plan.held_s)
+            held = _share(load, status_of(data), plan.held_s)
         control.ask(data, control.ChangeAgent(HELD, {"cpu_percent": None}))
-        _await_sleep(served)
-        asleep = {role: pss_mib(found) for role, found in status_of(served).pids.items()}
-        before = status_of(served).fallbacks
+        _await_sleep(data)
+        asleep = {role: pss_mib(found) for role, found in status_of(data).pids.items()}
+        before = status_of(data).fallbacks
         wake_ms = []
         for turn in range(plan.rounds):
             for i in range(len(AWAKE)):
                 talk = NativeTalk(f"wake-{i}-{turn}", keys[i], steps, 0)
                 wake_ms.append(_woken_ms(served.ready.http, talk))
-            _await_sleep(served)
+            _await_sleep(data)
         return AgentsFigures(
             plan.defined,
             [algorithm for algorithm, _ in AWAKE],
@@ -116,7 +119,7 @@ def measure_agents(folder: Path, plan: AgentsPlan, steps: list[WalkStep]) -> Age
             learning,
             asleep,
             wake_ms,
-            status_of(served).fallbacks - before,
+            status_of(data).fallbacks - before,
             plan.percent,
             held,
             free,
@@ -145,6 +148,11 @@ def _declared(data: Path, count: int) -> Iterator[str]:
         yield str(done.answer["api_key"])
 
 
+def status_of(data: Path) -> Status:
+    """Asked at once and not by a command, which may take longer than an agent takes to sleep."""
+    return msgspec.convert(control.ask(data, control.Status()).answer, Status)
+
+
 def _share(load: Load, status: Status, seconds: float) -> float:
     """Per cent of one core that the trainer uses which is held, over so long."""
     pids = [status.processes[f"trainer-{HELD}"]]
@@ -154,18 +162,19 @@ def _share(load: Load, status: Status, seconds: float) -> float:
     return 100 * (cpu_s(pids) - before) / (time.perf_counter() - started)
 
 
-def _await_all(served: ServedHub, load: Load) -> None:
+def _await_all(data: Path, load: Load) -> None:
     """Step until every process is there: the first waits for the fork server to import torch."""
     until = time.perf_counter() + WAIT_S_MAX
-    while len(status_of(served).pids["trainer"]) < len(AWAKE):
+    while len(status_of(data).pids["trainer"]) < len(AWAKE):
         if time.perf_counter() > until:
             raise TimeoutError("some trainer does not start; see hub.txt in the run's folder")
         load.run(LOOK_S)
 
 
-def _await_sleep(served: ServedHub) -> None:
+def _await_sleep(data: Path) -> None:
     until = time.perf_counter() + WAIT_S_MAX
-    while any(name.startswith(("actor-", "trainer-")) for name in status_of(served).processes):
+    # Also those that are just ending, which the hub does not count any more.
+    while any(len(status_of(data).pids[role]) > most for role, most in ASLEEP.items()):
         if time.perf_counter() > until:
             raise TimeoutError("some agent does not sleep; see hub.txt in the run's folder")
         time.sleep(POLL_S)

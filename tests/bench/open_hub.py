@@ -50,7 +50,7 @@ class OpenHub(Struct):
 
     def status(self) -> Status:
         """As the hub says now; the agent's processes are there once it has been asked."""
-        return status_of(self.served)
+        return msgspec.json.decode(self.served.command("status"), type=Status)
 
     def port(self, protocol: Protocol) -> int:
         """Where this protocol is spoken."""
@@ -69,11 +69,6 @@ class Status(Struct, frozen=True):
     def pids(self) -> dict[str, list[int]]:
         """By role."""
         return roles(self.processes)
-
-
-def status_of(served: ServedHub) -> Status:
-    """As the hub says now."""
-    return msgspec.json.decode(served.command("status"), type=Status)
 
 
 def _wake(hub: OpenHub, steps: list[WalkStep]) -> None:
