@@ -171,8 +171,9 @@ class Updated(Struct, frozen=True, tag="updated"):
     dropped: int = 0
     """Transitions left out because they were too old or the trainer too slow."""
     skipped: list[tuple[int, int]] = field(default_factory=list)
-    """First and last seq of each run of events that were taken in without gradient steps, for too
-    much was waiting: the only thing about an update that depends on the clock."""
+    """First and last seq of each run of events that were taken in without gradient steps, or
+    on-policy left out, for too much was waiting: the only thing about an update that depends on the
+    clock."""
 
 
 Fact = (

@@ -207,6 +207,15 @@ class LearnerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "sleeps: its two processes end, and start with its next observation; 0 = never.",
         ),
     ] = 600.0
+    lag_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Observations of an agent that may wait for its trainer; above, and until "
+            "half are left, they are taken in without gradient steps, or left out on-policy.",
+        ),
+    ] = 8192
     policies_kept: Annotated[
         int,
         Meta(

@@ -251,6 +251,12 @@ class Agent(Struct, frozen=True):
     = its devices end their episodes themselves."""
     silent_s: float | None = None
     """After so long without an observation a device's episode is closed; None = it waits on."""
+    cpu_percent: int | None = None
+    """Of one core, that its trainer may use; None = all it can get. Its actor is not limited."""
+    memory_mb: int | None = None
+    """MiB that its trainer may have for itself; beyond it is ended, with an alert. None = all."""
+    lag_max: int | None = None
+    """Observations that may wait for the trainer before it leaves out; None = the hub's setting."""
 
 
 class Key(Struct, frozen=True):

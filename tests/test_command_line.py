@@ -90,6 +90,11 @@ def test_agent_lives_through_its_commands(run: Callable[..., Said]) -> None:
     assert (shown["max_episode_steps"], shown["silent_s"]) == (None, 30.0)
     (shown,) = run("agent", "show", "living").lines
     assert (shown["deadline_ms"], shown["learning"]) == (100, False)
+    (limited,) = run("agent", "update", "living", "--lag-max", "500", "--cpu-percent", "7").lines
+    assert (limited["lag_max"], limited["cpu_percent"]) == (500, 7)
+    (free,) = run("agent", "update", "living", "--lag-max", "none").lines
+    assert (free["lag_max"], free["cpu_percent"]) == (None, 7)
+    assert run("agent", "update", "living", "--lag-max", "some").code == 2
     for verb, status in (("pause", "paused"), ("resume", "active"), ("delete", "deleted")):
         (changed,) = run("agent", verb, "living").lines
         assert changed["status"] == status

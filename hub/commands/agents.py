@@ -12,7 +12,13 @@ from hub import control, spaces
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
+from hub.registry.limits import FRACTIONAL, LIMITS
 
+CPU_HELP: Final = "Of one core, that its trainer may use."
+MEMORY_HELP: Final = "That its trainer may have for itself; beyond, it is ended."
+STEPS_HELP: Final = "An episode is cut short after so many."
+SILENT_HELP: Final = "A device unheard for so long ends its episode."
+LAG_HELP: Final = "Observations that may wait for its trainer before it leaves out."
 SHARING: Final = click.Choice(["shared", "advice", "none"])
 
 
@@ -42,8 +48,11 @@ def agent() -> None:
 @click.option("--deadline-ms", type=int, default=250, show_default=True)
 @click.option("--missing-reward", type=float, help="Stands in for a reward a device leaves out.")
 @click.option("--safety", metavar="JSON", help="What its actions keep to; docs/safety.md has all.")
-@click.option("--max-episode-steps", type=int, help="An episode is cut short after so many.")
-@click.option("--silent-s", type=float, help="A device unheard for so long ends its episode.")
+@click.option("--max-episode-steps", metavar="N|none", help=STEPS_HELP)
+@click.option("--silent-s", metavar="N|none", help=SILENT_HELP)
+@click.option("--cpu-percent", metavar="N|none", help=CPU_HELP)
+@click.option("--memory-mb", metavar="N|none", help=MEMORY_HELP)
+@click.option("--lag-max", metavar="N|none", help=LAG_HELP)
 @data_option
 def create(
     data: Path,
@@ -61,6 +70,7 @@ def create(
         "fallback": _fallback(fallback),
         "parameters": _parameters(sets),
         "safety": None if safety is None else _safety(safety),
+        **_limits(declared),
     }
     do(data, control.CreateAgent(msgspec.convert(declared, NewAgent)))
     for name in ("observations", "actions"):
@@ -93,10 +103,11 @@ def show(name: str, data: Path) -> None:
 @click.option("--missing-reward", type=float)
 @click.option("--learning", type=click.Choice(["on", "off"]))
 @click.option("--safety", metavar="JSON|none", help="Stands instead of all rules before.")
-@click.option(
-    "--max-episode-steps", metavar="N|none", help="An episode is cut short after so many."
-)
-@click.option("--silent-s", metavar="N|none", help="A device unheard for so long ends its episode.")
+@click.option("--max-episode-steps", metavar="N|none", help=STEPS_HELP)
+@click.option("--silent-s", metavar="N|none", help=SILENT_HELP)
+@click.option("--cpu-percent", metavar="N|none", help=CPU_HELP)
+@click.option("--memory-mb", metavar="N|none", help=MEMORY_HELP)
+@click.option("--lag-max", metavar="N|none", help=LAG_HELP)
 @data_option
 def update(
     name: str,
@@ -109,9 +120,7 @@ def update(
 ) -> None:
     """Change what can be changed while it runs."""
     changes = {key: value for key, value in options.items() if value is not None}
-    for option in ("max_episode_steps", "silent_s"):
-        if option in changes:
-            changes[option] = _limit(str(changes[option]), option)
+    changes |= _limits(changes)
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
     if sets:
@@ -154,9 +163,24 @@ def _json(text: str, flag: str) -> object:
     return value
 
 
-def _limit(text: str, option: str) -> object:
-    """A number, or None for none."""
-    return None if text == "none" else _json(text, f"--{option.replace('_', '-')}")
+def _limits(options: dict[str, object]) -> dict[str, float | None]:
+    """Of those that were given, the number, or None where no limit is wanted."""
+    found: dict[str, float | None] = {}
+    for name in LIMITS:
+        text = options.get(name)
+        if text is None:
+            continue
+        try:
+            found[name] = None if text == "none" else _number(name, str(text))
+        except ValueError:
+            what = "a number" if name in FRACTIONAL else "a whole number"
+            flag = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} {text!r}: write {what} or none") from None
+    return found
+
+
+def _number(name: str, text: str) -> float:
+    return float(text) if name in FRACTIONAL else int(text)
 
 
 def _fallback(text: str) -> object:

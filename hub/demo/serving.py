@@ -55,12 +55,19 @@ class ServedHub:
     ready: Ready
 
     def __init__(
-        self, data: Path, *, log: Path, clock: Clock, pause: Callable[[float], None]
+        self,
+        data: Path,
+        *,
+        log: Path,
+        clock: Clock,
+        pause: Callable[[float], None],
+        config: Path | None = None,
     ) -> None:
         self._data = data
         self._log = log
         self._clock = clock
         self._pause = pause
+        self._config = () if config is None else ("--config", str(config))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -79,7 +86,7 @@ class ServedHub:
         ports = ["--http-port", str(http_port), "--mqtt-port", str(mqtt_port), "--ws-port", "0"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "serve", "--data", str(self._data), *ports],
+                [*COMMAND, "serve", *self._config, "--data", str(self._data), *ports],
                 stdout=log,
                 stderr=log,
                 # Ctrl-C is for whoever started us; we then stop the hub in our own order.

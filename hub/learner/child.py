@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -45,6 +47,7 @@ class Child:
         self._task: asyncio.Task[None] | None = None
         self._process: ForkServerProcess | None = None
         self._pipe: _Pipe | None = None
+        self._at_fault = False
         self._stopping = asyncio.Event()
 
     def start(self, *, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
@@ -61,10 +64,22 @@ class Child:
         if self._pipe is not None:
             self._pipe.write(frame)
 
-    def restart(self) -> None:
-        """End the process; it starts again after the shortest wait."""
+    def signal(self, number: signal.Signals) -> None:
+        """To the process; nothing when it does not run."""
+        if self._process is not None and self._process.pid is not None and self._pipe is not None:
+            with suppress(ProcessLookupError):  # it has just ended, and we hear of it next
+                os.kill(self._process.pid, number)
+
+    def restart(self, *, at_fault: bool = False) -> None:
+        """End the process; it starts again after the shortest wait.
+
+        Args:
+            at_fault: it would come to the same again: the wait doubles, however long it ran.
+        """
+        self._at_fault = at_fault
         if self._pipe is not None:
             self._pipe.close()
+            self.signal(signal.SIGCONT)  # one that stands still would not notice
 
     def stop(self) -> None:
         """Close the socket: the process ends by itself, and is not started again.
@@ -87,8 +102,9 @@ class Child:
             await self._run(opened, received)
             if self._stopping.is_set():
                 return
-            if self._clock.monotonic() - began > HEALTHY_S:
+            if self._clock.monotonic() - began > HEALTHY_S and not self._at_fault:
                 wait_s = 0.0
+            self._at_fault = False
             wait_s = min(
                 max(2 * wait_s, self._settings.restart_s_first), self._settings.restart_s_max
             )

@@ -31,7 +31,8 @@ class Fragments:
 
     Attributes:
         count: transitions gathered.
-        dropped: transitions left out since the last `take` because their policy was too old.
+        dropped: transitions left out since the last `take`: of a policy that was too old, or while
+            the trainer was behind.
     """
 
     def __init__(self) -> None:
@@ -61,6 +62,11 @@ class Fragments:
         self.count += 1
         if transition.terminated or transition.truncated:
             self._close(transition.device)
+
+    def drop(self, device: str) -> None:
+        """Leave the device's transition out, and end its fragment before it."""
+        self.dropped += 1
+        self._close(device)
 
     def take(self) -> list[Fragment]:
         """All fragments, those that ended first; a device in mid-run begins a new one."""

@@ -11,9 +11,12 @@ import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+from msgspec import structs
 
+from hub.facts import Alert
 from hub.learner.child import Child
 from hub.learner.heads import Verdict
+from hub.learner.memory import MemoryWatch
 from hub.learner.messages import (
     Answers,
     Ask,
@@ -31,6 +34,8 @@ from hub.learner.messages import (
     payload_of,
     policy_path,
 )
+from hub.learner.parameters import algorithm_of
+from hub.learner.quota import Quota
 from hub.learner.start import run_actor, run_trainer
 from hub.step import Choice
 from hub.words import Event, Kind, Source
@@ -94,13 +99,23 @@ class Learner:
             f"trainer-{name}", self._trainer_target, context, settings, around.clock
         )
 
+        self._quota = Quota(self.trainer, around.clock)
+        self._memory = MemoryWatch(self.trainer, self._beyond_memory)
+        self._stopping = False
+        self._alerted = False
+        """An operator was told that the trainer takes too much, and has changed nothing since."""
+
     def start(self) -> None:
         """Start both processes, and again whenever one ends."""
         self.actor.start(opened=self._actor_opened, received=self._actor_said)
         self.trainer.start(opened=self._trainer_opened, received=self._trainer_said)
+        self._limit()
 
     def stop(self) -> None:
         """End both processes."""
+        self._stopping = True
+        self._quota.limit(None)
+        self._memory.limit(None)
         self.actor.stop()
         self.trainer.stop()
 
@@ -119,8 +134,19 @@ class Learner:
     def configure(self, spec: Spec) -> None:
         """Act by the agent as it stands now; the trainer reads the same from the log."""
         self._spec = spec
+        self._alerted = False
+        self._limit()
         self.actor.send(framed(Greedy(on=not spec.agent.learning)))
         self._load()
+
+    def _limit(self) -> None:
+        """Hold the trainer to what the agent allows."""
+        if self._stopping:
+            return
+        agent = self._spec.agent
+        # Without any version nobody can act: the first is made at full speed.
+        self._quota.limit(None if self._newest() is None else agent.cpu_percent)
+        self._memory.limit(agent.memory_mb)
 
     def ask(self, step: Step) -> str | None:
         """Queue the question; one frame a loop turn carries all that have come together."""
@@ -161,6 +187,9 @@ class Learner:
         chosen = registry.chosen.get(self.name, {}).values()
         pinned = frozenset(policy.sha256 for policy in chosen)
         begun, data = registry.begun[self.name], str(self._around.data)
+        # As it is now: nothing that is learnt depends on it, so no policy file has it.
+        agent = structs.replace(begun.agent, lag_max=self._spec.agent.lag_max)
+        begun = structs.replace(begun, agent=agent)
         return run_trainer, (begun, data, self._trained(), pinned, self._around.settings)
 
     def _newest(self) -> LoggedPolicy | None:
@@ -188,6 +217,7 @@ class Learner:
         self._loaded = newest.version
         if before is not None:
             return
+        self._limit()
         self.actor.send(framed(Greedy(on=not self._spec.agent.learning)))
         self._open = {number: step for number, step in self._open.items() if not step.chosen}
         for number, step in self._open.items():
@@ -237,7 +267,25 @@ class Learner:
         self._unlogged += 1
         self._around.log.append(events, committed)
 
-    def _event(self, kind: Kind, version: int, fact: msgspec.Struct) -> Event:
+    def _beyond_memory(self, taken_mb: float) -> None:
+        """End the trainer and say what to do; the newest version goes on acting."""
+        agent = self._spec.agent
+        on_policy = algorithm_of(agent).family == "on_policy"
+        smaller = "n_steps, batch_size" if on_policy else "buffer_size, batch_size"
+        message = (
+            f"the trainer of agent {self.name!r} took {taken_mb:.0f} MB, memory_mb allows "
+            f"{agent.memory_mb}: it was ended, and starts again after a growing wait; the policy "
+            f"goes on acting. Give it a smaller {smaller} or net_arch, or a larger memory_mb"
+        )
+        log.error("%s", message)
+        if not self._alerted:
+            self._alerted = True
+            alert = self._event(Kind.ADMIN, self._loaded, Alert(message))
+            alert = structs.replace(alert, reason=message)
+            self._around.log.append([alert], lambda _: None)
+        self.trainer.restart(at_fault=True)
+
+    def _event(self, kind: Kind, version: int | None, fact: msgspec.Struct) -> Event:
         return Event(
             kind=kind,
             ts=self._around.clock.now_us(),

@@ -54,10 +54,10 @@ class Line(Struct, frozen=True):
     versions: list[Logged]
     """At least one; the last is the one wanted."""
     skipped: list[tuple[int, int]]
-    """Runs of seqs that were taken in without gradient steps, in order."""
+    """Runs of seqs that were taken in while the trainer was behind, in order."""
 
     def is_skipped(self, seq: int) -> bool:
-        """Whether the trainer left out gradient steps here, for it was behind."""
+        """Whether the trainer was behind here, and left out what it could."""
         at = bisect_right(self.skipped, (seq, math.inf))
         return at > 0 and self.skipped[at - 1][0] <= seq <= self.skipped[at - 1][1]
 

@@ -100,7 +100,9 @@ class OnPolicy:
             version: the newest of the policy.
             behind: so much more is waiting that training should be left out where it can be.
         """
-        del behind  # what is too old is dropped, so this learner can't fall behind
+        if behind:  # by the time it were used it would be too old
+            self._fragments.drop(transition.device)
+            return None
         if self.normal is not None:
             transition = structs.replace(transition, reward=self.normal.reward(transition.reward))
         self._fragments.add(transition, version=version)

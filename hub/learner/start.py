@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import SheepfoldError
+from hub.learner.parent import FORK_SERVER, HUB_PID, tie_to
 
 if TYPE_CHECKING:
     import socket
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 PRELOAD: Final = ("hub.learner.tether", "hub.learner.one_thread", "hub.learner.preload")
 """Imported once by the fork server, shared by all children: a restart takes 30 ms, not 3 s."""
-HUB_PID: Final = "SHEEPFOLD_HUB_PID"
-"""Environment variable for the fork server alone, which has no other way to be told something."""
-
 HUB_ENDED: Final = (BrokenPipeError, ConnectionResetError)
 """What a child meets that was about to say something when the hub was killed."""
 
@@ -80,6 +78,7 @@ def run_trainer(
     """
     os.nice(settings.nice)
     _end_with(connection)
+    tie_to(FORK_SERVER)
     from hub.learner.train import train_from_feed
 
     try:

@@ -4,8 +4,9 @@
 
 1. A trainer opens its newest version, or draws version 0 from the agent's seed.
 2. It reads the agent's events from the seq where that version stopped (`position`).
-3. Each event is folded; what was trained depends on the events alone. Off-policy, gradient steps
-   are left out when too much waits; that depends on the clock, so the update says where.
+3. Each event is folded; what was trained depends on the events alone. When too much waits,
+   gradient steps are left out, or on-policy transitions; that depends on the clock, so the update
+   says where.
 4. Each update becomes a version: a file on disk, then a message, then two events in the log.
 5. Killed at any point, it does the same again from the version before, and gets the same bytes.
 """
@@ -34,7 +35,7 @@ from hub.learner.policy import (
 )
 from hub.learner.refill import Refill, fact_of
 from hub.learner.reopen import begin_again, reopen
-from hub.learner.sb3 import OffPolicy, OnPolicy, Update, open_learner
+from hub.learner.sb3 import OnPolicy, Update, open_learner
 from hub.learner.snapshot import (
     REPLAY_FIRST,
     REPLAY_FROM,
@@ -64,8 +65,6 @@ if TYPE_CHECKING:
 
 KINDS: Final = (Kind.OBSERVATION, Kind.ACTION, Kind.ADMIN)
 """What a trainer reads of its agent."""
-LAG_MAX: Final = 8192
-"""Off-policy training is left out while more observations than this are known to wait."""
 FOLLOWED: Final = "resume/followed"
 
 
@@ -94,7 +93,10 @@ def train_from_feed(
         def tell(idle: Idle) -> None:
             connection.sendall(framed(idle))
 
-        for event, behind in in_order(feed, lag_max=lambda: LAG_MAX, tell=tell):
+        def lag_max() -> int:
+            return settings.lag_max if trainer.lag_max is None else trainer.lag_max
+
+        for event, behind in in_order(feed, lag_max=lag_max, tell=tell):
             made = trainer.take(event, behind=behind)
             if made is not None:
                 connection.sendall(framed(made))
@@ -163,6 +165,11 @@ class Trainer:
             _say(f"agent {self._agent.name!r} begins anew: none of its policies can be taken up")
         return self._publish(None, parent=None)
 
+    @property
+    def lag_max(self) -> int | None:
+        """As the agent declares it."""
+        return self._agent.lag_max
+
     def take(self, event: Event, *, behind: bool = False) -> Made | None:
         """Fold one event; the version that it completed, if any.
 
@@ -188,8 +195,7 @@ class Trainer:
 
     def _learn(self, transition: Transition, *, behind: bool) -> Update | None:
         self._since += 1
-        if isinstance(self._learner, OffPolicy):
-            self._note(self.position, behind=behind)
+        self._note(self.position, behind=behind)
         started = self._clock.monotonic()
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at

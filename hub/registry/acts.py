@@ -30,6 +30,7 @@ from hub.facts import (
 from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
 from hub.registry.fold import ADMIN
+from hub.registry.limits import check_limits
 from hub.topics import is_device_id
 from hub.words import Agent, AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety, User
 
@@ -45,7 +46,7 @@ SEED_BYTES: Final = 4
 DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
-    "status", "safety", "max_episode_steps", "silent_s",
+    "status", "safety", "max_episode_steps", "silent_s", "cpu_percent", "memory_mb", "lag_max",
 }  # fmt: skip
 
 
@@ -105,6 +106,9 @@ class Acts:
             safety=read_safety(declared.safety),
             max_episode_steps=declared.max_episode_steps,
             silent_s=declared.silent_s,
+            cpu_percent=declared.cpu_percent,
+            memory_mb=declared.memory_mb,
+            lag_max=declared.lag_max,
         )
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
@@ -312,6 +316,7 @@ class Acts:
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
         _check_time(agent)
+        check_limits(agent)
         if agent.fallback not in ("hold", "none"):
             try:
                 spaces.flatten(actions, agent.fallback, what="fallback")
@@ -395,6 +400,9 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     """As `hub.words.Safety`, in JSON's types; None = no rules."""
     max_episode_steps: int | None = None
     silent_s: float | None = None
+    cpu_percent: int | None = None
+    memory_mb: int | None = None
+    lag_max: int | None = None
 
 
 def read_safety(declared: Any) -> Safety | None:

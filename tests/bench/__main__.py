@@ -1,6 +1,7 @@
 """`make bench`: the hub and its log under load beside what the machine can do, into `bench/`.
 
 python -m tests.bench [--quick] [--out FOLDER]          all: results.json, results.md
+python -m tests.bench agents                            many agents alone: agents.json, agents.md
 python -m tests.bench log [--only PART …] [--events N]  the log alone: log.json, log.md
 """
 
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from hub.clock import SystemClock
 from tests.bench import report, yardsticks
+from tests.bench.agents_bench import QUICK_AGENTS, AgentsPlan, measure_agents
 from tests.bench.hub_bench import QUICK, Plan, cells
 from tests.bench.log_bench import PARTS, QUICK_LOG, LogPlan, measure_log
 from tests.bench.processes import Spinner
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_plan = replace(log_plan, stall_s=options.stall_s)
     # The disk of the data is the disk that is measured: not a RAM disk under /tmp.
     options.out.mkdir(parents=True, exist_ok=True)
-    results: report.Results | report.LogResults
+    results: report.Results | report.AgentsResults | report.LogResults
+    agents_plan = QUICK_AGENTS if options.quick else AgentsPlan()
     with tempfile.TemporaryDirectory(prefix="run-", dir=options.out) as folder, Spinner():
         if options.what == "log":
             results = report.LogResults(
@@ -44,15 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 quick=options.quick,
                 log=measure_log(log_plan, Path(folder), options.only, _say),
             )
+        elif options.what == "agents":
+            results = report.AgentsResults(
+                report.today(SystemClock()),
+                report.this_machine(),
+                quick=options.quick,
+                agents=measure_agents(Path(folder) / "agents", agents_plan, walk()),
+            )
         else:
-            results = measure(QUICK if options.quick else Plan(), log_plan, Path(folder))
+            plan = QUICK if options.quick else Plan()
+            results = measure(plan, agents_plan, log_plan, Path(folder))
     print(report.write(results, options.out))
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench", description="Benchmarks of the hub.")
-    parser.add_argument("what", nargs="?", choices=["all", "log"], default="all")
+    parser.add_argument("what", nargs="?", choices=["all", "agents", "log"], default="all")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the log")
     parser.add_argument("--quick", action="store_true", help="seconds, not minutes; no figures")
     parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of the results")
@@ -61,7 +72,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measure(plan: Plan, log_plan: LogPlan, folder: Path) -> report.Results:
+def measure(plan: Plan, agents_plan: AgentsPlan, log_plan: LogPlan, folder: Path) -> report.Results:
     """All of it, one after the other; says on stderr what it is at."""
     machine = report.this_machine()
     steps = walk()
@@ -76,6 +87,7 @@ def measure(plan: Plan, log_plan: LogPlan, folder: Path) -> report.Results:
     for cell in cells(folder, plan, steps):
         _say(f"{cell.protocol}, {cell.devices}, {cell.connection}: {cell.actions_per_s:.0f}/s")
         measured.append(cell)
+    _say("many agents")
     return report.Results(
         report.today(SystemClock()),
         machine,
@@ -84,6 +96,7 @@ def measure(plan: Plan, log_plan: LogPlan, folder: Path) -> report.Results:
         insert_rows_per_s=insert_rows_per_s,
         echoes=echoes,
         cells=measured,
+        agents=measure_agents(folder / "agents", agents_plan, steps),
         log=measure_log(log_plan, folder, PARTS, _say),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -70,10 +71,12 @@ class Spinner:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    for task in (PROC / str(pid) / "task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            yield child
-            yield from _descendants(child)
+    """Those that live; one may end while we look."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in (PROC / str(pid) / "task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                yield child
+                yield from _descendants(child)
 
 
 def _stat(pid: int) -> list[str]:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from tests.bench import log_report
+from tests.bench.agents_bench import AgentsFigures, summary
 from tests.bench.hub_bench import Cell
 from tests.bench.log_bench import LogFigures
 from tests.bench.table import table
@@ -54,7 +55,17 @@ class Results(Struct, frozen=True):
     echoes: list[Echo]
     """Without mosquitto where that is not installed."""
     cells: list[Cell]
+    agents: AgentsFigures
     log: LogFigures
+
+
+class AgentsResults(Struct, frozen=True):
+    """`agents.json`, where only many agents were measured."""
+
+    date: str
+    machine: Machine
+    quick: bool
+    agents: AgentsFigures
 
 
 class LogResults(Struct, frozen=True):
@@ -87,10 +98,12 @@ def today(clock: Clock) -> str:
     return datetime.fromtimestamp(clock.now_us() // 1_000_000, UTC).isoformat()
 
 
-def write(results: Results | LogResults, folder: Path) -> str:
-    """Into `results.json` and `results.md`, or `log.json` and `log.md`; returns the text."""
+def write(results: Results | AgentsResults | LogResults, folder: Path) -> str:
+    """Into `results.json` and `results.md`, or those of the part; returns the text."""
     if isinstance(results, Results):
         name, text = "results", as_text(results)
+    elif isinstance(results, AgentsResults):
+        name, text = "agents", agents_text(results)
     else:
         name, text = "log", log_text(results)
     document = msgspec.json.format(msgspec.json.encode(results), indent=2)
@@ -105,10 +118,17 @@ def as_text(results: Results) -> str:
     sections = [
         ("## The hub, learning on", _cells(results.cells)),
         ("## Memory, PSS in MiB", _memory(results.cells)),
+        *_agents(results.agents),
         ("## The machine beside it", _machine(results)),
         *log_report.sections(results.log),
     ]
     return _page([*lines, *_laid_out(sections)])
+
+
+def agents_text(results: AgentsResults) -> str:
+    """The part of the report that is about many agents alone."""
+    lines = _head("# Bench of many agents", results.date, results.machine, quick=results.quick)
+    return _page([*lines, *_laid_out(_agents(results.agents))])
 
 
 def log_text(results: LogResults) -> str:
@@ -170,6 +190,26 @@ def _memory(cells: Sequence[Cell]) -> list[str]:
             if cell.connection == "kept"
         ),
     )
+
+
+def _agents(figures: AgentsFigures) -> list[tuple[str, list[str]]]:
+    awake = ", ".join(figures.awake)
+    rows = [
+        [
+            role,
+            str(figures.processes[role]),
+            f"{figures.pss_mib[role]:.0f}",
+            f"{figures.asleep_mib[role]:.0f}",
+        ]
+        for role in figures.pss_mib
+    ]
+    return [
+        (
+            f"## {figures.defined} agents, awake: {awake}",
+            table(["process", "number", "PSS MiB, learning", "PSS MiB, all asleep"], rows),
+        ),
+        ("### In all", table(["", "measured"], summary(figures))),
+    ]
 
 
 def _machine(results: Results) -> list[str]:

@@ -15,11 +15,13 @@ from tests.bench.__main__ import main
 from tests.bench.log_analyst import QUESTIONS
 from tests.bench.log_bench import LogFigures
 from tests.bench.log_rows import walk_rows
-from tests.bench.report import LogResults, Results
+from tests.bench.report import AgentsResults, LogResults, Results
 from tests.bench.walk import walk
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.bench.agents_bench import AgentsFigures
 
 QUICK_TIMEOUT_S = 180
 
@@ -43,6 +45,27 @@ def assert_measured(log: LogFigures) -> None:
     assert log.long.beside.queries > 0
 
 
+def assert_agents(agents: AgentsFigures) -> None:
+    """What fifty agents may cost is a promise, whatever the machine."""
+    assert agents.defined == 50
+    assert agents.processes["actor"] == agents.processes["trainer"] == 5
+    assert agents.total_mib < 1536
+    assert sum(agents.asleep_mib.values()) < agents.total_mib
+    assert agents.asleep_mib["trainer"] == 0
+    assert len(agents.wake_ms) == 5
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(QUICK_TIMEOUT_S)
+def test_fifty_agents_of_which_five_learn_fit_in_the_memory_that_is_promised(
+    tmp_path: Path,
+) -> None:
+    assert main(["agents", "--quick", "--out", str(tmp_path)]) == 0
+    results = msgspec.json.decode((tmp_path / "agents.json").read_bytes(), type=AgentsResults)
+    assert_agents(results.agents)
+    assert "cpu_percent 25" in (tmp_path / "agents.md").read_text()
+
+
 @pytest.mark.acceptance
 @pytest.mark.timeout(QUICK_TIMEOUT_S)
 def test_a_quick_bench_measures_every_protocol_and_writes_its_results(tmp_path: Path) -> None:
@@ -55,6 +78,7 @@ def test_a_quick_bench_measures_every_protocol_and_writes_its_results(tmp_path: 
         assert cell.cpu_us["hub"] > 0
         assert cell.pss_mib["trainer"] > 0
     assert_measured(results.log)
+    assert_agents(results.agents)
     assert "| mqtt" in (tmp_path / "results.md").read_text()
     assert not list(tmp_path.glob("run-*"))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hub.clock import SystemClock
-from hub.learner.child import Child
+from hub.learner.child import HEALTHY_S, Child
 from hub.learner.start import learner_context
 from hub.settings import LearnerSettings
 
@@ -107,3 +107,34 @@ def test_stopping_ends_the_wait_before_the_next_start(
         await asyncio.wait_for(child.ended(), OPENED_S)
 
     asyncio.run(go())
+
+
+class Ages:
+    """A clock on which every process has run for long when it ends."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def now_us(self) -> int:
+        return 0
+
+    def monotonic(self) -> float:
+        self._now += 2 * HEALTHY_S
+        return self._now
+
+
+async def test_one_that_is_at_fault_waits_longer_each_time_however_long_it_ran(
+    context: ForkServerContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened: asyncio.Queue[None] = asyncio.Queue()
+    settings = LearnerSettings(restart_s_first=0.1)
+    child = Child("child", lambda: (linger, ()), context, settings, Ages())
+    child.start(opened=lambda: opened.put_nowait(None), received=lambda _: None)
+    for at_fault in (True, True, True, False):
+        await asyncio.wait_for(opened.get(), OPENED_S)
+        child.restart(at_fault=at_fault)
+    await asyncio.wait_for(opened.get(), OPENED_S)
+    child.stop()
+    await asyncio.wait_for(child.ended(), OPENED_S)
+    waits = [record.args[-1] for record in caplog.records if isinstance(record.args, tuple)]
+    assert waits == [0.1, 0.2, 0.4, 0.1]

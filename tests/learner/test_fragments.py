@@ -116,3 +116,15 @@ def test_within_a_fragment_each_transition_begins_where_the_one_before_ended(
             assert before.device == after.device
             assert not before.terminated
             assert not before.truncated
+
+
+def test_what_is_left_out_while_behind_cuts_and_is_counted() -> None:
+    fragments = Fragments()
+    fragments.add(step(0), version=VERSION)
+    fragments.add(step(0, device="e"), version=VERSION)
+    fragments.drop("d")
+    fragments.add(step(2), version=VERSION)
+    fragments.add(step(1, device="e"), version=VERSION)
+    assert (fragments.count, fragments.dropped) == (4, 1)
+    assert [len(fragment) for fragment in fragments.take()] == [1, 2, 1]
+    assert fragments.dropped == 0

@@ -308,10 +308,8 @@ def test_a_version_made_while_an_operator_chose_leaves_no_trace(tmp_path: Path) 
     assert names(again) == names(first[4:])
 
 
-@pytest.mark.parametrize("agent", [DQN, SAC], ids=lambda agent: agent.algorithm)
-def test_gradient_steps_left_out_under_load_stand_in_the_update(
-    tmp_path: Path, agent: Agent
-) -> None:
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC], ids=lambda agent: agent.algorithm)
+def test_what_was_left_out_under_load_stands_in_the_update(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path / "before", steps=700)
     busy = Trainer(agent, tmp_path / "busy", StoppedClock(), policies_kept=FILES_KEPT)
     live = [made for made in [busy.open(None)] if made]
@@ -320,6 +318,7 @@ def test_gradient_steps_left_out_under_load_stand_in_the_update(
         live += [made] if made else []
     skipped = [run for made in live if made.update for run in made.update.skipped]
     assert len(skipped) > 3
+    assert any(made.update.dropped for made in live if made.update)
     idle = Trainer(agent, tmp_path / "idle", StoppedClock(), policies_kept=FILES_KEPT)
     again = [made for made in [idle.open(None)] if made]
     for event in hub.log:

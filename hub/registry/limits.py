@@ -1,0 +1,33 @@
+"""What may be declared of an agent's time, and of what its learner takes: the bounds of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hub.errors import OperatorFault
+
+if TYPE_CHECKING:
+    from hub.words import Agent
+
+LIMITS: Final = {
+    "max_episode_steps": (1, 1 << 31),
+    "silent_s": (0.001, 1e9),
+    "cpu_percent": (1, 100),
+    "memory_mb": (64, 1 << 20),
+    "lag_max": (0, 1_000_000),
+}
+"""By the name of the Agent's field; None is always allowed, and means no limit of its own."""
+FRACTIONAL: Final = {"silent_s"}
+"""The others are whole numbers."""
+
+
+def check_limits(agent: Agent) -> None:
+    """Refuse a limit that can't be kept.
+
+    Raises:
+        OperatorFault: with what would be right.
+    """
+    for name, (least, most) in LIMITS.items():
+        value: float | None = getattr(agent, name)
+        if value is not None and not least <= value <= most:
+            raise OperatorFault(f"{name} is {least} to {most}, or none, not {value}")
