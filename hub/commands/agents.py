@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from hub import control, spaces
-from hub.commands.operate import data_option, do
+from hub.commands.operate import data_option, do, parameters_of
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
 
@@ -59,7 +59,7 @@ def create(
         "observations": _json(observations, "--observations"),
         "actions": _json(actions, "--actions"),
         "fallback": _fallback(fallback),
-        "parameters": _parameters(sets),
+        "parameters": parameters_of(sets),
         "safety": None if safety is None else _safety(safety),
     }
     do(data, control.CreateAgent(msgspec.convert(declared, NewAgent)))
@@ -115,7 +115,7 @@ def update(
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
     if sets:
-        changes["parameters"] = _parameters(sets)
+        changes["parameters"] = parameters_of(sets)
     if learning is not None:
         changes["learning"] = learning == "on"
     if safety is not None:
@@ -175,10 +175,3 @@ def _safety(text: str) -> object:
             '\'{"interlocks": [{"when": "o[0] > 80", "action": 0}]}\' or none'
         ) from error
     return value
-
-
-def _parameters(sets: tuple[str, ...]) -> dict[str, str]:
-    for pair in sets:
-        if "=" not in pair:
-            raise click.UsageError(f"--set {pair!r}: write NAME=VALUE")
-    return {name: value for name, _, value in (pair.partition("=") for pair in sets)}

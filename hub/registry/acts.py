@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import msgspec
-from msgspec import Struct, field, structs
+from msgspec import Meta, Struct, field, structs
 
 from hub import spaces
 from hub.errors import DeviceFault, OperatorFault
@@ -22,6 +22,7 @@ from hub.facts import (
     Fact,
     KeyMade,
     KeyRevoked,
+    Origin,
     PolicyChosen,
     PolicyMade,
     UserMade,
@@ -95,7 +96,7 @@ class Acts:
             algorithm=declared.algorithm,
             observations=declared.observations,
             actions=declared.actions,
-            seed=int.from_bytes(self._random_bytes(SEED_BYTES), "big"),
+            seed=self._seed() if declared.seed is None else declared.seed,
             parameters=declared.parameters,
             sharing=declared.sharing,
             owner=declared.owner,
@@ -134,16 +135,25 @@ class Acts:
 
     def restart_agent(self, name: str, by: str) -> tuple[list[Event], Any]:
         """The agent forgets its policy and begins anew; its logins are over, the log stays."""
-        agent = structs.replace(
-            self._agent(name), seed=int.from_bytes(self._random_bytes(SEED_BYTES), "big")
-        )
+        agent = structs.replace(self._agent(name), seed=self._seed())
         version = self._policies.next_version(agent.name, None)
         made = self._event(AgentRestarted(agent, version, by), agent.name)
         return [made], {"agent": name, "version": version}
 
     def choose_policy(self, name: str, chosen: Chosen, by: str) -> tuple[list[Event], Any]:
         """A policy file becomes the agent's next version, and acts."""
-        agent = self._agent(name)
+        return self._chosen(self._agent(name), chosen, by)
+
+    def create_trained(
+        self, declared: NewAgent, chosen: Chosen, by: str
+    ) -> tuple[list[Event], Any]:
+        """A new agent that acts by a policy file from its first step on: both, or neither."""
+        made, shown = self.create_agent(declared, by)
+        fact = msgspec.json.decode(made[0].payload or "", type=AgentMade)
+        events, version = self._chosen(fact.agent, chosen, by)
+        return [*made, *events], shown | version
+
+    def _chosen(self, agent: Agent, chosen: Chosen, by: str) -> tuple[list[Event], Any]:
         if not SHA256.fullmatch(chosen.sha256):
             raise OperatorFault(f"{chosen.sha256!r} is no SHA-256 of a policy file")
         position = self._policies.check_fits(agent, chosen.sha256)
@@ -157,6 +167,7 @@ class Acts:
             trained=None if trained is None else trained.version,
             trained_sha256=None if trained is None else trained.sha256,
             by=by,
+            origin=chosen.origin,
         )
         policy = PolicyMade(chosen.sha256, chosen.parent, position)
         events = [
@@ -169,7 +180,7 @@ class Acts:
                 payload=msgspec.json.encode(policy).decode(),
             ),
         ]
-        return events, {"agent": name, "version": version, "sha256": chosen.sha256}
+        return events, {"agent": agent.name, "version": version, "sha256": chosen.sha256}
 
     def show_policies(self, name: str) -> Any:
         """Which version acts, and which are kept for good."""
@@ -293,6 +304,9 @@ class Acts:
             raise OperatorFault(f"there is no agent {name!r}; there are: {known}")
         return spec.agent
 
+    def _seed(self) -> int:
+        return int.from_bytes(self._random_bytes(SEED_BYTES), "big")
+
     def _user(self, name: str) -> User:
         user = self._registry.users.get(name)
         if user is None:
@@ -373,9 +387,11 @@ class Chosen(Struct, frozen=True):
 
     sha256: str
     """Of the file, which lies in the data folder already."""
-    how: Literal["imported", "promoted", "rolled_back"]
+    how: Literal["imported", "promoted", "rolled_back", "trained_again"]
     parent: int | None = None
     """The version that has this file; None for one from outside."""
+    origin: Origin | None = None
+    """Of one that was trained from another agent's log."""
 
 
 class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -395,6 +411,8 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     """As `hub.words.Safety`, in JSON's types; None = no rules."""
     max_episode_steps: int | None = None
     silent_s: float | None = None
+    seed: Annotated[int, Meta(ge=0, lt=1 << 32)] | None = None
+    """None = one is drawn."""
 
 
 def read_safety(declared: Any) -> Safety | None:

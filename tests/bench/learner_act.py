@@ -129,10 +129,10 @@ def _waits_ms(agent: Agent, path: str, asked: list[Question], seconds: float) ->
         _answer(ours, splitter)
         waits: list[float] = []
         begun = time.perf_counter()
-        for turn in range(int(seconds / PERIOD_S)):
-            due = begun + turn * PERIOD_S
+        while len(waits) < int(seconds / PERIOD_S):
+            due = begun + len(waits) * PERIOD_S
             time.sleep(max(0.0, due - time.perf_counter()))
-            ours.sendall(framed(Ask([asked[turn % len(asked)]])))
+            ours.sendall(framed(Ask([asked[len(waits) % len(asked)]])))
             reply = _answer(ours, splitter)
             assert isinstance(reply, Answers), reply
             waits.append(1e3 * (time.perf_counter() - due))
