@@ -30,9 +30,10 @@ from hub.facts import (
 )
 from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
+from hub.registry.declared import check_time, read_safety
 from hub.registry.fold import ADMIN
 from hub.topics import is_device_id
-from hub.words import Agent, AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety, User
+from hub.words import Agent, AgentName, DeviceId, Event, Key, KeyId, Kind, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,6 @@ NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 """Of an agent or a user."""
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 SEED_BYTES: Final = 4
-DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
     "status", "safety", "max_episode_steps", "silent_s",
@@ -325,7 +325,7 @@ class Acts:
             )
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
-        _check_time(agent)
+        check_time(agent)
         if agent.fallback not in ("hold", "none"):
             try:
                 spaces.flatten(actions, agent.fallback, what="fallback")
@@ -413,49 +413,6 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     silent_s: float | None = None
     seed: Annotated[int, Meta(ge=0, lt=1 << 32)] | None = None
     """None = one is drawn."""
-
-
-def read_safety(declared: Any) -> Safety | None:
-    """Safety rules as declared; what they mean for an agent's spaces is looked at later.
-
-    Raises:
-        OperatorFault: an unknown name, or a value of the wrong type.
-    """
-    if declared is None:
-        return None
-    if not isinstance(declared, dict):
-        raise OperatorFault(f"safety is an object of rules or null, not {declared!r}")
-    _refuse_unknown("safety", declared, Safety)
-    interlocks = declared.get("interlocks")
-    if isinstance(interlocks, list):
-        for i, interlock in enumerate(interlocks):
-            _refuse_unknown(f"safety.interlocks[{i}]", interlock, Interlock)
-    try:
-        return msgspec.convert(declared, Safety)
-    except msgspec.ValidationError as error:
-        raise OperatorFault(f"safety: {error}") from error
-
-
-def _check_time(agent: Agent) -> None:
-    """Refuse an agent whose devices would have no time to answer, or none to act."""
-    if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
-        raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
-    if agent.max_episode_steps is not None and agent.max_episode_steps < 1:
-        raise OperatorFault(
-            f"max_episode_steps is at least 1, not {agent.max_episode_steps}; null = no limit"
-        )
-    if agent.silent_s is not None and not 0 < agent.silent_s < math.inf:
-        raise OperatorFault(f"silent_s is above 0, not {agent.silent_s}; null = for ever")
-
-
-def _refuse_unknown(where: str, declared: Any, known: type[Struct]) -> None:
-    """The log's words take what later versions may add; an operator's typing slip is refused."""
-    if not isinstance(declared, dict):
-        raise OperatorFault(f"{where} is an object, not {declared!r}")
-    unknown = sorted(set(declared) - set(known.__struct_fields__))
-    if unknown:
-        names = ", ".join(known.__struct_fields__)
-        raise OperatorFault(f"{where} has no {', '.join(unknown)}; there are: {names}")
 
 
 def _shown(agent: Agent) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""What an operator declares beside spaces and algorithm: read, or refused with what would do."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from hub.errors import OperatorFault
+from hub.words import Interlock, Safety
+
+if TYPE_CHECKING:
+    from hub.words import Agent
+
+DEADLINE_MS_MAX: Final = 3_600_000
+
+
+def read_safety(declared: object) -> Safety | None:
+    """Safety rules as declared; what they mean for an agent's spaces is looked at later.
+
+    Raises:
+        OperatorFault: an unknown name, or a value of the wrong type.
+    """
+    if declared is None:
+        return None
+    if not isinstance(declared, dict):
+        raise OperatorFault(f"safety is an object of rules or null, not {declared!r}")
+    _refuse_unknown("safety", declared, Safety)
+    interlocks = declared.get("interlocks")
+    if isinstance(interlocks, list):
+        for i, interlock in enumerate(interlocks):
+            _refuse_unknown(f"safety.interlocks[{i}]", interlock, Interlock)
+    try:
+        return msgspec.convert(declared, Safety)
+    except msgspec.ValidationError as error:
+        raise OperatorFault(f"safety: {error}") from error
+
+
+def check_time(agent: Agent) -> None:
+    """Refuse an agent whose devices would have no time to answer, or none to act."""
+    if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
+        raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
+    if agent.max_episode_steps is not None and agent.max_episode_steps < 1:
+        raise OperatorFault(
+            f"max_episode_steps is at least 1, not {agent.max_episode_steps}; null = no limit"
+        )
+    if agent.silent_s is not None and not 0 < agent.silent_s < math.inf:
+        raise OperatorFault(f"silent_s is above 0, not {agent.silent_s}; null = for ever")
+
+
+def _refuse_unknown(where: str, declared: object, known: type[Struct]) -> None:
+    """The log's words take what later versions may add; an operator's typing slip is refused."""
+    if not isinstance(declared, dict):
+        raise OperatorFault(f"{where} is an object, not {declared!r}")
+    unknown = sorted(set(declared) - set(known.__struct_fields__))
+    if unknown:
+        names = ", ".join(known.__struct_fields__)
+        raise OperatorFault(f"{where} has no {', '.join(unknown)}; there are: {names}")
