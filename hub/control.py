@@ -48,6 +48,13 @@ class CreateAgent(Struct, frozen=True, tag="create_agent"):
     agent: NewAgent
 
 
+class CreateTrained(Struct, frozen=True, tag="create_trained"):
+    """`sheepfold rebuild --as`: a new agent with the policy that was trained for it."""
+
+    agent: NewAgent
+    policy: Chosen
+
+
 class ChangeAgent(Struct, frozen=True, tag="change_agent"):
     """`sheepfold agent update|pause|resume|delete`."""
 
@@ -142,6 +149,7 @@ class Status(Struct, frozen=True, tag="status"):
 
 AgentAct = (
     CreateAgent
+    | CreateTrained
     | ChangeAgent
     | RestartAgent
     | ChoosePolicy
@@ -314,6 +322,8 @@ class Control:
         match request:
             case CreateAgent(agent):
                 return self._acts.create_agent(agent, OPERATOR)
+            case CreateTrained(agent, policy):
+                return self._acts.create_trained(agent, policy, OPERATOR)
             case ChangeAgent(name, changes):
                 return self._acts.change_agent(name, changes, OPERATOR)
             case RestartAgent(name):

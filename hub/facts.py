@@ -47,6 +47,16 @@ class AgentRestarted(Struct, frozen=True, tag="agent_restarted"):
     by: str
 
 
+class Origin(Struct, frozen=True):
+    """Whose log a Policy was trained from, all at once, rather than from its own Agent's."""
+
+    agent: str
+    position: int
+    """Seq of the last event that could go in."""
+    transitions: int
+    """Those that did."""
+
+
 class PolicyChosen(Struct, frozen=True, tag="policy_chosen"):
     """An operator put a Policy in place; learning goes on from it. The next event is the Policy."""
 
@@ -54,13 +64,15 @@ class PolicyChosen(Struct, frozen=True, tag="policy_chosen"):
     """Its number from now on; whatever the trainer had made under it was not logged."""
     sha256: str
     """Of its file, which is kept for good: an imported one can't be made again from the log."""
-    how: Literal["imported", "promoted", "rolled_back"]
+    how: Literal["imported", "promoted", "rolled_back", "trained_again"]
     parent: int | None
     """The version that has the same file; None for one that came from outside."""
     trained: int | None
     """The newest version the trainer made before: where a trainer started later reads on."""
     trained_sha256: str | None
     by: str
+    origin: Origin | None = None
+    """Of one that was trained from another Agent's log; else None."""
 
 
 class KeyMade(Struct, frozen=True, tag="key_made"):

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from hub import control, spaces
-from hub.commands.operate import data_option, do
+from hub.commands.operate import data_option, do, parameters_of
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
 from hub.registry.limits import FRACTIONAL, LIMITS
@@ -68,7 +68,7 @@ def create(
         "observations": _json(observations, "--observations"),
         "actions": _json(actions, "--actions"),
         "fallback": _fallback(fallback),
-        "parameters": _parameters(sets),
+        "parameters": parameters_of(sets),
         "safety": None if safety is None else _safety(safety),
         **_limits(declared),
     }
@@ -124,7 +124,7 @@ def update(
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
     if sets:
-        changes["parameters"] = _parameters(sets)
+        changes["parameters"] = parameters_of(sets)
     if learning is not None:
         changes["learning"] = learning == "on"
     if safety is not None:
@@ -168,7 +168,7 @@ def _limits(options: dict[str, object]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for name in LIMITS:
         text = options.get(name)
-        if text is None:
+        if not isinstance(text, str):  # deadline_ms is a number already
             continue
         try:
             found[name] = None if text == "none" else _number(name, str(text))
@@ -199,10 +199,3 @@ def _safety(text: str) -> object:
             '\'{"interlocks": [{"when": "o[0] > 80", "action": 0}]}\' or none'
         ) from error
     return value
-
-
-def _parameters(sets: tuple[str, ...]) -> dict[str, str]:
-    for pair in sets:
-        if "=" not in pair:
-            raise click.UsageError(f"--set {pair!r}: write NAME=VALUE")
-    return {name: value for name, _, value in (pair.partition("=") for pair in sets)}

@@ -57,6 +57,14 @@ def check_data(data: Path) -> None:
         raise OperatorFault(f"there is no data folder {data}; name it with --data")
 
 
+def parameters_of(sets: tuple[str, ...]) -> dict[str, str]:
+    """What `--set NAME=VALUE` says, given any number of times."""
+    for pair in sets:
+        if "=" not in pair:
+            raise click.UsageError(f"--set {pair!r}: write NAME=VALUE")
+    return {name: value for name, _, value in (pair.partition("=") for pair in sets)}
+
+
 @contextlib.contextmanager
 def private() -> Iterator[None]:
     """What is written inside is this user's alone, as in the data folder."""

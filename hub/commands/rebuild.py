@@ -7,24 +7,22 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from hub.clock import SystemClock
 from hub.commands.log import INTERRUPTED
-from hub.commands.operate import check_data, data_option, print_line
+from hub.commands.operate import check_data, data_option, parameters_of, print_line
+from hub.commands.progress import Progress
+from hub.commands.train_again import Wanted, train_into
 from hub.errors import OperatorFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub.clock import Clock
-    from hub.learner.line import Line
     from hub.learner.rebuild import Rebuilt
     from hub.log.replay import Replay
-
-PROGRESS_S: Final = 1.0
 
 
 @click.command()
@@ -36,13 +34,40 @@ PROGRESS_S: Final = 1.0
     type=click.Path(path_type=Path, dir_okay=False),
     help="Keep the policy's file here, a FILE.safetensors.",
 )
+@click.option("--as", "name", metavar="NAME", help="Train a new agent of this name instead.")
+@click.option("--algorithm", help="Of the new agent. Default: the same.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Parameter of the new agent."
+)
 @data_option
-def rebuild(agent: str, at: int | None, target: Path | None, data: Path) -> None:
+def rebuild(
+    agent: str,
+    at: int | None,
+    target: Path | None,
+    name: str | None,
+    algorithm: str | None,
+    sets: tuple[str, ...],
+    data: Path,
+) -> None:
     """Make a policy again from the log alone; prints its version and SHA-256.
 
     Exits with 0 when it is bit for bit the one in the log, with 1 when it is not.
+
+    With --as, train a new agent from all that the devices of AGENT went through, under another
+    algorithm or other parameters. It acts by that policy from its first step on.
     """
     check_data(data)
+    if name is not None:
+        if target is not None:
+            raise click.UsageError(
+                "--to is for a policy made again; export the new agent's instead"
+            )
+        _train_as(data, Wanted(agent, name, algorithm, parameters_of(sets), at))
+        return
+    if algorithm is not None or sets:
+        raise click.UsageError(
+            "--algorithm and --set are for a new agent: give it a name with --as"
+        )
     try:
         with _log(data) as log, tempfile.TemporaryDirectory(prefix="sheepfold-") as folder:
             rebuilt = _rebuild(log, agent, at, Path(folder), data)
@@ -56,6 +81,15 @@ def rebuild(agent: str, at: int | None, target: Path | None, data: Path) -> None
     sys.exit(0 if rebuilt.equal else 1)
 
 
+def _train_as(data: Path, wanted: Wanted) -> None:
+    try:
+        with _log(data) as log:
+            print_line(train_into(data, log, wanted))
+    except KeyboardInterrupt:
+        click.echo("sheepfold: rebuild cancelled; there is no new agent", err=True)
+        sys.exit(INTERRUPTED)
+
+
 def _rebuild(log: Replay, agent: str, at: int | None, folder: Path, data: Path) -> Rebuilt:
     # First, for numpy and torch ask how many threads they may have when they are loaded.
     import hub.learner.one_thread  # noqa: F401 - before torch
@@ -65,33 +99,8 @@ def _rebuild(log: Replay, agent: str, at: int | None, folder: Path, data: Path) 
     found = line.line_of(agent, log.events(agent, line.KINDS, after=0, upto=at))
     clock = SystemClock()
     events = log.events(agent, train.KINDS, after=found.begins, upto=found.wanted.seq)
-    return learner.rebuild(found, events, folder, data, clock, told=Progress(found, clock).at)
-
-
-class Progress:
-    """Says once a second how far it is, on stderr."""
-
-    def __init__(self, line: Line, clock: Clock) -> None:
-        self._first = line.begins
-        self._last = line.wanted.position
-        self._clock = clock
-        self._began = self._said = clock.monotonic()
-        self._events = 0
-
-    def at(self, seq: int) -> None:
-        """An event comes next."""
-        self._events += 1
-        now = self._clock.monotonic()
-        if now - self._said < PROGRESS_S:
-            return
-        self._said = now
-        share = (seq - self._first) / max(1, self._last - self._first)
-        spent = now - self._began
-        click.echo(
-            f"rebuild: seq {seq} of {self._last}, {self._events / spent:.0f} events/s, "
-            f"{spent * (1 / max(share, 1e-9) - 1):.0f} s left",
-            err=True,
-        )
+    progress = Progress(found.begins, found.wanted.position, clock)
+    return learner.rebuild(found, events, folder, data, clock, told=progress.at)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ The same numbers as Stable-Baselines3's own policies to float32 rounding, 13 tim
 from __future__ import annotations
 
 import math
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -103,7 +104,7 @@ class Chooser:
             observations = self._scale(observations)
         x = observations if self._plain else self._features(self._observations, observations)
         uniforms = None if greedy else self._chance.uniforms(questions)
-        if any(question.mask is not None for question in questions):
+        if any([question.mask is not None for question in questions]):  # noqa: C419 - half the time
             choice = MASKED[self._name](self, x, uniforms, self._masks(questions))
         else:
             choice = self._kind(self, x, uniforms)
@@ -120,26 +121,17 @@ class Chooser:
 
     def _replies(self, questions: Sequence[Question], choice: Choice) -> list[Reply]:
         count = len(questions)
-        actions = choice.actions
+        actions = np.ascontiguousarray(choice.actions)
         width = actions.shape[1] * actions.itemsize
-        data = actions.tobytes()
+        rows: list[Floats] = actions.view(f"V{width}")[:, 0].tolist()
         logprobs = [None] * count if choice.logprobs is None else choice.logprobs.tolist()
         values = [None] * count if choice.values is None else choice.values.tolist()
         raws: list[Floats | None] = [None] * count
         if choice.raw is not None:
             for i in np.flatnonzero((choice.raw != actions).any(axis=1)):
                 raws[i] = Floats(choice.raw[i].tobytes())
-        return [
-            Reply(
-                question.id,
-                Floats(data[i * width : (i + 1) * width]),
-                raws[i],
-                logprobs[i],
-                values[i],
-                self.version,
-            )
-            for i, question in enumerate(questions)
-        ]
+        ids = [question.id for question in questions]
+        return list(map(Reply, ids, rows, raws, logprobs, values, repeat(self.version)))
 
 
 class Net:
@@ -427,6 +419,6 @@ def _layer(tensors: Tensors, name: str) -> tuple[Matrix, Matrix]:
 
 
 def _product(x: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
-    y = x @ weight
+    y: Matrix = x.dot(weight)  # the same bits as `x @ weight`, and half of its overhead
     y += bias
     return y

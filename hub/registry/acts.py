@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import msgspec
-from msgspec import Struct, field, structs
+from msgspec import Meta, Struct, field, structs
 
 from hub import spaces
 from hub.errors import DeviceFault, OperatorFault
@@ -22,6 +22,7 @@ from hub.facts import (
     Fact,
     KeyMade,
     KeyRevoked,
+    Origin,
     PolicyChosen,
     PolicyMade,
     UserMade,
@@ -29,10 +30,11 @@ from hub.facts import (
 )
 from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
+from hub.registry.declared import read_safety
 from hub.registry.fold import ADMIN
 from hub.registry.limits import check_limits
 from hub.topics import is_device_id
-from hub.words import Agent, AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety, User
+from hub.words import Agent, AgentName, DeviceId, Event, Key, KeyId, Kind, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +45,6 @@ NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 """Of an agent or a user."""
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 SEED_BYTES: Final = 4
-DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
     "status", "safety", "max_episode_steps", "silent_s", "cpu_percent", "memory_mb", "lag_max",
@@ -96,7 +97,7 @@ class Acts:
             algorithm=declared.algorithm,
             observations=declared.observations,
             actions=declared.actions,
-            seed=int.from_bytes(self._random_bytes(SEED_BYTES), "big"),
+            seed=self._seed() if declared.seed is None else declared.seed,
             parameters=declared.parameters,
             sharing=declared.sharing,
             owner=declared.owner,
@@ -138,16 +139,25 @@ class Acts:
 
     def restart_agent(self, name: str, by: str) -> tuple[list[Event], Any]:
         """The agent forgets its policy and begins anew; its logins are over, the log stays."""
-        agent = structs.replace(
-            self._agent(name), seed=int.from_bytes(self._random_bytes(SEED_BYTES), "big")
-        )
+        agent = structs.replace(self._agent(name), seed=self._seed())
         version = self._policies.next_version(agent.name, None)
         made = self._event(AgentRestarted(agent, version, by), agent.name)
         return [made], {"agent": name, "version": version}
 
     def choose_policy(self, name: str, chosen: Chosen, by: str) -> tuple[list[Event], Any]:
         """A policy file becomes the agent's next version, and acts."""
-        agent = self._agent(name)
+        return self._chosen(self._agent(name), chosen, by)
+
+    def create_trained(
+        self, declared: NewAgent, chosen: Chosen, by: str
+    ) -> tuple[list[Event], Any]:
+        """A new agent that acts by a policy file from its first step on: both, or neither."""
+        made, shown = self.create_agent(declared, by)
+        fact = msgspec.json.decode(made[0].payload or "", type=AgentMade)
+        events, version = self._chosen(fact.agent, chosen, by)
+        return [*made, *events], shown | version
+
+    def _chosen(self, agent: Agent, chosen: Chosen, by: str) -> tuple[list[Event], Any]:
         if not SHA256.fullmatch(chosen.sha256):
             raise OperatorFault(f"{chosen.sha256!r} is no SHA-256 of a policy file")
         position = self._policies.check_fits(agent, chosen.sha256)
@@ -161,6 +171,7 @@ class Acts:
             trained=None if trained is None else trained.version,
             trained_sha256=None if trained is None else trained.sha256,
             by=by,
+            origin=chosen.origin,
         )
         policy = PolicyMade(chosen.sha256, chosen.parent, position)
         events = [
@@ -173,7 +184,7 @@ class Acts:
                 payload=msgspec.json.encode(policy).decode(),
             ),
         ]
-        return events, {"agent": name, "version": version, "sha256": chosen.sha256}
+        return events, {"agent": agent.name, "version": version, "sha256": chosen.sha256}
 
     def show_policies(self, name: str) -> Any:
         """Which version acts, and which are kept for good."""
@@ -297,6 +308,9 @@ class Acts:
             raise OperatorFault(f"there is no agent {name!r}; there are: {known}")
         return spec.agent
 
+    def _seed(self) -> int:
+        return int.from_bytes(self._random_bytes(SEED_BYTES), "big")
+
     def _user(self, name: str) -> User:
         user = self._registry.users.get(name)
         if user is None:
@@ -315,7 +329,6 @@ class Acts:
             )
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
-        _check_time(agent)
         check_limits(agent)
         if agent.fallback not in ("hold", "none"):
             try:
@@ -378,9 +391,11 @@ class Chosen(Struct, frozen=True):
 
     sha256: str
     """Of the file, which lies in the data folder already."""
-    how: Literal["imported", "promoted", "rolled_back"]
+    how: Literal["imported", "promoted", "rolled_back", "trained_again"]
     parent: int | None = None
     """The version that has this file; None for one from outside."""
+    origin: Origin | None = None
+    """Of one that was trained from another agent's log."""
 
 
 class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -403,49 +418,8 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     cpu_percent: int | None = None
     memory_mb: int | None = None
     lag_max: int | None = None
-
-
-def read_safety(declared: Any) -> Safety | None:
-    """Safety rules as declared; what they mean for an agent's spaces is looked at later.
-
-    Raises:
-        OperatorFault: an unknown name, or a value of the wrong type.
-    """
-    if declared is None:
-        return None
-    if not isinstance(declared, dict):
-        raise OperatorFault(f"safety is an object of rules or null, not {declared!r}")
-    _refuse_unknown("safety", declared, Safety)
-    interlocks = declared.get("interlocks")
-    if isinstance(interlocks, list):
-        for i, interlock in enumerate(interlocks):
-            _refuse_unknown(f"safety.interlocks[{i}]", interlock, Interlock)
-    try:
-        return msgspec.convert(declared, Safety)
-    except msgspec.ValidationError as error:
-        raise OperatorFault(f"safety: {error}") from error
-
-
-def _check_time(agent: Agent) -> None:
-    """Refuse an agent whose devices would have no time to answer, or none to act."""
-    if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
-        raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
-    if agent.max_episode_steps is not None and agent.max_episode_steps < 1:
-        raise OperatorFault(
-            f"max_episode_steps is at least 1, not {agent.max_episode_steps}; null = no limit"
-        )
-    if agent.silent_s is not None and not 0 < agent.silent_s < math.inf:
-        raise OperatorFault(f"silent_s is above 0, not {agent.silent_s}; null = for ever")
-
-
-def _refuse_unknown(where: str, declared: Any, known: type[Struct]) -> None:
-    """The log's words take what later versions may add; an operator's typing slip is refused."""
-    if not isinstance(declared, dict):
-        raise OperatorFault(f"{where} is an object, not {declared!r}")
-    unknown = sorted(set(declared) - set(known.__struct_fields__))
-    if unknown:
-        names = ", ".join(known.__struct_fields__)
-        raise OperatorFault(f"{where} has no {', '.join(unknown)}; there are: {names}")
+    seed: Annotated[int, Meta(ge=0, lt=1 << 32)] | None = None
+    """None = one is drawn."""
 
 
 def _shown(agent: Agent) -> dict[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -124,6 +127,66 @@ def test_a_restarted_agent_begins_anew_and_what_can_not_be_done_is_refused(
         assert len(done.stderr.splitlines()) == 1, done.stderr
     left = {path.name for path in tmp_path.iterdir() if not path.name.startswith("data")}
     assert left == {"bad.zip"}
+
+
+def test_a_new_agent_is_trained_from_another_ones_log(busy: RealHub) -> None:
+    hub = busy
+    before = hub.value("SELECT max(seq) FROM policies")
+    sets = ("--set", "learning_starts=50", "--set", "publish_every=64")
+    done = hub.command("rebuild", "cart", "--as", "scholar", "--algorithm", "DQN", *sets)
+    assert done.returncode == 0, done.stderr
+    made = msgspec.json.decode(done.stdout)
+    assert (made["agent"], made["version"]) == ("scholar", 0)
+    (said_of_it,) = hub.sql("SELECT payload FROM operators WHERE operator = 'operator' "
+                            "AND act = 'policy_chosen' AND agent = 'scholar'")  # fmt: skip
+    fact = msgspec.json.decode(said_of_it["payload"])
+    assert fact["how"] == "trained_again"
+    assert fact["origin"]["agent"] == "cart"
+    assert fact["origin"]["transitions"] == made["transitions"] > 0
+    assert fact["origin"]["position"] >= before
+    with Http(hub.ready.http) as http:
+        step = 0
+
+        def acts() -> bool:
+            nonlocal step
+            _, answer = http.step(made["api_key"], {"device": "pupil", "s": step, "o": [0] * 4})
+            step += 1
+            return bool(answer.get("pv") == 0)
+
+        until(acts, "it acts by the policy that was trained for it")
+    (listed,) = said(hub, "policy", "list", "scholar")
+    assert listed["how"] == "trained_again"
+    assert proved(hub, "rebuild", "scholar")["sha256"] == made["sha256"]
+
+    for wrong, why in (
+        (("--as", "scholar", "--algorithm", "DQN"), "exists"),
+        (("--as", "other"), "only from actions that its own policy drew"),
+        (("--as", "Other", "--algorithm", "DQN"), "must match"),
+        (("--as", "other", "--algorithm", "SAC"), "SAC"),
+    ):
+        done = hub.command("rebuild", "cart", *wrong)
+        assert done.returncode == 1, wrong
+        assert why in done.stderr, done.stderr
+    assert {path.name for path in (hub.data / "policies").iterdir()} == {"cart", "scholar"}
+
+
+def test_training_a_new_agent_says_how_far_it_is_and_can_be_stopped(busy: RealHub) -> None:
+    hub = busy
+    slow = ("--set", "learning_starts=50", "--set", "train_freq=1", "--set", "gradient_steps=200")
+    wanted = ("rebuild", "cart", "--as", "scholar", "--algorithm", "DQN", *slow)
+    command = [sys.executable, "-m", "hub", *wanted, "--data", str(hub.data)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    progress = re.fullmatch(r"rebuild: seq \d+ of \d+, (\d+) events/s, \d+ s left\n", line)
+    assert progress is not None, line
+    assert int(progress[1]) > 0
+    process.send_signal(signal.SIGINT)
+    _, said_last = process.communicate()
+    assert process.returncode == 130
+    assert said_last.splitlines()[-1] == "sheepfold: rebuild cancelled; there is no new agent"
+    assert [one["name"] for one in said(hub, "agent", "list")] == ["cart"]
+    assert {path.name for path in (hub.data / "policies").iterdir()} == {"cart"}
 
 
 def proved(hub: RealHub, *arguments: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 python -m tests.bench [--quick] [--out FOLDER]          all: results.json, results.md
 python -m tests.bench agents                            many agents alone: agents.json, agents.md
 python -m tests.bench log [--only PART …] [--events N]  the log alone: log.json, log.md
+python -m tests.bench learner                           actors, trainers: learner.json, learner.md
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hub.clock import SystemClock
 from tests.bench import report, yardsticks
 from tests.bench.agents_bench import QUICK_AGENTS, AgentsPlan, measure_agents
 from tests.bench.hub_bench import QUICK, Plan, cells
+from tests.bench.learner_bench import LearnerFigures, measure_learner
 from tests.bench.log_bench import PARTS, QUICK_LOG, LogPlan, measure_log
 from tests.bench.processes import Spinner
 from tests.bench.walk import walk
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_plan = replace(log_plan, stall_s=options.stall_s)
     # The disk of the data is the disk that is measured: not a RAM disk under /tmp.
     options.out.mkdir(parents=True, exist_ok=True)
-    results: report.Results | report.AgentsResults | report.LogResults
+    results: report.Results | report.AgentsResults | report.LogResults | report.LearnerResults
     agents_plan = QUICK_AGENTS if options.quick else AgentsPlan()
     with tempfile.TemporaryDirectory(prefix="run-", dir=options.out) as folder, Spinner():
         if options.what == "log":
@@ -54,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 quick=options.quick,
                 agents=measure_agents(Path(folder) / "agents", agents_plan, walk()),
             )
+        elif options.what == "learner":
+            results = report.LearnerResults(
+                report.today(SystemClock()),
+                report.this_machine(),
+                quick=options.quick,
+                learner=measure_learner(Path(folder), quick=options.quick),
+            )
         else:
             plan = QUICK if options.quick else Plan()
             results = measure(plan, agents_plan, log_plan, Path(folder))
@@ -63,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench", description="Benchmarks of the hub.")
-    parser.add_argument("what", nargs="?", choices=["all", "agents", "log"], default="all")
+    parser.add_argument(
+        "what", nargs="?", choices=["all", "agents", "log", "learner"], default="all"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the log")
     parser.add_argument("--quick", action="store_true", help="seconds, not minutes; no figures")
     parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of the results")
@@ -98,7 +109,13 @@ def measure(plan: Plan, agents_plan: AgentsPlan, log_plan: LogPlan, folder: Path
         cells=measured,
         agents=measure_agents(folder / "agents", agents_plan, steps),
         log=measure_log(log_plan, folder, PARTS, _say),
+        learner=_learner(folder, quick=plan is QUICK),
     )
+
+
+def _learner(folder: Path, *, quick: bool) -> LearnerFigures:
+    _say("learners: an action, a trainer, a rebuild")
+    return measure_learner(folder, quick=quick)
 
 
 def _say(text: str) -> None:

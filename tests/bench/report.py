@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from tests.bench import log_report
+from tests.bench import learner_report, log_report
 from tests.bench.agents_bench import AgentsFigures, summary
 from tests.bench.hub_bench import Cell
+from tests.bench.learner_bench import LearnerFigures
 from tests.bench.log_bench import LogFigures
 from tests.bench.table import table
 from tests.bench.yardsticks import Commit, Echo
@@ -57,6 +58,16 @@ class Results(Struct, frozen=True):
     cells: list[Cell]
     agents: AgentsFigures
     log: LogFigures
+    learner: LearnerFigures
+
+
+class LearnerResults(Struct, frozen=True):
+    """`learner.json`, where only actors and trainers were measured."""
+
+    date: str
+    machine: Machine
+    quick: bool
+    learner: LearnerFigures
 
 
 class AgentsResults(Struct, frozen=True):
@@ -98,12 +109,14 @@ def today(clock: Clock) -> str:
     return datetime.fromtimestamp(clock.now_us() // 1_000_000, UTC).isoformat()
 
 
-def write(results: Results | AgentsResults | LogResults, folder: Path) -> str:
+def write(results: Results | AgentsResults | LogResults | LearnerResults, folder: Path) -> str:
     """Into `results.json` and `results.md`, or those of the part; returns the text."""
     if isinstance(results, Results):
         name, text = "results", as_text(results)
     elif isinstance(results, AgentsResults):
         name, text = "agents", agents_text(results)
+    elif isinstance(results, LearnerResults):
+        name, text = "learner", learner_text(results)
     else:
         name, text = "log", log_text(results)
     document = msgspec.json.format(msgspec.json.encode(results), indent=2)
@@ -121,6 +134,7 @@ def as_text(results: Results) -> str:
         *_agents(results.agents),
         ("## The machine beside it", _machine(results)),
         *log_report.sections(results.log),
+        *learner_report.sections(results.learner),
     ]
     return _page([*lines, *_laid_out(sections)])
 
@@ -135,6 +149,12 @@ def log_text(results: LogResults) -> str:
     """The part of the report that is about the log alone."""
     lines = _head("# Bench of the log", results.date, results.machine, quick=results.quick)
     return _page([*lines, *_laid_out(log_report.sections(results.log))])
+
+
+def learner_text(results: LearnerResults) -> str:
+    """The part of the report that is about actors and trainers."""
+    lines = _head("# Bench of learners", results.date, results.machine, quick=results.quick)
+    return _page([*lines, *_laid_out(learner_report.sections(results.learner))])
 
 
 def _head(title: str, date: str, machine: Machine, *, quick: bool) -> list[str]:

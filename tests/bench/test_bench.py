@@ -15,7 +15,7 @@ from tests.bench.__main__ import main
 from tests.bench.log_analyst import QUESTIONS
 from tests.bench.log_bench import LogFigures
 from tests.bench.log_rows import walk_rows
-from tests.bench.report import AgentsResults, LogResults, Results
+from tests.bench.report import AgentsResults, LearnerResults, LogResults, Results
 from tests.bench.walk import walk
 
 if TYPE_CHECKING:
@@ -92,6 +92,20 @@ def test_parts_of_the_log_are_measured_alone(tmp_path: Path) -> None:
     text = (tmp_path / "log.md").read_text()
     assert "| rows" in text
     assert "Readers" not in text
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(QUICK_TIMEOUT_S)
+def test_learners_are_measured_alone(tmp_path: Path) -> None:
+    assert main(["learner", "--quick", "--out", str(tmp_path)]) == 0
+    results = msgspec.json.decode((tmp_path / "learner.json").read_bytes(), type=LearnerResults)
+    learner = results.learner
+    assert all(0 < act.batch_us < act.alone_us for act in learner.acts)
+    assert [late.training for late in learner.lateness] == ["nothing", "PPO"]
+    assert [one.algorithm for one in learner.throughputs] == ["PPO", "DQN", "SAC"]
+    assert all(one.ratio > 0 for one in learner.throughputs)
+    assert all(one.equal and one.transitions for one in learner.refolded)
+    assert "| PPO" in (tmp_path / "learner.md").read_text()
 
 
 def test_an_episode_of_the_bench_has_one_step_more_than_actions() -> None:

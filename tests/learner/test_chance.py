@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hub.learner.chance import Chance, normals
+from hub.learner.chance import GAMMA, Chance, mixed, mixed_all, normals
 from hub.learner.messages import Question
 from hub.words import Floats
 
@@ -21,6 +21,33 @@ def test_the_same_step_draws_the_same_numbers_in_any_batch(count: int) -> None:
     assert together.shape == (50, count)
     alone = [Chance(seed=1, count=count).uniforms([one])[0] for one in reversed(questions(50))]
     assert np.array_equal(together, alone[::-1])
+
+
+def test_words_are_mixed_as_splitmix64_mixes_them() -> None:
+    # Of the generator seeded with 1234567, as published with it in many languages.
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    words = [1234567 + i * GAMMA for i in (1, 2, 3)]
+    assert [mixed(word) for word in words] == expected
+    together = np.array([word % (1 << 64) for word in words], dtype=np.uint64)
+    assert mixed_all(together).tolist() == expected
+
+
+def test_a_boot_forgotten_for_many_others_draws_the_same_numbers_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hub.learner.chance.KEYS_MAX", 3)
+    chance = Chance(seed=1, count=2)
+    asked = [Question(0, f"device-{i}", 3, 5, Floats(b"")) for i in range(8)]
+    first = [chance.uniforms([one]) for one in asked]
+    assert np.array_equal(first, [chance.uniforms([one]) for one in asked])
+    assert np.array_equal(np.concatenate(first), chance.uniforms(asked))
+
+
+def test_steps_of_one_boot_are_not_alike() -> None:
+    drawn = Chance(seed=3, count=1).uniforms(questions(20_000))[:, 0]
+    assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.03
+    pairs, _, _ = np.histogram2d(drawn[:-1], drawn[1:], bins=10, range=[[0, 1], [0, 1]])
+    assert ((pairs - 200) ** 2 / 200).sum() < 149  # 99 degrees of freedom, 0.1 %
 
 
 def test_seed_device_boot_and_step_each_change_them() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from hub.errors import AccessDenied, OperatorFault
-from hub.facts import PolicyMade
+from hub.facts import Origin, PolicyMade
 from hub.registry.access import agent_of, fingerprint, operator_of
 from hub.registry.acts import Acts, Chosen, NewAgent
 from hub.registry.fold import Login, Registry
@@ -155,6 +155,25 @@ def test_delete_hides_the_agent_and_revokes_its_keys() -> None:
     with pytest.raises(OperatorFault, match="no agent 'walker'"):
         office.acts.show_agent("walker")
     assert len(office.acts.list_keys()) == 1
+
+
+def test_an_agent_is_made_together_with_the_policy_that_was_trained_for_it() -> None:
+    office = Office()
+    chosen = Chosen("a" * 64, "trained_again", origin=Origin("walker", 9, 4))
+    with pytest.raises(OperatorFault, match="no policy"):
+        office.acts.create_trained(WALKER, chosen, "test")
+    office.policies.files.add("a" * 64)
+    shown = office.do(office.acts.create_trained(WALKER, chosen, "test"))
+    assert (shown["agent"], shown["version"], "api_key" in shown) == ("walker", 0, True)
+    (fact,) = office.registry.chosen[AgentName("walker")].values()
+    assert fact.origin == Origin("walker", 9, 4)
+    assert office.registry.policies[AgentName("walker")].version == 0
+
+
+def test_a_declared_seed_is_kept() -> None:
+    office = Office()
+    office.create(seed=77)
+    assert office.registry.agents[AgentName("walker")].agent.seed == 77
 
 
 def test_an_agent_changes_field_by_field() -> None:

@@ -1,0 +1,47 @@
+"""How far a fold of the log is, on stderr."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from hub.clock import Clock
+
+PROGRESS_S: Final = 1.0
+
+
+class Progress:
+    """Says once a second how far it is; its time begins with the first event.
+
+    Args:
+        first: seq after which events go in.
+        last: seq of the last one.
+        clock: the machine's.
+    """
+
+    def __init__(self, first: int, last: int, clock: Clock) -> None:
+        self._first = first
+        self._last = last
+        self._clock = clock
+        self._began: float | None = None
+        self._said = 0.0
+        self._events = 0
+
+    def at(self, seq: int) -> None:
+        """An event comes next."""
+        now = self._clock.monotonic()
+        if self._began is None:  # what had to be loaded before it says nothing of the rate
+            self._began = self._said = now
+        self._events += 1
+        if now - self._said < PROGRESS_S:
+            return
+        self._said = now
+        share = (seq - self._first) / max(1, self._last - self._first)
+        spent = now - self._began
+        click.echo(
+            f"rebuild: seq {seq} of {self._last}, {self._events / spent:.0f} events/s, "
+            f"{spent * (1 / max(share, 1e-9) - 1):.0f} s left",
+            err=True,
+        )

@@ -1,0 +1,149 @@
+"""What an action costs in the actor, alone and in a batch; how late it comes beside training."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hub.frames import Splitter
+from hub.learner.messages import Answers, Ask, Load, Question, decode_from_actor, framed
+from hub.learner.start import learner_context, run_actor
+from hub.words import Floats
+from tests.bench.learner_figures import ActCost, Lateness
+from tests.learning.harness import Hub, cartpole, pendulum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hub.learner.choose import Chooser
+    from hub.words import Agent
+
+AGENTS: Final[dict[str, Callable[..., Agent]]] = {
+    "PPO": cartpole,
+    "DQN": cartpole,
+    "SAC": pendulum,
+    "TD3": pendulum,
+}
+BATCH: Final = 256
+DEVICES: Final = 32
+PERIOD_S: Final = 0.005
+PAST_WARM_UP: Final = 0.1
+"""Exploration of a version that has left its first, random steps behind."""
+TRAIN: Final = """
+import hub.learner.one_thread
+from tests.bench.learner_train import train_without_pause
+train_without_pause({!r})
+"""
+TRAINERS: Final = (None, "PPO", "SAC")
+
+
+def act_costs(folder: Path, rounds: int) -> Iterator[ActCost]:
+    """Each kind of policy, 64 by 64."""
+    for name, agent_of in AGENTS.items():
+        chooser = _chooser(agent_of(name, seed=1), folder / f"act-{name}")
+        asked = questions(4 * BATCH, chooser)
+        alone: list[int] = []
+        batches: list[int] = []
+        for _ in range(rounds):
+            alone += [_timed(chooser, [question]) for question in asked]
+            batches += [_timed(chooser, asked[i : i + BATCH]) for i in range(0, len(asked), BATCH)]
+        yield ActCost(name, float(np.median(alone)) / 1e3, float(np.median(batches)) / BATCH / 1e3)
+
+
+def lateness(folder: Path, seconds: float, *, quick: bool) -> Iterator[Lateness]:
+    """200 observations a second to an actor process while another trains without a pause."""
+    for trained in TRAINERS[:2] if quick else TRAINERS:
+        agent = cartpole("PPO", seed=1)
+        files = folder / f"beside-{trained}"
+        Hub(agent, files)  # writes version 0
+        path = next((files / "policies").rglob("*.safetensors"))
+        asked = questions(DEVICES, _chooser(agent, folder / f"asked-{trained}"))
+        with _Training(trained):
+            waits = np.array(_waits_ms(agent, str(path), asked, seconds))
+        p50, p99 = np.percentile(waits, (50, 99))
+        yield Lateness(trained or "nothing", len(waits), float(p50), float(p99), float(waits.max()))
+
+
+def questions(count: int, chooser: Chooser) -> list[Question]:
+    """From 32 devices, with observations about zero."""
+    chance = np.random.default_rng(1)
+    width = chooser.net._action[0][0].shape[0]
+    values = chance.normal(size=(count, width)).astype("<f4")
+    return [
+        Question(i, f"device-{i % DEVICES}", 1, i, Floats(row.tobytes()))
+        for i, row in enumerate(values)
+    ]
+
+
+def _chooser(agent: Agent, folder: Path) -> Chooser:
+    hub = Hub(agent, folder)
+    assert hub._chooser is not None, "version 0 acts at once"
+    hub._chooser.exploration = min(hub._chooser.exploration, PAST_WARM_UP)
+    return hub._chooser
+
+
+def _timed(chooser: Chooser, asked: list[Question]) -> int:
+    started = time.perf_counter_ns()
+    chooser.choose(asked, greedy=False)
+    return time.perf_counter_ns() - started
+
+
+class _Training:
+    """`train_without_pause` in another process, for as long as it is entered."""
+
+    def __init__(self, algorithm: str | None) -> None:
+        self._algorithm = algorithm
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> None:
+        if self._algorithm is None:
+            return
+        code = TRAIN.format(self._algorithm)
+        self._process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert self._process.stdout is not None, "it was asked for"
+        assert self._process.stdout.readline(), "it says when it begins to train"
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            assert self._process.poll() is None, "it trains until it is killed"
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout is not None, "it was asked for"
+            self._process.stdout.close()
+
+
+def _waits_ms(agent: Agent, path: str, asked: list[Question], seconds: float) -> list[float]:
+    ours, theirs = socket.socketpair()
+    process = learner_context().Process(target=run_actor, args=(theirs, agent))
+    process.start()
+    theirs.close()
+    splitter = Splitter()
+    try:
+        ours.sendall(framed(Load(1, path)))
+        _answer(ours, splitter)
+        waits: list[float] = []
+        begun = time.perf_counter()
+        while len(waits) < int(seconds / PERIOD_S):
+            due = begun + len(waits) * PERIOD_S
+            time.sleep(max(0.0, due - time.perf_counter()))
+            ours.sendall(framed(Ask([asked[len(waits) % len(asked)]])))
+            reply = _answer(ours, splitter)
+            assert isinstance(reply, Answers), reply
+            waits.append(1e3 * (time.perf_counter() - due))
+    finally:
+        ours.close()
+        process.join()
+    return waits
+
+
+def _answer(ours: socket.socket, splitter: Splitter) -> Any:
+    while data := ours.recv(1 << 16):
+        for body in splitter.feed(data):
+            return decode_from_actor(body)
+    raise EOFError("the actor has ended")
