@@ -13,7 +13,7 @@ from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Final
 
 from hub.learner.heads import Heads
-from hub.learner.learner import Around, Learner
+from hub.learner.pair import Around, Pair
 from hub.learner.messages import policy_path
 from hub.learner.outline import check_fits, read_outline
 from hub.learner.start import learner_context
@@ -52,7 +52,7 @@ class Pool:
         self._settings = settings
         self._clock = clock
         self._context: ForkServerContext = learner_context()
-        self._learners: dict[AgentName, Learner] = {}
+        self._pairs: dict[AgentName, Pair] = {}
         self._heads = Heads(registry)
         self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -77,15 +77,15 @@ class Pool:
         if self._closing:
             return "the hub is stopping"
         name = step.agent.agent.name
-        learner = self._learners.get(name)
+        learner = self._pairs.get(name)
         if learner is None:
             learner = self.wake(step.agent)
         return learner.ask(step)
 
-    def wake(self, spec: Spec) -> Learner:
+    def wake(self, spec: Spec) -> Pair:
         """Start the agent's two processes."""
         assert self.choose is not None, "the composition root sets it"
-        learner = Learner(
+        learner = Pair(
             spec,
             Around(
                 self._registry,
@@ -98,16 +98,16 @@ class Pool:
                 self.choose,
             ),
         )
-        self._learners[spec.agent.name] = learner
+        self._pairs[spec.agent.name] = learner
         learner.start()
         if self._settings.sleep_s:
             asyncio.get_running_loop().call_later(self._settings.sleep_s, self._look, learner)
         return learner
 
-    def _look(self, learner: Learner) -> None:
+    def _look(self, learner: Pair) -> None:
         """Let the agent sleep if nobody has asked for so long; else look again when that may be."""
         name = learner.name
-        if self._learners.get(name) is not learner:
+        if self._pairs.get(name) is not learner:
             return
         idle_s = self._clock.monotonic() - learner.asked
         left_s = self._settings.sleep_s - idle_s
@@ -121,7 +121,7 @@ class Pool:
     def changed(self, name: AgentName) -> None:
         """The agent was declared, anew or first, deleted, or given another policy."""
         self.prepare()
-        learner = self._learners.get(name)
+        learner = self._pairs.get(name)
         spec = self._registry.agents.get(name)
         if learner is None:
             return
@@ -152,7 +152,7 @@ class Pool:
         return outline.position
 
     def _end(self, name: AgentName) -> None:
-        learner = self._learners.pop(name, None)
+        learner = self._pairs.pop(name, None)
         if learner is not None:
             learner.stop()
             ending = asyncio.get_running_loop().create_task(learner.ended())
@@ -164,7 +164,7 @@ class Pool:
         """`actor-<agent>` and `trainer-<agent>` to process id, of those that run."""
         return {
             child.name: child.pid
-            for learner in self._learners.values()
+            for learner in self._pairs.values()
             for child in (learner.actor, learner.trainer)
             if child.pid is not None
         }
@@ -172,6 +172,6 @@ class Pool:
     async def close(self) -> None:
         """End all learners; what they had not written they do again from the log."""
         self._closing = True
-        for name in list(self._learners):
+        for name in list(self._pairs):
             self._end(name)
         await asyncio.gather(*self._ending)

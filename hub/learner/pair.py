@@ -76,7 +76,7 @@ class Around(NamedTuple):
     """Where choices go."""
 
 
-class Learner:
+class Pair:
     """Two processes, and the steps that wait for the actor."""
 
     def __init__(self, spec: Spec, around: Around) -> None:
