@@ -224,7 +224,8 @@ class Agent(Struct, frozen=True):
 
     name: AgentName
     algorithm: str
-    """The class's name in Stable-Baselines3 or sb3-contrib: PPO, DQN, SAC, …"""
+    """The class's name in Stable-Baselines3 or sb3-contrib: PPO, DQN, SAC, …; or the name of an
+    algorithm from elsewhere."""
     observations: Any
     """A space in Shepherd's syntax: int, `[shape, low, high]` or a dict of spaces."""
     actions: Any
