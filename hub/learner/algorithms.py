@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct
 
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from hub.words import EXTERNAL
 
 if TYPE_CHECKING:
     from hub.learner.parameters import Parameters
@@ -35,7 +36,8 @@ PolicyKind = Literal[
     "own",
 ]
 """How an action is drawn from what the network gives; `own` = by a class that the row names."""
-Family = Literal["on_policy", "off_policy"]
+Family = Literal["on_policy", "off_policy", "none"]
+"""`none` = nothing is learnt here: a remote learner acts."""
 
 
 class Head(Struct, frozen=True):
@@ -216,6 +218,16 @@ _ROWS: Final = (
 )
 ALGORITHMS: Final = {row.name: row for row in _ROWS}
 """By name. Defaults are tuned on small control tasks with four devices."""
+
+REMOTE: Final = Algorithm(
+    EXTERNAL,
+    "none",
+    {space: Head("own") for space in (Discrete, Box, MultiDiscrete, MultiBinary)},
+    {},
+    library="elsewhere",
+    parameters={},
+)
+"""No learner of the hub's: a remote one acts, over HTTP."""
 
 EXTRA: Final = {"sb3_contrib": "sheepfold[contrib]"}
 """What to install for a library that Sheepfold itself does not need."""

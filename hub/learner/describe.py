@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hub.learner.algorithms import ALGORITHMS, Algorithm
+from hub.learner.algorithms import ALGORITHMS, REMOTE, Algorithm
 from hub.learner.parameters import OWN, table_of
 from hub.learner.reference import TABULAR
 
@@ -33,15 +33,19 @@ leaky_relu, `total_timesteps` the length of schedules in transitions of all devi
 the transitions between two versions, `action_noise` `normal_0.1` or `none`. What is not set has the
 default below, or the library's.
 """
-OURS: Final = (TABULAR,)
+OURS: Final = (TABULAR, REMOTE)
 """What other packages bring is not on this page: it is the same on every machine."""
 ABOUT: Final = {
+    "external": "Nothing is learnt here: a remote learner acts, to which each device is a "
+    "Gymnasium environment ([remote-learner.md](remote-learner.md)). Such an agent has no deadline "
+    "unless it is given one.",
     "tabular": "Q-learning with a table (Sutton & Barto 2018, eq. 6.8), for tasks small enough to "
     "know the answer. A Box is cut into `bins` of equal width for each of its numbers.",
 }
 LEARNS: Final = {
     "on_policy": "from actions of its newest versions",
     "off_policy": "from every action that is known",
+    "none": "elsewhere",
 }
 
 
@@ -61,9 +65,11 @@ def _spaces(row: Algorithm) -> str:
 
 def _parameters(row: Algorithm) -> str:
     names = [*table_of(row), *(name for name in OWN if name in row.defaults)]
+    about = f"{ABOUT[row.name]}\n\n" if row.name in ABOUT else ""
+    if not names:
+        return f"\n## {row.name}\n\n{about[:-1]}"
     listed = ", ".join(
         f"`{name}` ({row.defaults[name]})" if name in row.defaults else f"`{name}`"
         for name in names
     )
-    about = f"{ABOUT[row.name]}\n\n" if row.name in ABOUT else ""
     return f"\n## {row.name}\n\n{about}{listed}\n"

@@ -20,7 +20,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import OperatorFault
-from hub.learner.algorithms import ALGORITHMS, Algorithm
+from hub.learner.algorithms import ALGORITHMS, REMOTE, Algorithm
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -29,6 +29,8 @@ log: Final = logging.getLogger("hub.learner")
 
 GROUP: Final = "sheepfold.algorithms"
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+OURS: Final = ALGORITHMS | {REMOTE.name: REMOTE}
+"""Whose names are taken."""
 HEAVY: Final = ("torch", "numpy")
 """What the hub must not load: it answers devices, and starts in a moment."""
 
@@ -39,8 +41,8 @@ def find(name: str) -> Algorithm | None:
     Raises:
         OperatorFault: it comes from elsewhere, and is broken.
     """
-    if name in ALGORITHMS or name not in _offered():
-        return ALGORITHMS.get(name)
+    if name in OURS or name not in _offered():
+        return OURS.get(name)
     read = _read(name)
     if isinstance(read, str):
         raise OperatorFault(read)
@@ -49,7 +51,7 @@ def find(name: str) -> Algorithm | None:
 
 def names() -> list[str]:
     """Of all that there are beside those of the libraries; a broken one too."""
-    return sorted(_offered())
+    return [REMOTE.name, *sorted(_offered())]
 
 
 @cache
@@ -57,7 +59,7 @@ def _offered() -> dict[str, EntryPoint]:
     """By name; looked up once, so that what is installed later needs a restart."""
     offered: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
-        if entry.name in ALGORITHMS or entry.name in offered:
+        if entry.name in OURS or entry.name in offered:
             log.error("%s: the name is taken, so it is not used", _called(entry))
         else:
             offered[entry.name] = entry
@@ -98,6 +100,8 @@ def _wrong(name: str, row: object, heavy: list[str]) -> str | None:
         return f"its row is called {row.name!r}; both names must be one of [A-Za-z0-9_-]{{1,40}}"
     if row.parameters is None or not row.heads:
         return "its row needs 'parameters' and at least one head"
+    if row.family == "none":
+        return "its row is of family 'none', which learns nothing"
     if any(head.kind == "own" for head in row.heads.values()) and row.chooser is None:
         return "its row has a head of kind 'own' and names no 'chooser'"
     return None

@@ -108,7 +108,8 @@ def read_parameters(agent: Agent) -> Parameters:
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
         action_noise=_noise("action_noise", texts.get("action_noise", "none")),
     )
-    _check_spaces(agent, algorithm, parameters)
+    if algorithm.family != "none":
+        _check_spaces(agent, algorithm, parameters)
     if algorithm.check is not None:
         algorithm.check(agent, parameters)
     return parameters

@@ -36,7 +36,7 @@ from hub.learner.messages import (
 from hub.learner.outline import check_fits, read_outline
 from hub.learner.start import learner_context, run_actor, run_trainer
 from hub.step import Choice
-from hub.words import AgentName, Event, Kind, Source
+from hub.words import EXTERNAL, AgentName, Event, Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,9 +82,10 @@ class Pool:
     def prepare(self) -> None:
         """Have the fork server import torch now, so that no first observation waits 3 s for it.
 
-        Done when there is an agent: a hub without any stays small.
+        Done when there is an agent that learns here: a hub without any stays small.
         """
-        if self._preparing is None and self._registry.agents:
+        agents = self._registry.agents.values()
+        if self._preparing is None and any(s.agent.algorithm != EXTERNAL for s in agents):
             starting = asyncio.to_thread(forkserver.ensure_running)
             self._preparing = asyncio.get_running_loop().create_task(starting)
 

@@ -31,7 +31,19 @@ from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
 from hub.registry.fold import ADMIN
 from hub.topics import is_device_id
-from hub.words import Agent, AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety, User
+from hub.words import (
+    EXTERNAL,
+    Agent,
+    AgentName,
+    DeviceId,
+    Event,
+    Interlock,
+    Key,
+    KeyId,
+    Kind,
+    Safety,
+    User,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +54,7 @@ NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 """Of an agent or a user."""
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 SEED_BYTES: Final = 4
+DEADLINE_MS: Final = 250
 DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
@@ -100,7 +113,7 @@ class Acts:
             sharing=declared.sharing,
             owner=declared.owner,
             fallback=declared.fallback,
-            deadline_ms=declared.deadline_ms,
+            deadline_ms=_deadline_ms(declared),
             missing_reward=declared.missing_reward,
             safety=read_safety(declared.safety),
         )
@@ -307,7 +320,12 @@ class Acts:
                 "actions are an int (Discrete), [shape, low, high] (Box), "
                 '{"multi_discrete": [3, 4]} or {"multi_binary": 5}, not a Dict'
             )
-        if not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
+        if agent.deadline_ms is None and agent.algorithm != EXTERNAL:
+            raise OperatorFault(
+                f"only agents of the algorithm {EXTERNAL!r} may be without a deadline; give one of "
+                f"1 to {DEADLINE_MS_MAX} ms"
+            )
+        if agent.deadline_ms is not None and not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
             raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
@@ -388,7 +406,8 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     sharing: Literal["shared", "advice", "none"] = "shared"
     owner: str = "admin"
     fallback: Any = "hold"
-    deadline_ms: int = 250
+    deadline_ms: int | None = None
+    """None = 250, or of an external agent none."""
     missing_reward: float | None = None
     safety: Any = None
     """As `hub.words.Safety`, in JSON's types; None = no rules."""
@@ -413,6 +432,12 @@ def read_safety(declared: Any) -> Safety | None:
         return msgspec.convert(declared, Safety)
     except msgspec.ValidationError as error:
         raise OperatorFault(f"safety: {error}") from error
+
+
+def _deadline_ms(declared: NewAgent) -> int | None:
+    if declared.deadline_ms is None and declared.algorithm != EXTERNAL:
+        return DEADLINE_MS
+    return declared.deadline_ms
 
 
 def _refuse_unknown(where: str, declared: Any, known: type[Struct]) -> None:
