@@ -104,7 +104,7 @@ def create_app(hub: Hub) -> Litestar:
             device_route("/shepherd/login_user", logins.login, shepherd.too_large),
             device_route("/shepherd/env", logins.env, shepherd.too_large),
             _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
-            Remote(hub.registry, hub.external, body_bytes_max).route(),
+            *Remote(hub.registry, hub.external, body_bytes_max).routes(),
             actions_route(hub),
             *health_routes(hub),
             openapi_route(),

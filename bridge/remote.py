@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import litestar
 import msgspec
 from litestar import Request, route
 
-from bridge.errors import denied, not_found, problem, too_large, unauthorized
+from bridge.errors import denied, problem, too_large, unauthorized
 from bridge.http import ANY_ORIGIN, Response, read_body
 from bridge.http import Request as Read
 from bridge.native import secret_of
@@ -28,13 +28,15 @@ from hub.spaces import as_json
 from hub.words import EXTERNAL, Code
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from litestar.types import ControllerRouterHandler, Receive
 
     from hub.action.external import External, Seen
     from hub.registry.fold import Registry, Spec
     from hub.words import DeviceId, Key
 
-VERBS: Final = ("reset", "step")
+    CarryOut = Callable[[Read, Key, Spec, DeviceId], Awaitable[Response]]
 
 
 class Remote:
@@ -45,18 +47,19 @@ class Remote:
         self._external = external
         self._body_bytes_max = body_bytes_max
 
-    def route(self) -> ControllerRouterHandler:
+    def routes(self) -> list[ControllerRouterHandler]:
         """Both, for pages of any origin."""
+        return [
+            self._route("/v1/env/{device:str}/reset", self._reset),
+            self._route("/v1/env/{device:str}/step", self._step),
+        ]
 
-        @route(
-            "/v1/env/{device:str}/{verb:str}",
-            http_method=["POST", "OPTIONS"],
-            status_code=HTTPStatus.OK,
-        )
+    def _route(self, path: str, carry_out: CarryOut) -> ControllerRouterHandler:
+        @route(path, http_method=["POST", "OPTIONS"], status_code=HTTPStatus.OK)
         async def env(request: Request[Any, Any, Any]) -> litestar.Response[bytes]:
             answer = Response(HTTPStatus.NO_CONTENT, b"")
             if request.method == "POST":
-                answer = await self._answered(request)
+                answer = await self._answered(request, carry_out)
             return litestar.Response(
                 answer.body,
                 status_code=answer.status,
@@ -66,14 +69,14 @@ class Remote:
 
         return env
 
-    async def _answered(self, request: Request[Any, Any, Any]) -> Response:
+    async def _answered(self, request: Request[Any, Any, Any], carry_out: CarryOut) -> Response:
         """The answer, or whatever when the client has hung up."""
         body = await read_body(request.receive, self._body_bytes_max)
         if body is None:
             return too_large(self._body_bytes_max)
         read = Read(dict(request.scope["headers"]), body)
-        device, verb = request.path_params["device"], request.path_params["verb"]
-        answering = asyncio.create_task(self._answer(read, device, verb))
+        device: str = request.path_params["device"]
+        answering = asyncio.create_task(self._answer(read, device, carry_out))
         leaving = asyncio.create_task(_gone(request.receive))
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,41 +88,41 @@ class Remote:
             answering.cancel()  # without effect when it is done
             leaving.cancel()
 
-    async def _answer(self, request: Read, device: str, verb: str) -> Response:
+    async def _answer(self, request: Read, device: str, carry_out: CarryOut) -> Response:
         """What comes of a request, and every refusal as its problem document."""
-        if verb not in VERBS:
-            return not_found(f"there is no {verb[:20]!r} here; there are {' and '.join(VERBS)}")
         try:
             key, spec = agent_of(self._registry, secret_of(request.headers))
         except AccessDenied as error:
             return unauthorized(str(error))
         try:
-            return await self._carried_out(
-                request, key, spec, admit(self._registry, key, device, reserved=True), verb
-            )
+            admitted = admit(self._registry, key, device, reserved=True)
+            _check_external(spec)
+            return await carry_out(request, key, spec, admitted)
         except DeviceFault as fault:
             return problem(fault, device=device)
         except AccessDenied as error:
             return denied(str(error), device=device)
 
-    async def _carried_out(
-        self, request: Read, key: Key, spec: Spec, device: DeviceId, verb: str
-    ) -> Response:
-        if spec.agent.algorithm != EXTERNAL:
-            raise DeviceFault(
-                Code.TYPE,
-                f"agent {spec.agent.name!r} learns in the hub ({spec.agent.algorithm}); a remote "
-                f"learner acts for agents of the algorithm {EXTERNAL!r} only",
-            )
-        if verb == "reset":
-            seen = await self._external.reset(spec, device)
-            return _shown(spec, seen)
+    async def _reset(self, request: Read, key: Key, spec: Spec, device: DeviceId) -> Response:
+        del request, key  # a device has no seed, and takes no options
+        return _shown(spec, await self._external.reset(spec, device))
+
+    async def _step(self, request: Read, key: Key, spec: Spec, device: DeviceId) -> Response:
         document = request.document()
         if not isinstance(document, dict) or "action" not in document:
             raise DeviceFault(Code.PAYLOAD, "expected an object with 'action'")
         by = f"remote learner with key {key.id}"
         before, after = await self._external.step(spec, device, document["action"], by)
         return _shown(spec, after, before)
+
+
+def _check_external(spec: Spec) -> None:
+    if spec.agent.algorithm != EXTERNAL:
+        raise DeviceFault(
+            Code.TYPE,
+            f"agent {spec.agent.name!r} learns in the hub ({spec.agent.algorithm}); a remote "
+            f"learner acts for agents of the algorithm {EXTERNAL!r} only",
+        )
 
 
 def _shown(spec: Spec, seen: Seen, before: Seen | None = None) -> Response:

@@ -29,21 +29,10 @@ from hub.facts import (
 )
 from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
+from hub.registry.deadline import check_deadline, usual_deadline_ms
 from hub.registry.fold import ADMIN
 from hub.topics import is_device_id
-from hub.words import (
-    EXTERNAL,
-    Agent,
-    AgentName,
-    DeviceId,
-    Event,
-    Interlock,
-    Key,
-    KeyId,
-    Kind,
-    Safety,
-    User,
-)
+from hub.words import Agent, AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +43,6 @@ NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 """Of an agent or a user."""
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 SEED_BYTES: Final = 4
-DEADLINE_MS: Final = 250
-DEADLINE_MS_MAX: Final = 3_600_000
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
     "status", "safety",
@@ -103,6 +90,7 @@ class Acts:
                 "choose another name"
             )
         self._check_owner(declared.owner)
+        usual = usual_deadline_ms(declared.algorithm)
         agent = Agent(
             name=AgentName(declared.name),
             algorithm=declared.algorithm,
@@ -113,7 +101,7 @@ class Acts:
             sharing=declared.sharing,
             owner=declared.owner,
             fallback=declared.fallback,
-            deadline_ms=_deadline_ms(declared),
+            deadline_ms=usual if declared.deadline_ms is None else declared.deadline_ms,
             missing_reward=declared.missing_reward,
             safety=read_safety(declared.safety),
         )
@@ -320,13 +308,7 @@ class Acts:
                 "actions are an int (Discrete), [shape, low, high] (Box), "
                 '{"multi_discrete": [3, 4]} or {"multi_binary": 5}, not a Dict'
             )
-        if agent.deadline_ms is None and agent.algorithm != EXTERNAL:
-            raise OperatorFault(
-                f"only agents of the algorithm {EXTERNAL!r} may be without a deadline; give one of "
-                f"1 to {DEADLINE_MS_MAX} ms"
-            )
-        if agent.deadline_ms is not None and not 1 <= agent.deadline_ms <= DEADLINE_MS_MAX:
-            raise OperatorFault(f"deadline is 1 to {DEADLINE_MS_MAX} ms, not {agent.deadline_ms}")
+        check_deadline(agent)
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
         if agent.fallback not in ("hold", "none"):
@@ -432,12 +414,6 @@ def read_safety(declared: Any) -> Safety | None:
         return msgspec.convert(declared, Safety)
     except msgspec.ValidationError as error:
         raise OperatorFault(f"safety: {error}") from error
-
-
-def _deadline_ms(declared: NewAgent) -> int | None:
-    if declared.deadline_ms is None and declared.algorithm != EXTERNAL:
-        return DEADLINE_MS
-    return declared.deadline_ms
 
 
 def _refuse_unknown(where: str, declared: Any, known: type[Struct]) -> None:

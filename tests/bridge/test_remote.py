@@ -225,7 +225,7 @@ async def test_after_a_restart_the_remote_learner_finds_the_device_still_waiting
         ("step", {"move": 1}, 400, "expected an object with 'action'"),
         ("step", b"{", 400, "not JSON"),
         ("step", {"action": 1}, 409, "nothing was shown yet; reset"),
-        ("close", b"", 404, "there are reset and step"),
+        ("close", b"", 404, "Not Found"),
     ],
 )
 async def test_refusals_say_what_is_wrong(
