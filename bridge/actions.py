@@ -23,7 +23,7 @@ from bridge.native import secret_of
 from bridge.openapi import Explanation
 from hub import spaces
 from hub.errors import AccessDenied, DeviceFault, LogUnavailable, OperatorFault
-from hub.learner.algorithms import ALGORITHMS
+from hub.learner import elsewhere
 from hub.log.analyst.ask import stream
 from hub.log.analyst.messages import Ask
 from hub.registry.access import agent_of, operator_of
@@ -212,7 +212,10 @@ def _explored(row: Row, spec: Spec | None) -> bool | None:
     log_n = sum(map(math.log, spaces.choices(spec.actions)))
     if row.logprob + log_n < math.log1p(ROUNDING):
         return True
-    kind = ALGORITHMS[spec.agent.algorithm].heads[type(spec.actions)].kind
+    kind = None
+    with suppress(OperatorFault):  # its algorithm is not installed any more
+        algorithm = elsewhere.find(spec.agent.algorithm)
+        kind = algorithm and algorithm.heads[type(spec.actions)].kind
     surely_best = kind in EPSILON_GREEDY or math.exp(row.logprob) > 1 / 2
     return False if surely_best else None
 

@@ -40,14 +40,15 @@ class HttpReply:
         if not self._done.done():
             self._done.set_exception(fault)
 
-    async def answer(self, wait_s: float) -> Answer:
-        """The answer.
+    async def answer(self, deadline_ms: int | None) -> Answer:
+        """The answer; without a deadline it is waited for as long as it takes.
 
         Raises:
             DeviceFault: it was refused; `busy` when nothing can be made durable now.
         """
         try:
-            async with asyncio.timeout(wait_s + WAIT_S_BESIDE):
+            wait_s = None if deadline_ms is None else deadline_ms / 1000 + WAIT_S_BESIDE
+            async with asyncio.timeout(wait_s):
                 answer = await self._done
         except TimeoutError:
             message = "the log can't commit now; send the same step again"

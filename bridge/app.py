@@ -1,6 +1,7 @@
 """The whole route table, and how the hub opens it.
 
 POST /v1/step  /v1/reward                        native.py
+POST /v1/env/{device}/reset  …/step              remote.py
 POST /shepherd/login_user/  /shepherd/env/       shepherd.py
 POST /v1/sql                                     sql.py
 GET  /v1/actions/{seq}                           actions.py
@@ -27,6 +28,7 @@ from bridge.http import endpoint
 from bridge.native import Native
 from bridge.openapi import document as openapi_document
 from bridge.openapi import openapi_route
+from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
 
@@ -102,6 +104,7 @@ def create_app(hub: Hub) -> Litestar:
             device_route("/shepherd/login_user", logins.login, shepherd.too_large),
             device_route("/shepherd/env", logins.env, shepherd.too_large),
             _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
+            *Remote(hub.registry, hub.external, body_bytes_max).routes(),
             actions_route(hub),
             *health_routes(hub),
             openapi_route(),

@@ -74,7 +74,7 @@ class Native:
             self._receiver.take(session, message, reply)
         except DeviceFault as fault:
             self._receiver.refuse(session, fault, reply)
-        return _act(await reply.answer(spec.agent.deadline_ms / 1000))
+        return _act(await reply.answer(spec.agent.deadline_ms))
 
     async def _reward(
         self, session: Session, spec: Spec, document: dict[str, object]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
 
 OPENAPI: Final = "3.1.0"
+RESET: Final = "/v1/env/{device}/reset"
+STEP: Final = "/v1/env/{device}/step"
 
 
 class StepRequest(Message, frozen=True, kw_only=True):
@@ -69,6 +71,31 @@ class EnvResponse(Struct, frozen=True):
 
     action: int | list[Any] | msgspec.UnsetType | None = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RemoteReset(Struct, frozen=True):
+    """Body of `POST /v1/env/{device}/reset`; may be absent, and what else is in it is not used."""
+
+
+class RemoteStep(Struct, frozen=True):
+    """Body of `POST /v1/env/{device}/step`."""
+
+    action: Any
+    """Of the agent's action space, for the observation shown last."""
+
+
+class RemoteObservation(Struct, frozen=True):
+    """What the device sent next, in Gymnasium's words."""
+
+    observation: Any
+    reward: float
+    """0 after a reset, and where the device sent none."""
+    terminated: bool
+    truncated: bool
+    """By the device; or this does not follow the observation before: reset."""
+    info: dict[str, Any]
+    """As the device sent it; the hub's own is in `sheepfold`: `seq` and `step` of the observation,
+    `executed`, what the device did since the one before, and who chose that, `source`."""
 
 
 class SqlRequest(Struct, frozen=True):
@@ -130,6 +157,8 @@ class Problem(Struct, frozen=True):
 _ROUTES: Final[list[tuple[str, str, type[Struct], type[Struct], bool]]] = [
     ("/v1/step", "One observation in, its action out.", StepRequest, Act, True),
     ("/v1/reward", "A person's reward.", RewardRequest, RewardResponse, True),
+    (RESET, "The observation that the next action is for.", RemoteReset, RemoteObservation, True),
+    (STEP, "Act; the observation after.", RemoteStep, RemoteObservation, True),
     ("/shepherd/login_user/", "Shepherd: open a session.", LoginRequest, LoginResponse, False),
     ("/shepherd/env/", "Shepherd: one step.", EnvRequest, EnvResponse, False),
 ]
@@ -152,6 +181,9 @@ def document() -> bytes:
         path: {"post": _operation(summary, references, request, response, native=native)}
         for path, summary, request, response, native in _ROUTES
     }
+    device = {"name": "device", "in": "path", "required": True, "schema": {"type": "string"}}
+    for path in (RESET, STEP):
+        paths[path]["post"]["parameters"] = [device]
     paths["/v1/sql"] = {"post": _sql_operation(references)}
     paths["/v1/actions/{seq}"] = {"get": _explanation_operation(references)}
     for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):

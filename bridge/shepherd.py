@@ -133,7 +133,7 @@ class Shepherd:
                 self._receiver.take(session, message, reply)
             except DeviceFault as fault:
                 self._receiver.refuse(session, fault, reply)
-            answer = await reply.answer(spec.agent.deadline_ms / 1000)
+            answer = await reply.answer(spec.agent.deadline_ms)
         except (AccessDenied, DeviceFault) as error:
             return _error(str(error))
         return Response(200, _encode({"action": answer.action}))

@@ -26,6 +26,7 @@ import uvloop
 from msgspec import Struct
 
 from hub.action.deliver import Deliver
+from hub.action.external import External
 from hub.action.guard import Guard
 from hub.action.safety import read_rules
 from hub.clock import SystemClock
@@ -102,11 +103,13 @@ class Hub:
         self.sessions = Sessions(self.registry, self.log, clock)
         self.pool = Pool(self.registry, self.log, self.data, settings.learner, clock)
         self.guard = Guard(self.registry, clock, lambda alert: self.control.pause(alert))
+        self.external = External(self.pool, self.sessions.unanswered)
         self.deliver = Deliver(
-            self.log, self.pool, clock, settings.step, loop.call_later, self.guard
+            self.log, self.external, clock, settings.step, loop.call_later, self.guard
         )
+        self.external.deliver = self.deliver
         self.pool.choose = self.deliver.choose
-        self.receiver = Receiver(self.registry, self.log, self.deliver, clock, settings.step)
+        self.receiver = Receiver(self.registry, self.log, self.external, clock, settings.step)
         self.silence = Silence(self.registry, self.sessions, self.log, clock, settings.step)
         self.broker = Broker(settings.mqtt.base)
         self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)

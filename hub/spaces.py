@@ -197,6 +197,18 @@ def nested(space: Space, flat: Sequence[float]) -> int | list[Any]:
     return numbers
 
 
+def as_json(space: Space, values: Floats) -> Any:
+    """An observation as a device sends it; of a Dict space an object."""
+    flat = struct.unpack(f"<{len(values) // FLOAT_BYTES}f", values)
+    if not isinstance(space, Dict):
+        return nested(space, flat)
+    shown, start = {}, 0
+    for name, part in space.spaces.items():
+        shown[name] = nested(part, flat[start : start + size(part)])
+        start += size(part)
+    return shown
+
+
 def neutral(space: Space) -> Floats:
     """The action nearest to doing nothing: zeros, kept within the bounds."""
     assert not isinstance(space, Dict), "an action is no Dict"

@@ -41,6 +41,8 @@ Floats = NewType("Floats", bytes)
 FLOAT_BYTES: Final = 4
 EVENT_VERSION: Final = 2
 """Of the events written now; `hub/log/upcast.py` says what changed and reads older ones."""
+EXTERNAL: Final = "external"
+"""Algorithm of an Agent that is not learnt in the hub: a remote learner acts."""
 WINDOW_STEPS: Final = 64
 """A repeat is recognised among this many last steps of a device; older ones are `late`."""
 
@@ -225,7 +227,8 @@ class Agent(Struct, frozen=True):
 
     name: AgentName
     algorithm: str
-    """The class's name in Stable-Baselines3 or sb3-contrib: PPO, DQN, SAC, …"""
+    """The class's name in Stable-Baselines3 or sb3-contrib: PPO, DQN, SAC, …; the name of an
+    algorithm from elsewhere; or `external`: a remote learner acts."""
     observations: Any
     """A space in Shepherd's syntax: int, `[shape, low, high]` or a dict of spaces."""
     actions: Any
@@ -238,8 +241,9 @@ class Agent(Struct, frozen=True):
     owner: str = "admin"
     fallback: Any = "hold"
     """`hold` = the last action again, `none`, or a constant action of the action space."""
-    deadline_ms: int = 250
-    """After this long without the policy's action the fallback is sent."""
+    deadline_ms: int | None = 250
+    """After this long without the policy's action the fallback is sent; None, for an `external`
+    agent only: its device waits for as long as the remote learner takes."""
     missing_reward: float | None = None
     """Stands in for a missing reward in mid-episode; None = the fragment breaks there."""
     learning: bool = True

@@ -2,7 +2,8 @@
 
 Rule 1: nothing is acknowledged and no action leaves before it is durable.
 Rule 2: a step is answered once; whoever chooses second is too late, and the log says so.
-Rule 3: by the deadline somebody has chosen: the policy, or the agent's declared fallback.
+Rule 3: by the deadline somebody has chosen: the policy, or the agent's declared fallback. Only an
+    external agent may have none: its remote learner takes as long as it takes.
 Rule 4: whoever chose, the guard has looked at it; what it made of it is what is logged and sent.
 
     begin ─▶ ask the actor ─┬─ answer ─────────────▶ one commit: observation + action ─▶ answer
@@ -100,7 +101,7 @@ class Deliver:
             hopeless = "too many steps are waiting"
         hopeless = hopeless or self._actors.ask(step)
         if hopeless is not None:
-            self._fall_back(step, hopeless)
+            self.fall_back(step, hopeless)
 
     def choose(self, step: Step, choice: Choice) -> None:
         """An action for the step: have it checked, log it, and send it once it is durable."""
@@ -130,6 +131,9 @@ class Deliver:
             self._log.append([event], _ignore)
             return
         step.chosen = True
+        if step.agent.agent.deadline_ms is None and step.timer is not None:
+            step.timer.cancel()  # from now on the commit is bounded, as it is after a deadline
+            step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
         step.device.last_action = choice.action or step.device.last_action
         if choice.source is Source.FALLBACK:
             self.fallbacks += 1
@@ -158,8 +162,12 @@ class Deliver:
         if step.chosen:  # chosen, but not yet durable
             step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
             return
-        deadline_s = step.agent.agent.deadline_ms / 1000
-        step.timer = self._call_later(max(0.0, deadline_s - waited_s), self._deadline, step)
+        deadline_ms = step.agent.agent.deadline_ms
+        if deadline_ms is None:
+            step.timer = self._call_later(self._settings.commit_s_max, self._not_durable, step)
+        else:
+            left_s = max(0.0, deadline_ms / 1000 - waited_s)
+            step.timer = self._call_later(left_s, self._deadline, step)
         self._log_alone(step)
 
     def _log_alone(self, step: Step) -> None:
@@ -173,18 +181,28 @@ class Deliver:
     def _deadline(self, step: Step) -> None:
         step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
         if not step.chosen:
-            self._fall_back(step, "deadline")
+            self.fall_back(step, "deadline")
+
+    def _not_durable(self, step: Step) -> None:
+        """Without a deadline only the observation's commit is bounded."""
+        if not step.chosen and not step.seq:
+            step.timer = self._call_later(self._settings.commit_s_max, self._not_durable, step)
+            self._say_busy(step)
 
     def _busy(self, step: Step) -> None:
         """The log does not commit. What was promised is kept: no answer that is not durable."""
         step.timer = None
+        self._say_busy(step)
+
+    def _say_busy(self, step: Step) -> None:
         fault = DeviceFault(
             Code.BUSY, "the log can't commit now; send the same step again", step=step.wire_number
         )
         for reply in step.replies:
             reply.refuse(fault, acknowledge=False)
 
-    def _fall_back(self, step: Step, reason: str) -> None:
+    def fall_back(self, step: Step, reason: str) -> None:
+        """The agent's declared fallback is the choice, for this reason."""
         action = fallback(step)
         self.choose(step, Choice(action, Source.FALLBACK, reason=reason))
 

@@ -29,7 +29,7 @@ def agent() -> None:
 
 @agent.command()
 @click.argument("name")
-@click.option("--algorithm", required=True, help="PPO, A2C, DQN, SAC, TD3, … (docs/algorithms.md).")
+@click.option("--algorithm", required=True, help="PPO, DQN, SAC, …, external (docs/algorithms.md).")
 @click.option(
     "--observations",
     required=True,
@@ -45,7 +45,7 @@ def agent() -> None:
 @click.option(
     "--fallback", default="hold", metavar="hold|none|JSON", help="When no policy answers."
 )
-@click.option("--deadline-ms", type=int, default=250, show_default=True)
+@click.option("--deadline-ms", type=int, help="Default: 250; of an external agent none.")
 @click.option("--missing-reward", type=float, help="Stands in for a reward a device leaves out.")
 @click.option("--safety", metavar="JSON", help="What its actions keep to; docs/safety.md has all.")
 @click.option("--max-episode-steps", metavar="N|none", help=STEPS_HELP)

@@ -127,6 +127,12 @@ class Device:
         self.last_action: Floats | None = None
         self.held: Held | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether its newest step is not answered yet."""
+        newest = None if self.count is None else self.window.get(self.count)
+        return newest is not None and not isinstance(newest, Past)
+
     def find(
         self,
         step: int | None,

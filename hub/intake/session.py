@@ -10,6 +10,7 @@ from hub.facts import DeviceAdded, SessionOpened
 from hub.intake.device import Device
 from hub.payloads import Cfg
 from hub.spaces import Discrete, size
+from hub.step import Step
 from hub.words import AgentName, DeviceId, Event, Kind, SessionId
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ class Sessions:
         if known is None:
             known = self.devices[device] = Device(device)
         return known
+
+    def unanswered(self, device: str) -> Step | None:
+        """The device's newest step, durable before a restart, that nobody has taken up since."""
+        known = self.devices.get(DeviceId(device))
+        step = None if known is None or known.count is None else known.window.get(known.count)
+        return step if isinstance(step, Step) and step.timer is None and not step.chosen else None
 
     def _event(
         self,

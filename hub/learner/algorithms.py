@@ -4,18 +4,25 @@
     installed(ALGORITHMS["TQC"].library)     # whether it is there
 
 No torch: the hub reads this to refuse what can't be learnt, and the trainer to open what can.
-A row names the library's own class, unmodified, and says which of its tensors act.
+A row names the library's own class, unmodified, and says which of its tensors act. Rows of
+algorithms from elsewhere are found by `elsewhere.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct, structs
 
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from hub.words import EXTERNAL
+
+if TYPE_CHECKING:
+    from hub.learner.parameters import Parameters
+    from hub.words import Agent
 
 PolicyKind = Literal[
     "categorical",
@@ -26,18 +33,20 @@ PolicyKind = Literal[
     "epsilon_greedy_quantiles",
     "squashed_gaussian",
     "deterministic",
+    "own",
 ]
-"""How an action is drawn from what the network gives."""
-Family = Literal["on_policy", "off_policy"]
+"""How an action is drawn from what the network gives; `own` = by a class that the row names."""
+Family = Literal["on_policy", "off_policy", "none"]
+"""`none` = nothing is learnt here: a remote learner acts."""
 
 
 class Head(Struct, frozen=True):
     """Which of a library's layers choose actions of one kind of space."""
 
     kind: PolicyKind
-    hidden: str
+    hidden: str = ""
     """The sequence of hidden layers; every other one of them is an activation."""
-    last: str | None
+    last: str | None = None
     """The linear layer behind it; None = the sequence has it at its end."""
     value_hidden: str | None = None
     """The same for V(o); None where there is none."""
@@ -49,10 +58,10 @@ class Head(Struct, frozen=True):
 
 
 class Algorithm(Struct, frozen=True):
-    """One class of Stable-Baselines3 or sb3-contrib."""
+    """One class of Stable-Baselines3 or sb3-contrib, or a learner from elsewhere."""
 
     name: str
-    """The class's name."""
+    """The class's name; elsewhere the entry point's."""
     family: Family
     heads: dict[type[Space], Head]
     """By the action spaces it takes."""
@@ -65,6 +74,17 @@ class Algorithm(Struct, frozen=True):
     """It takes images, which then go through a convolutional network."""
     normalised: bool = False
     """Its layers are folded with their batch normalisation before they act."""
+    learner: str = "hub.learner.library:Library"
+    """`module:class` of the Learner; imported by trainers only, called with agent and parameters.
+    What follows is for algorithms from elsewhere."""
+    parameters: dict[str, str] | None = None
+    """Names and kinds (`READERS` in `parameters.py`); None = in the generated table."""
+    observations: tuple[type[Space], ...] | None = None
+    """The observation spaces it takes; None = all."""
+    chooser: str | None = None
+    """`module:class` of the OwnChooser, where a head's kind is `own`."""
+    check: Callable[[Agent, Parameters], None] | None = None
+    """Refuses agents that it can't learn (`OperatorFault`); called in the hub, without numpy."""
 
 
 def _actor_critic(kind: PolicyKind, *, spread: str | None = None) -> Head:
@@ -231,6 +251,16 @@ ALGORITHMS: Final = {
     row.name: structs.replace(row, defaults=row.defaults | _UNSCALED) for row in _ROWS
 }
 """By name. Defaults are tuned on small control tasks with four devices."""
+
+REMOTE: Final = Algorithm(
+    EXTERNAL,
+    "none",
+    {space: Head("own") for space in (Discrete, Box, MultiDiscrete, MultiBinary)},
+    {},
+    library="elsewhere",
+    parameters={},
+)
+"""No learner of the hub's: a remote one acts, over HTTP."""
 
 EXTRA: Final = {"sb3_contrib": "sheepfold[contrib]"}
 """What to install for a library that Sheepfold itself does not need."""

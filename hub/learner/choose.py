@@ -17,6 +17,7 @@ import numpy as np
 
 from hub.learner.chance import Chance, normals
 from hub.learner.messages import Question, Reply
+from hub.learner.open import own_chooser
 from hub.learner.scaling import Scale, scale_of
 from hub.spaces import (
     Box,
@@ -72,6 +73,7 @@ class Chooser:
         self.actions = parse(card.actions)
         self._name = card.kind
         self._kind = KINDS[card.kind]
+        self.own = own_chooser(card, tensors) if card.kind == "own" else None
         self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
         self.exploration = card.exploration
         self.noise = card.noise
@@ -82,9 +84,10 @@ class Chooser:
             assert isinstance(self.actions, (MultiDiscrete, MultiBinary)), "it has no other"
             self.places = _places(choices(self.actions))
         self._first = self.actions.start if isinstance(self.actions, Discrete) else 0
-        self._chance = Chance(seed, UNIFORMS[card.kind](self.actions))
+        count = self.own.uniforms if self.own else UNIFORMS[card.kind](self.actions)
+        self._chance = Chance(seed, count)
         self._size = size(self._observations)
-        self._plain = isinstance(self._observations, Box | MultiBinary)
+        self._plain = self.own is not None or isinstance(self._observations, Box | MultiBinary)
         self._features = features
         if card.extractor is not None:
             # Torch, and only here: convolutions are what numpy can't do in time.
@@ -165,8 +168,10 @@ class Net:
         assert self._spread_layer is not None, "a Gaussian has a spread"
         return mean, _product(hidden, *self._spread_layer)
 
-    def value(self, x: Matrix) -> Matrix:
-        """V(o), float32 (batch,)."""
+    def value(self, x: Matrix) -> Matrix | None:
+        """V(o), float32 (batch,); None where there is none."""
+        if not self._value:
+            return None
         return _product(self._hidden(x, self._value), *self._value[-1])[:, 0]
 
     def _hidden(self, x: Matrix, layers: list[tuple[Matrix, Matrix]]) -> Matrix:
@@ -333,6 +338,12 @@ def _deterministic(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | 
     return Choice(actions.clip(low, high), logprobs, None)
 
 
+def _own(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    """As the algorithm's own class says; `x` is as devices sent it."""
+    assert chooser.own is not None, "made with the chooser"
+    return chooser.own.choose(x, uniforms)
+
+
 def _anywhere(uniforms: NDArray[np.float64], width: int) -> tuple[Matrix, Matrix]:
     """Of the whole action space, scaled to [-1, 1], as SB3 draws before learning starts."""
     scaled = (2.0 * uniforms[:, :width] - 1.0).astype(np.float32)
@@ -348,6 +359,7 @@ KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | N
     "epsilon_greedy_quantiles": _epsilon_greedy_quantiles,
     "squashed_gaussian": _squashed_gaussian,
     "deterministic": _deterministic,
+    "own": _own,
 }
 
 MASKED: Final[
@@ -367,6 +379,7 @@ UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
     "epsilon_greedy_quantiles": lambda _: 2,
     "squashed_gaussian": lambda actions: 2 * size(actions),
     "deterministic": lambda actions: 2 * size(actions),
+    "own": lambda _: 0,  # its class says
 }
 """Random numbers that one action uses."""
 

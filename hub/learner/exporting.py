@@ -18,6 +18,7 @@ from msgspec import structs
 
 import hub.learner.one_thread  # noqa: F401 - before torch
 from hub.errors import OperatorFault
+from hub.learner.algorithms import ALGORITHMS
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import read_policy
 from hub.learner.sb3 import open_learner
@@ -48,6 +49,11 @@ def export_policy(source: Path, agent: Agent, target: Path) -> None:
         HubFault: the version's file is damaged.
     """
     policy = read_policy(source)
+    if target.suffix == SB3 and agent.algorithm not in ALGORITHMS:
+        raise OperatorFault(
+            f"{agent.algorithm} is not of Stable-Baselines3, which could not load it: name the "
+            f"file {target.stem}{OWN}"
+        )
     if target.suffix not in (OWN, SB3):
         raise OperatorFault(f"{target}: the name must end with {OWN} or {SB3}")
     try:

@@ -13,14 +13,13 @@ import re
 import resource
 import subprocess
 import sys
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from hub.errors import OperatorFault, SheepfoldError
+from hub.errors import HubFault, OperatorFault, SheepfoldError
 from hub.learner.algorithms import ALGORITHMS
 from hub.spaces import Box, parse
 from hub.words import Agent
@@ -118,18 +117,24 @@ def make_version(job: Job) -> Imported:
     from hub.learner.parameters import read_parameters
     from hub.learner.policy import IMPORTED, write_policy
     from hub.learner.sb3 import open_learner
-    from hub.learner.snapshot import acting_of, card_of, tensors_of
+    from hub.learner.snapshot import acting_of, card_of, settle, tensors_of
 
     checkpoint = read_checkpoint(Path(job.file), bytes_max=job.bytes_max)
     parameters = read_parameters(job.agent)
     if checkpoint.outline is not None:
         check_fits(checkpoint.outline, job.agent)
+    elif job.agent.algorithm not in ALGORITHMS:
+        raise OperatorFault(
+            f"{job.file} is of Stable-Baselines3, which has no {job.agent.algorithm}"
+        )
     else:
         _check_said(checkpoint.said, job.agent, parameters)
+    if job.agent.algorithm not in ALGORITHMS:
+        return _from_elsewhere(job, checkpoint)
     learner = open_learner(job.agent, parameters)
     _load(learner.model, checkpoint, job.agent)
     take_in(learner.normal, checkpoint.statistics, job.file)
-    _settle(learner.model, parameters)
+    settle(learner.model, parameters)
     card = card_of(learner, job.agent, parameters, version=IMPORTED, parent=None, position=0)
     tensors = tensors_of(learner.model)
     tensors |= acting_of(job.agent, parameters, tensors)
@@ -137,6 +142,26 @@ def make_version(job: Job) -> Imported:
     sha256 = write_policy(Path(job.folder), job.agent.name, card, tensors)
     weights = checkpoint.weights.values()
     return Imported(sha256, len(weights), sum(tensor.size for tensor in weights))
+
+
+def _from_elsewhere(job: Job, checkpoint: Checkpoint) -> Imported:
+    """A version of an algorithm that is in no library: its own tensors in a new learner."""
+    from hub.learner.learner import check_alike
+    from hub.learner.open import open_learner
+    from hub.learner.policy import IMPORTED, write_policy
+
+    learner = open_learner(job.agent)
+    ours, theirs = learner.tensors(), checkpoint.weights
+    try:
+        check_alike(ours, theirs)
+    except HubFault as error:
+        raise OperatorFault(f"the policy does not fit agent {job.agent.name!r}: {error}") from error
+    theirs = {name: tensor for name, tensor in theirs.items() if name in ours}
+    learner.restore(ours | theirs)
+    learner.settle()
+    card = learner.card(job.agent, version=IMPORTED, parent=None, position=0)
+    sha256 = write_policy(Path(job.folder), job.agent.name, card, learner.tensors())
+    return Imported(sha256, len(theirs), sum(tensor.size for tensor in theirs.values()))
 
 
 def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
@@ -170,16 +195,6 @@ def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
             other = checkpoint.others.get(name)
             if other is not None and list(other.shape) == list(tensor.shape):
                 tensor.copy_(torch.from_numpy(other.copy()))
-
-
-def _settle(model: BaseAlgorithm, parameters: Parameters) -> None:
-    """It has learnt already: actions are not to be drawn at random until it has learnt again."""
-    if hasattr(model, "exploration_rate"):  # DQN and QRDQN
-        share = parameters.arguments["exploration_fraction"]
-        assert isinstance(share, float), "the table says so"
-        model.num_timesteps = 1 + int(share * parameters.total_timesteps)
-        model.exploration_rate = attrgetter("exploration_final_eps")(model)
-    model._n_updates = max(1, model._n_updates)
 
 
 def _check_said(said: dict[str, Any], agent: Agent, parameters: Parameters) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct
 
 from hub.errors import OperatorFault
+from hub.learner import elsewhere
 from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
 from hub.learner.parameters_table import TABLE
 from hub.spaces import Box, Dict, Space, channels_axis, is_image, is_measured, parse, size
@@ -112,7 +113,7 @@ def read_parameters(agent: Agent) -> Parameters:
             algorithm can't take. The message lists what is valid.
     """
     algorithm = algorithm_of(agent)
-    table, defaults = TABLE[algorithm.name], algorithm.defaults
+    table, defaults = table_of(algorithm), algorithm.defaults
     valid = {*table, *(name for name in OWN if name in defaults)}
     for name in agent.parameters:
         if name not in valid:
@@ -122,9 +123,9 @@ def read_parameters(agent: Agent) -> Parameters:
     texts = {**defaults, **agent.parameters}
     parameters = Parameters(
         arguments={n: READERS[table[n]](n, text) for n, text in texts.items() if n in table},
-        net_arch=_layers("net_arch", texts["net_arch"]),
-        activation_fn=_activation("activation_fn", texts["activation_fn"]),
-        total_timesteps=_whole("total_timesteps", texts["total_timesteps"]),
+        net_arch=_layers("net_arch", texts.get("net_arch", "")),
+        activation_fn=_activation("activation_fn", texts.get("activation_fn", "tanh")),
+        total_timesteps=_whole("total_timesteps", texts.get("total_timesteps", "1")),
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
         action_noise=_noise("action_noise", texts.get("action_noise", "none")),
         norm_obs=_truth("norm_obs", texts["norm_obs"]),
@@ -132,26 +133,52 @@ def read_parameters(agent: Agent) -> Parameters:
         clip_obs=_number("clip_obs", texts["clip_obs"]),
         clip_reward=_number("clip_reward", texts["clip_reward"]),
     )
-    _check_spaces(agent, algorithm, parameters)
+    if algorithm.family != "none":
+        _check_spaces(agent, algorithm, parameters)
+    if algorithm.check is not None:
+        algorithm.check(agent, parameters)
     return parameters
+
+
+def table_of(algorithm: Algorithm) -> dict[str, str]:
+    """The names of its parameters, with the kind of their values."""
+    return TABLE[algorithm.name] if algorithm.parameters is None else algorithm.parameters
 
 
 def algorithm_of(agent: Agent) -> Algorithm:
     """The row of the agent's algorithm.
 
     Raises:
-        OperatorFault: there is none, or its library is not installed.
+        OperatorFault: there is none, it is broken, or its library is not installed.
     """
-    algorithm = ALGORITHMS.get(agent.algorithm)
+    algorithm = elsewhere.find(agent.algorithm)
     if algorithm is None:
-        names = ", ".join(ALGORITHMS)
+        names = ", ".join([*ALGORITHMS, *elsewhere.names()])
         raise OperatorFault(f"algorithm {agent.algorithm!r} is unknown; take {names}")
-    if not installed(algorithm.library):
+    if algorithm.parameters:
+        _check_row(algorithm, algorithm.parameters)
+    if algorithm.library in EXTRA and not installed(algorithm.library):
         raise OperatorFault(
             f"{algorithm.name} needs {algorithm.library}, which is not installed; "
             f"pip install {EXTRA[algorithm.library]!r}"
         )
     return algorithm
+
+
+def _check_row(algorithm: Algorithm, table: dict[str, str]) -> None:
+    """Refuse an algorithm from elsewhere whose parameters nobody could set."""
+    for name, text in algorithm.defaults.items():
+        if name not in table and name not in OWN:
+            raise OperatorFault(f"{algorithm.name} has a default for {name!r}, no parameter of it")
+        if table.get(name, "int") not in READERS:
+            kinds = ", ".join(READERS)
+            raise OperatorFault(
+                f"{algorithm.name} says that {name} is of kind {table[name]!r}; there are {kinds}"
+            )
+        if name in table:
+            READERS[table[name]](name, text)
+    if missing := sorted(set(table) - set(algorithm.defaults)):
+        raise OperatorFault(f"{algorithm.name} has no default for {', '.join(missing)}")
 
 
 def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) -> None:
@@ -163,6 +190,12 @@ def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) ->
     if parameters.norm_obs and not any(map(is_measured, parts)):
         raise OperatorFault(
             f"norm_obs needs measurements, a Box of float32; {agent.observations!r} has none"
+        )
+    taken = algorithm.observations
+    if taken is not None and type(observations) not in taken:
+        names = " or ".join(kind.__name__ for kind in taken)
+        raise OperatorFault(
+            f"{algorithm.name} needs {names} observations, not {agent.observations!r}"
         )
     if isinstance(observations, Dict) and not algorithm.dicts:
         raise OperatorFault(f"{algorithm.name} takes no dict of observations; declare one vector")

@@ -13,10 +13,11 @@ from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Final
 
 from hub.learner.heads import Heads
-from hub.learner.pair import Around, Pair
 from hub.learner.messages import policy_path
 from hub.learner.outline import check_fits, read_outline
+from hub.learner.pair import Around, Pair
 from hub.learner.start import learner_context
+from hub.words import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,9 +64,10 @@ class Pool:
     def prepare(self) -> None:
         """Have the fork server import torch now, so that no first observation waits 3 s for it.
 
-        Done when there is an agent: a hub without any stays small.
+        Done when there is an agent that learns here: a hub without any stays small.
         """
-        if self._preparing is None and self._registry.agents:
+        agents = self._registry.agents.values()
+        if self._preparing is None and any(s.agent.algorithm != EXTERNAL for s in agents):
             starting = asyncio.to_thread(forkserver.ensure_running)
             self._preparing = asyncio.get_running_loop().create_task(starting)
 
@@ -77,15 +79,15 @@ class Pool:
         if self._closing:
             return "the hub is stopping"
         name = step.agent.agent.name
-        learner = self._pairs.get(name)
-        if learner is None:
-            learner = self.wake(step.agent)
-        return learner.ask(step)
+        pair = self._pairs.get(name)
+        if pair is None:
+            pair = self.wake(step.agent)
+        return pair.ask(step)
 
     def wake(self, spec: Spec) -> Pair:
         """Start the agent's two processes."""
         assert self.choose is not None, "the composition root sets it"
-        learner = Pair(
+        pair = Pair(
             spec,
             Around(
                 self._registry,
@@ -98,22 +100,22 @@ class Pool:
                 self.choose,
             ),
         )
-        self._pairs[spec.agent.name] = learner
-        learner.start()
+        self._pairs[spec.agent.name] = pair
+        pair.start()
         if self._settings.sleep_s:
-            asyncio.get_running_loop().call_later(self._settings.sleep_s, self._look, learner)
-        return learner
+            asyncio.get_running_loop().call_later(self._settings.sleep_s, self._look, pair)
+        return pair
 
-    def _look(self, learner: Pair) -> None:
+    def _look(self, pair: Pair) -> None:
         """Let the agent sleep if nobody has asked for so long; else look again when that may be."""
-        name = learner.name
-        if self._pairs.get(name) is not learner:
+        name = pair.name
+        if self._pairs.get(name) is not pair:
             return
-        idle_s = self._clock.monotonic() - learner.asked
+        idle_s = self._clock.monotonic() - pair.asked
         left_s = self._settings.sleep_s - idle_s
-        if left_s > 0 or learner.busy:
+        if left_s > 0 or pair.busy:
             wait_s = left_s if left_s > 0 else LOOK_S
-            asyncio.get_running_loop().call_later(wait_s, self._look, learner)
+            asyncio.get_running_loop().call_later(wait_s, self._look, pair)
             return
         log.info("agent %s sleeps: nobody has asked for %.0f s", name, idle_s)
         self._end(name)
@@ -121,14 +123,14 @@ class Pool:
     def changed(self, name: AgentName) -> None:
         """The agent was declared, anew or first, deleted, or given another policy."""
         self.prepare()
-        learner = self._pairs.get(name)
+        pair = self._pairs.get(name)
         spec = self._registry.agents.get(name)
-        if learner is None:
+        if pair is None:
             return
-        if spec is None or spec.agent.seed != learner.seed:
+        if spec is None or spec.agent.seed != pair.seed:
             self._end(name)  # it was deleted, or restarted: the next observation wakes it
         else:
-            learner.configure(spec)
+            pair.configure(spec)
 
     def next_version(self, name: AgentName, sha256: str | None) -> int:
         """The number of the version that an operator puts in place, appended to the log at once.
@@ -152,10 +154,10 @@ class Pool:
         return outline.position
 
     def _end(self, name: AgentName) -> None:
-        learner = self._pairs.pop(name, None)
-        if learner is not None:
-            learner.stop()
-            ending = asyncio.get_running_loop().create_task(learner.ended())
+        pair = self._pairs.pop(name, None)
+        if pair is not None:
+            pair.stop()
+            ending = asyncio.get_running_loop().create_task(pair.ended())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 
@@ -164,8 +166,8 @@ class Pool:
         """`actor-<agent>` and `trainer-<agent>` to process id, of those that run."""
         return {
             child.name: child.pid
-            for learner in self._pairs.values()
-            for child in (learner.actor, learner.trainer)
+            for pair in self._pairs.values()
+            for child in (pair.actor, pair.trainer)
             if child.pid is not None
         }
 

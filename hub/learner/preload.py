@@ -7,6 +7,7 @@ import gc
 import torch
 
 import hub.learner.act
+import hub.learner.library
 import hub.learner.train  # noqa: F401 - imported to be there
 
 # Torch imports a fifth of itself (1 s) only when the first optimizer is made.

@@ -11,7 +11,7 @@ from hub.learner.transitions import Follow
 from hub.words import Agent, Event, Kind
 
 if TYPE_CHECKING:
-    from hub.learner.sb3 import OffPolicy, OnPolicy
+    from hub.learner.learner import Learner
 
 _decode_fact: Final = msgspec.json.Decoder(AgentMade | PolicyChosen).decode
 
@@ -23,7 +23,7 @@ class Refill:
     `seq_first` had left the buffer already.
     """
 
-    def __init__(self, learner: OnPolicy | OffPolicy, *, seq_first: int) -> None:
+    def __init__(self, learner: Learner, *, seq_first: int) -> None:
         self._learner = learner
         self._seq_first = seq_first
         self._follow = Follow()

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hub.errors import HubFault
-from hub.learner.normalise import take_over
-from hub.learner.parameters import read_parameters
-from hub.learner.sb3 import OffPolicy, OnPolicy, open_learner
-from hub.learner.snapshot import take_up
+from hub.learner.open import open_learner
+from hub.learner.sb3 import OffPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,32 +21,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from stable_baselines3.common.buffers import ReplayBuffer
 
+    from hub.learner.learner import Learner
     from hub.learner.policy import Card, Tensors
+    from hub.learner.sb3 import OnPolicy
     from hub.words import Agent
 
 
-def reopen(
-    before: OnPolicy | OffPolicy, agent: Agent, card: Card, tensors: Tensors
-) -> OnPolicy | OffPolicy:
+def reopen(before: Learner, agent: Agent, card: Card, tensors: Tensors) -> Learner:
     """A learner of the agent as it stands, at a version's weights, with the rows of another.
 
     Raises:
         HubFault: the tensors are of another network.
     """
-    learner = open_learner(agent, read_parameters(agent))
+    learner = open_learner(agent)
     try:
-        take_up(learner, card, tensors)
+        learner.take_up(card, tensors)
     except (KeyError, ValueError) as error:
         raise HubFault(f"its tensors are not those of {agent.algorithm}: {error}") from error
-    carry_rows(before, learner)
+    learner.inherit(before)
     return learner
 
 
-def begin_again(before: OnPolicy | OffPolicy, agent: Agent) -> OnPolicy | OffPolicy:
+def begin_again(before: Learner, agent: Agent) -> Learner:
     """A learner of the agent as it stands, with new weights and all that another has seen."""
-    learner = open_learner(agent, read_parameters(agent))
-    carry_rows(before, learner)
-    take_over(before.normal, learner.normal)
+    learner = open_learner(agent)
+    learner.inherit(before)
+    learner.see_as(before)
     return learner
 
 

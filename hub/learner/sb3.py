@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.fragments import Fragment, Fragments
+from hub.learner.learner import Update
 from hub.learner.normalise import Normal, open_normal
 from hub.learner.parameters import Fall, algorithm_of
 from hub.learner.spaces import Spaces, indices, shaped
@@ -45,17 +46,6 @@ ACTIVATIONS: Final = {
 }
 SEEDS: Final = 1 << 32
 """numpy's generators take a seed below this."""
-
-
-class Update(NamedTuple):
-    """What an update made of which transitions."""
-
-    transitions: int
-    dropped: int
-    """Transitions too old, or gradient steps skipped because the log was too far ahead."""
-    seq_first: int
-    seq_last: int
-    metrics: dict[str, float]
 
 
 def open_learner(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:

@@ -16,6 +16,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
+from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
 from hub.learner.sb3 import OffPolicy
@@ -35,10 +36,6 @@ NUMPY_RANDOM: Final = RESUME + "random/numpy"
 COUNTERS: Final = ("num_timesteps", "_n_updates", "_n_calls")
 """Of SB3's models: transitions taken, updates made, and DQN's steps towards its next target."""
 INITIAL_EPSILON: Final = "exploration_initial_eps"
-REPLAY_FROM: Final = "replay_from"
-REPLAY_FIRST: Final = "replay_first"
-REPLAY_ROW: Final = "replay_row"
-"""Seq to refill from, seq of the oldest row, and the place of that row in the ring."""
 
 
 def tensors_of(model: BaseAlgorithm) -> Tensors:
@@ -164,6 +161,16 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
         assert buffer is not None, "made with the model"
         # Rows go back to their own places, or the same random indices would draw other ones.
         buffer.pos = card.counts[REPLAY_ROW]
+
+
+def settle(model: BaseAlgorithm, parameters: Parameters) -> None:
+    """It has learnt already: actions are not to be drawn at random until it has learnt again."""
+    if hasattr(model, "exploration_rate"):  # DQN and QRDQN
+        share = parameters.arguments["exploration_fraction"]
+        assert isinstance(share, float), "the table says so"
+        model.num_timesteps = 1 + int(share * parameters.total_timesteps)
+        model.exploration_rate = attrgetter("exploration_final_eps")(model)
+    model._n_updates = max(1, model._n_updates)
 
 
 def is_sound(model: BaseAlgorithm) -> bool:

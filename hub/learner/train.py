@@ -1,6 +1,6 @@
 """The trainer process, THE LEARNER'S PATH: from committed events to policy versions.
 
-    log ──feed──▶ follow ──transition──▶ learner (SB3) ──update──▶ policy file ──Made──▶ hub
+    log ──feed──▶ follow ──transition──▶ learner ──update──▶ policy file ──Made──▶ hub
 
 1. A trainer opens its newest version, or draws version 0 from the agent's seed.
 2. It reads the agent's events from the seq where that version stopped (`position`).
@@ -22,9 +22,10 @@ import numpy as np
 from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.facts import AgentMade, PolicyChosen, PolicyMade, Updated
+from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, Update
 from hub.learner.messages import Idle, Made, framed, policy_path
-from hub.learner.normalise import take_over
-from hub.learner.parameters import read_parameters
+from hub.learner.open import open_learner
+from hub.learner.parameters import algorithm_of
 from hub.learner.policy import (
     PolicyFile,
     as_bytes_tensor,
@@ -35,18 +36,6 @@ from hub.learner.policy import (
 )
 from hub.learner.refill import Refill, fact_of
 from hub.learner.reopen import begin_again, reopen
-from hub.learner.sb3 import OnPolicy, Update, open_learner
-from hub.learner.snapshot import (
-    REPLAY_FIRST,
-    REPLAY_FROM,
-    acting_of,
-    card_of,
-    gradient_steps,
-    is_sound,
-    restore,
-    take_up,
-    tensors_of,
-)
 from hub.learner.transitions import Follow, Transition
 from hub.learner.waiting import in_order
 from hub.log.messages import socket_path
@@ -135,7 +124,7 @@ class Trainer:
         self._clock = clock
         self._policies_kept = policies_kept
         self._pinned = set(pinned)
-        self._learner = open_learner(agent, read_parameters(agent))
+        self._learner = open_learner(agent)
         self._follow = Follow(missing_reward=agent.missing_reward)
         self._refill = Refill(self._learner, seq_first=0)
         self._sound: Tensors = {}
@@ -186,8 +175,7 @@ class Trainer:
         transition = self._follow.fold(event)
         if not self._agent.learning:
             return None
-        if self._learner.normal is not None:
-            self._learner.normal.gather(event, transition)
+        self._learner.see(event, transition)
         if transition is None:
             return None
         update = self._learn(transition, behind=behind)
@@ -205,7 +193,7 @@ class Trainer:
             return None
         finally:
             self._busy_s += self._clock.monotonic() - started
-        if update is not None and not is_sound(self._learner.model):
+        if update is not None and not self._learner.is_sound():
             self._give_up("the weights are no longer finite")
             return None
         return update
@@ -220,22 +208,13 @@ class Trainer:
     def _publish(self, update: Update | None, *, parent: int | None) -> Made:
         """Write the learner as it is now as the next version; on disk when this returns."""
         version, parent_sha256 = self.version_next, self._newest_sha256
-        parameters = read_parameters(self._agent)
-        card = card_of(
-            self._learner,
-            self._agent,
-            parameters,
-            version=version,
-            parent=parent,
-            position=self.position,
+        card = self._learner.card(
+            self._agent, version=version, parent=parent, position=self.position
         )
-        self._sound = sound = tensors_of(self._learner.model)
-        if self._learner.normal is not None:
-            self._learner.normal.freeze()
-            sound = sound | self._learner.normal.tensors()
+        self._sound = self._learner.tensors()
+        self._learner.published()
         followed = as_bytes_tensor(self._follow.snapshot())
-        acting = acting_of(self._agent, parameters, self._sound)
-        tensors = {**sound, **acting, FOLLOWED: followed}
+        tensors = {**self._sound, FOLLOWED: followed}
         sha256 = write_policy(self._folder, self._agent.name, card, tensors)
         prune(self._folder, self._agent.name, kept=self._policies_kept, pinned=self._pinned)
         self.version, self.version_next, self._newest_sha256 = version, version + 1, sha256
@@ -254,7 +233,7 @@ class Trainer:
             position_first=update.seq_first,
             position_last=update.seq_last,
             transitions=update.transitions,
-            gradient_steps=gradient_steps(self._learner.model),
+            gradient_steps=self._learner.gradient_steps,
             sha256=sha256,
             duration_ms=1000.0 * busy_s,
             dropped=dropped,
@@ -263,9 +242,7 @@ class Trainer:
 
     def _give_up(self, why: str) -> None:
         """Back to the newest version's weights: after a restart the same data would fail again."""
-        restore(self._learner.model, self._sound)
-        if self._learner.normal is not None:
-            self._learner.normal.fall_back()
+        self._learner.restore(self._sound)
         _say(
             f"agent {self._agent.name!r}: an update from {self._since} transitions up to seq "
             f"{self.position} was dropped, version {self.version} stays: {why}"
@@ -288,15 +265,12 @@ class Trainer:
 
     def _change(self) -> Made | None:
         """Go on under other parameters; when they make another network, from its new weights."""
-        model = self._learner.model
-        parameters = read_parameters(self._agent)
-        card = card_of(self._learner, self._agent, parameters, version=0, parent=None, position=0)
+        card = self._learner.card(self._agent, version=0, parent=None, position=0)
         before = self._learner
-        tensors = tensors_of(model) | ({} if before.normal is None else before.normal.tensors())
         self._let_go()
         try:
-            self._learner = reopen(before, self._agent, card, tensors)
-            take_over(before.normal, self._learner.normal)
+            self._learner = reopen(before, self._agent, card, before.tensors())
+            self._learner.see_as(before)
         except HubFault:
             _say(f"agent {self._agent.name!r} begins with new weights: its network is another now")
         else:
@@ -321,12 +295,12 @@ class Trainer:
         except HubFault as error:
             # What the weights are now depends on how busy the machine was: nothing to go on from.
             self._learner = begin_again(self._learner, self._agent)
-            self._sound = tensors_of(self._learner.model)
+            self._sound = self._learner.tensors()
             _say(f"agent {self._agent.name!r} begins anew, not from {chosen.version}: {error}")
 
     def _let_go(self) -> None:
         """On-policy, what was gathered for the next update is of the policy before."""
-        if isinstance(self._learner, OnPolicy):
+        if algorithm_of(self._agent).family == "on_policy":
             self._dropped += self._since
             self._since = 0
         self._was_behind = False
@@ -352,12 +326,12 @@ class Trainer:
         tensors = dict(policy.tensors)
         followed = tensors.pop(FOLLOWED)
         try:
-            self._learner = open_learner(agent, read_parameters(agent))
-            take_up(self._learner, card, tensors)
+            self._learner = open_learner(agent)
+            self._learner.take_up(card, tensors)
         except HubFault as error:
             _say(f"agent {self._agent.name!r}, version {card.version}: {error}")
             # Not half of each.
-            self._learner = open_learner(self._agent, read_parameters(self._agent))
+            self._learner = open_learner(self._agent)
             return False
         self._agent = agent
         self._follow = Follow(missing_reward=card.missing_reward)

@@ -30,6 +30,7 @@ from hub.facts import (
 )
 from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
+from hub.registry.deadline import check_deadline, usual_deadline_ms
 from hub.registry.declared import read_safety
 from hub.registry.fold import ADMIN
 from hub.registry.limits import check_limits
@@ -92,6 +93,7 @@ class Acts:
                 "choose another name"
             )
         self._check_owner(declared.owner)
+        usual = usual_deadline_ms(declared.algorithm)
         agent = Agent(
             name=AgentName(declared.name),
             algorithm=declared.algorithm,
@@ -102,7 +104,7 @@ class Acts:
             sharing=declared.sharing,
             owner=declared.owner,
             fallback=declared.fallback,
-            deadline_ms=declared.deadline_ms,
+            deadline_ms=usual if declared.deadline_ms is None else declared.deadline_ms,
             missing_reward=declared.missing_reward,
             safety=read_safety(declared.safety),
             max_episode_steps=declared.max_episode_steps,
@@ -327,6 +329,7 @@ class Acts:
                 "actions are an int (Discrete), [shape, low, high] (Box), "
                 '{"multi_discrete": [3, 4]} or {"multi_binary": 5}, not a Dict'
             )
+        check_deadline(agent)
         if agent.missing_reward is not None and not math.isfinite(agent.missing_reward):
             raise OperatorFault(f"missing_reward is a number, not {agent.missing_reward}")
         check_limits(agent)
@@ -409,7 +412,8 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     sharing: Literal["shared", "advice", "none"] = "shared"
     owner: str = "admin"
     fallback: Any = "hold"
-    deadline_ms: int = 250
+    deadline_ms: int | None = None
+    """None = 250, or of an external agent none."""
     missing_reward: float | None = None
     safety: Any = None
     """As `hub.words.Safety`, in JSON's types; None = no rules."""

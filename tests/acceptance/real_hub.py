@@ -156,7 +156,7 @@ class RealHub:
         actions: Any = 2,
         parameters: Mapping[str, str] = QUICK_PPO,
         fallback: Any = "hold",
-        deadline_ms: int = 250,
+        deadline_ms: int | None = 250,
         safety: Any = None,
     ) -> str:
         """A new agent; its key. Observations default to four numbers without bounds."""

@@ -16,6 +16,7 @@ import msgspec
 
 from bridge.app import create_app
 from hub.action.deliver import Deliver
+from hub.action.external import External
 from hub.action.guard import Guard
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
@@ -65,9 +66,13 @@ class Rooms:
         self.sessions = Sessions(self.registry, self.log, self.clock)
         loop = asyncio.get_running_loop()
         guard = Guard(self.registry, self.clock, self._pause)
-        deliver = Deliver(self.log, self.actor, self.clock, SETTINGS.step, loop.call_later, guard)
+        self.external = External(self.actor, self.sessions.unanswered)
+        deliver = Deliver(
+            self.log, self.external, self.clock, SETTINGS.step, loop.call_later, guard
+        )
+        self.external.deliver = deliver
         self.actor.choose = deliver.choose
-        self.receiver = Receiver(self.registry, self.log, deliver, self.clock, SETTINGS.step)
+        self.receiver = Receiver(self.registry, self.log, self.external, self.clock, SETTINGS.step)
         self.ready: str | None = None
         """Why it is not; None = it is."""
         self._seed = 0
@@ -115,7 +120,8 @@ class Rooms:
     def make_agent(self, name: str, **declared: Any) -> str:
         """A new agent and its key; two numbers from -1 to 1 and two actions unless declared."""
         spaces: dict[str, Any] = {"observations": [[2], -1.0, 1.0], "actions": 2}
-        new = NewAgent(name=name, algorithm="PPO", **spaces | {"deadline_ms": 20} | declared)
+        usual = spaces | {"algorithm": "PPO", "deadline_ms": 20}
+        new = NewAgent(name=name, **usual | declared)
         return str(self._act(self._acts.create_agent(new, "operator"))["api_key"])
 
     def make_key(self, agent: str, device: str | None = None) -> str:

@@ -194,7 +194,7 @@ def test_an_agent_changes_field_by_field() -> None:
         ({"observations": 5}, "can't be changed"),
         ({"seed": 5}, "can't be changed"),
         ({"name": "runner"}, "can't be changed"),
-        ({"deadline_ms": "soon"}, "Expected `int`"),
+        ({"deadline_ms": "soon"}, "Expected `int | null`"),
         ({"lag_max": 1_000_001}, "lag_max is 0 to"),
         ({"deadline_ms": 0}, "deadline"),
         ({"owner": "ann"}, "no user 'ann' to own the agent; there are: admin"),

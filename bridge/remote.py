@@ -1,0 +1,152 @@
+"""`POST /v1/env/{device}/reset` and `/step`: a device as an environment of a remote learner.
+
+    reset  {}            ─▶  {"observation", "reward", "terminated", "truncated", "info"}
+    step   {"action": 1} ─▶  the same, of the observation after
+
+Both wait for the device for as long as it takes; a client that hangs up waits no more. Keys and
+refusals are those of `/v1/step`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import litestar
+import msgspec
+from litestar import Request, route
+
+from bridge.errors import denied, problem, too_large, unauthorized
+from bridge.http import ANY_ORIGIN, Response, read_body
+from bridge.http import Request as Read
+from bridge.native import secret_of
+from bridge.openapi import RemoteObservation
+from hub.errors import AccessDenied, DeviceFault
+from hub.registry.access import admit, agent_of
+from hub.spaces import as_json
+from hub.words import EXTERNAL, Code
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from litestar.types import ControllerRouterHandler, Receive
+
+    from hub.action.external import External, Seen
+    from hub.registry.fold import Registry, Spec
+    from hub.words import DeviceId, Key
+
+    CarryOut = Callable[[Read, Key, Spec, DeviceId], Awaitable[Response]]
+
+
+class Remote:
+    """The routes, over the registry and the external agents' steps."""
+
+    def __init__(self, registry: Registry, external: External, body_bytes_max: int) -> None:
+        self._registry = registry
+        self._external = external
+        self._body_bytes_max = body_bytes_max
+
+    def routes(self) -> list[ControllerRouterHandler]:
+        """Both, for pages of any origin."""
+        return [
+            self._route("/v1/env/{device:str}/reset", self._reset),
+            self._route("/v1/env/{device:str}/step", self._step),
+        ]
+
+    def _route(self, path: str, carry_out: CarryOut) -> ControllerRouterHandler:
+        @route(path, http_method=["POST", "OPTIONS"], status_code=HTTPStatus.OK)
+        async def env(request: Request[Any, Any, Any]) -> litestar.Response[bytes]:
+            answer = Response(HTTPStatus.NO_CONTENT, b"")
+            if request.method == "POST":
+                answer = await self._answered(request, carry_out)
+            return litestar.Response(
+                answer.body,
+                status_code=answer.status,
+                media_type=answer.content_type.decode(),
+                headers={name.decode(): value.decode() for name, value in ANY_ORIGIN},
+            )
+
+        return env
+
+    async def _answered(self, request: Request[Any, Any, Any], carry_out: CarryOut) -> Response:
+        """The answer, or whatever when the client has hung up."""
+        body = await read_body(request.receive, self._body_bytes_max)
+        if body is None:
+            return too_large(self._body_bytes_max)
+        read = Read(dict(request.scope["headers"]), body)
+        device: str = request.path_params["device"]
+        answering = asyncio.create_task(self._answer(read, device, carry_out))
+        leaving = asyncio.create_task(_gone(request.receive))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return answering.result() if answering.done() else Response(HTTPStatus.OK, b"")
+        except asyncio.CancelledError:
+            message = "the hub is stopping; reset when it is back"
+            return problem(DeviceFault(Code.BUSY, message), device=device)
+        finally:
+            answering.cancel()  # without effect when it is done
+            leaving.cancel()
+
+    async def _answer(self, request: Read, device: str, carry_out: CarryOut) -> Response:
+        """What comes of a request, and every refusal as its problem document."""
+        try:
+            key, spec = agent_of(self._registry, secret_of(request.headers))
+        except AccessDenied as error:
+            return unauthorized(str(error))
+        try:
+            admitted = admit(self._registry, key, device, reserved=True)
+            _check_external(spec)
+            return await carry_out(request, key, spec, admitted)
+        except DeviceFault as fault:
+            return problem(fault, device=device)
+        except AccessDenied as error:
+            return denied(str(error), device=device)
+
+    async def _reset(self, request: Read, key: Key, spec: Spec, device: DeviceId) -> Response:
+        del request, key  # a device has no seed, and takes no options
+        return _shown(spec, await self._external.reset(spec, device))
+
+    async def _step(self, request: Read, key: Key, spec: Spec, device: DeviceId) -> Response:
+        document = request.document()
+        if not isinstance(document, dict) or "action" not in document:
+            raise DeviceFault(Code.PAYLOAD, "expected an object with 'action'")
+        by = f"remote learner with key {key.id}"
+        before, after = await self._external.step(spec, device, document["action"], by)
+        return _shown(spec, after, before)
+
+
+def _check_external(spec: Spec) -> None:
+    if spec.agent.algorithm != EXTERNAL:
+        raise DeviceFault(
+            Code.TYPE,
+            f"agent {spec.agent.name!r} learns in the hub ({spec.agent.algorithm}); a remote "
+            f"learner acts for agents of the algorithm {EXTERNAL!r} only",
+        )
+
+
+def _shown(spec: Spec, seen: Seen, before: Seen | None = None) -> Response:
+    """An observation in Gymnasium's words; `before` is the one that was acted on."""
+    observation = seen.step.observation
+    joined = before is not None and seen.follows(before)
+    ours: dict[str, Any] = {"seq": seen.step.seq, "step": seen.step.number}
+    if before is not None and before.answer is not None and before.answer.source is not None:
+        ours["executed"] = before.answer.action
+        ours["source"] = before.answer.source.name.lower()
+    if joined and observation.executed is not None:
+        ours["executed"] = as_json(spec.actions, observation.executed)
+    info = {} if observation.info is None else msgspec.json.decode(observation.info)
+    document = RemoteObservation(
+        observation=as_json(spec.observations, observation.values),
+        reward=seen.reward or 0.0 if joined else 0.0,
+        terminated=observation.terminated,
+        truncated=observation.truncated or (before is not None and not joined),
+        info=info | {"sheepfold": ours},
+    )
+    return Response(HTTPStatus.OK, msgspec.json.encode(document))
+
+
+async def _gone(receive: Receive) -> None:
+    """Until the client hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,95 @@
+"""The libraries' classes as learners: `sb3.py` has how they learn, `snapshot.py` what is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hub.learner import snapshot
+from hub.learner.normalise import take_over
+from hub.learner.reopen import carry_rows
+from hub.learner.sb3 import open_learner
+
+if TYPE_CHECKING:
+    from hub.learner.learner import Learner, Update
+    from hub.learner.parameters import Parameters
+    from hub.learner.policy import Card, Tensors
+    from hub.learner.transitions import Transition
+    from hub.words import Agent, Event
+
+
+class Library:
+    """A `Learner` around a model of the library."""
+
+    def __init__(self, agent: Agent, parameters: Parameters) -> None:
+        self._agent = agent
+        self._parameters = parameters
+        self._inner = open_learner(agent, parameters)
+
+    @property
+    def gradient_steps(self) -> int:
+        """As the library's optimizer counts them."""
+        return snapshot.gradient_steps(self._inner.model)
+
+    def see(self, event: Event, transition: Transition | None) -> None:
+        """Count the observation, and the reward, in the statistics that scale them."""
+        if self._inner.normal is not None:
+            self._inner.normal.gather(event, transition)
+
+    def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
+        """In the order of the library's own `learn()`."""
+        return self._inner.learn(transition, version=version, behind=behind)
+
+    def remember(self, transition: Transition) -> bool:
+        """A row of the replay buffer, off-policy."""
+        return self._inner.remember(transition)
+
+    def card(self, agent: Agent, *, version: int, parent: int | None, position: int) -> Card:
+        """By the head that the algorithm's row has for the agent's actions."""
+        return snapshot.card_of(
+            self._inner,
+            agent,
+            self._parameters,
+            version=version,
+            parent=parent,
+            position=position,
+        )
+
+    def tensors(self) -> Tensors:
+        """By the library's own names, and what only actors need beside them."""
+        tensors = snapshot.tensors_of(self._inner.model)
+        acting = snapshot.acting_of(self._agent, self._parameters, tensors)
+        normal = self._inner.normal
+        return tensors | acting | ({} if normal is None else normal.tensors())
+
+    def restore(self, tensors: Tensors) -> None:
+        """Weights, optimizers, both random generators, and the statistics of the last version."""
+        snapshot.restore(self._inner.model, tensors)
+        if self._inner.normal is not None:
+            self._inner.normal.fall_back()
+
+    def take_up(self, card: Card, tensors: Tensors) -> None:
+        """The same, and how far the model had come."""
+        snapshot.take_up(self._inner, card, tensors)
+
+    def published(self) -> None:
+        """Until the next version, observations are scaled by the statistics of this one."""
+        if self._inner.normal is not None:
+            self._inner.normal.freeze()
+
+    def inherit(self, before: Learner) -> None:
+        """The rows of its replay buffer, off-policy."""
+        if isinstance(before, Library):
+            carry_rows(before._inner, self._inner)
+
+    def see_as(self, before: Learner) -> None:
+        """By the other's statistics, where both have some."""
+        if isinstance(before, Library):
+            take_over(before._inner.normal, self._inner.normal)
+
+    def settle(self) -> None:
+        """Explore as at the end of the schedules; on-policy there is nothing to do."""
+        snapshot.settle(self._inner.model, self._parameters)
+
+    def is_sound(self) -> bool:
+        """Of the model's policy."""
+        return snapshot.is_sound(self._inner.model)
