@@ -37,7 +37,6 @@ SHOWN_MAX: Final = 200
 BOX_PARTS: Final = 3
 """Shape, low and high; a dtype may follow."""
 BYTE_MAX: Final = 255
-IMAGE_AXES: Final = 3
 SENSORS_MAX: Final = 16
 """Values of a Box that is hardly an image."""
 
@@ -214,32 +213,6 @@ def neutral(space: Space) -> Floats:
     assert not isinstance(space, Dict), "an action is no Dict"
     zeros = (min(max(0.0, low), high) for low, high in zip(*bounds(space), strict=True))
     return Floats(struct.pack(f"<{size(space)}f", *zeros))
-
-
-def is_measured(space: Space) -> bool:
-    """Whether its values have a scale to be learnt: choices have none, and bytes a known one."""
-    return isinstance(space, Box) and space.dtype == "float32"
-
-
-def is_image(space: Space) -> bool:
-    """Whether it is what Stable-Baselines3 takes for pixels: three axes of bytes from 0 to 255."""
-    return (
-        isinstance(space, Box)
-        and space.dtype == "uint8"
-        and len(space.shape) == IMAGE_AXES
-        and set(space.low) == {0.0}
-        and set(space.high) == {float(BYTE_MAX)}
-    )
-
-
-def has_images(space: Space) -> bool:
-    """Whether it is an image, or a Dict with one among its parts."""
-    return any(map(is_image, space.spaces.values() if isinstance(space, Dict) else (space,)))
-
-
-def channels_axis(image: Box) -> int:
-    """Which axis of an image holds its channels: the shortest, as in Stable-Baselines3."""
-    return image.shape.index(min(image.shape))
 
 
 def doubts(declared: Any) -> list[str]:

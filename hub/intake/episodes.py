@@ -86,11 +86,11 @@ def cut(agent: Agent, device: Device, observation: Observation, place: Place) ->
 def is_silent(agent: Agent, device: Device, now_s: float) -> bool:
     """Whether the device has an episode open and was not heard for longer than it may be.
 
-    Its time begins when its action was due: until then it may have waited for the hub. Where a
-    remote learner may take for ever, so may the device.
+    Its time begins when its action was due: until then it may have waited for the hub. Where no
+    deadline says when that is, it begins with the action.
     """
     if agent.silent_s is None or device.episode is None:
         return False
-    if agent.deadline_ms is None:
-        return not device.waits and now_s - device.heard_s > agent.silent_s
-    return now_s - device.heard_s > agent.silent_s + agent.deadline_ms / MILLISECONDS
+    if agent.deadline_ms is None and device.waits:
+        device.heard_s = now_s
+    return now_s - device.heard_s > agent.silent_s + (agent.deadline_ms or 0) / MILLISECONDS

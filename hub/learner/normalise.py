@@ -21,10 +21,11 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from hub.errors import HubFault, OperatorFault
+from hub.learner.observed import is_measured
 from hub.learner.policy import as_bytes_tensor
 from hub.learner.scaling import EPSILON, MEAN, OBSERVATIONS, PREFIX, VARIANCE, Scale
 from hub.learner.spaces import Spaces, shaped
-from hub.spaces import Dict, is_measured
+from hub.spaces import Dict
 from hub.words import Floats, Kind
 
 if TYPE_CHECKING:

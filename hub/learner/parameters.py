@@ -18,8 +18,9 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 from hub.learner import elsewhere
 from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
+from hub.learner.observed import channels_axis, is_image, is_measured
 from hub.learner.parameters_table import TABLE
-from hub.spaces import Box, Dict, Space, channels_axis, is_image, is_measured, parse, size
+from hub.spaces import Box, Dict, Space, parse, size
 from hub.words import FLOAT_BYTES
 
 if TYPE_CHECKING:
@@ -128,10 +129,10 @@ def read_parameters(agent: Agent) -> Parameters:
         total_timesteps=_whole("total_timesteps", texts.get("total_timesteps", "1")),
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
         action_noise=_noise("action_noise", texts.get("action_noise", "none")),
-        norm_obs=_truth("norm_obs", texts["norm_obs"]),
-        norm_reward=_truth("norm_reward", texts["norm_reward"]),
-        clip_obs=_number("clip_obs", texts["clip_obs"]),
-        clip_reward=_number("clip_reward", texts["clip_reward"]),
+        norm_obs=_truth("norm_obs", texts.get("norm_obs", "false")),
+        norm_reward=_truth("norm_reward", texts.get("norm_reward", "false")),
+        clip_obs=_number("clip_obs", texts.get("clip_obs", "10")),
+        clip_reward=_number("clip_reward", texts.get("clip_reward", "10")),
     )
     if algorithm.family != "none":
         _check_spaces(agent, algorithm, parameters)

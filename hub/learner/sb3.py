@@ -23,9 +23,10 @@ from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 from hub.learner.fragments import Fragment, Fragments
 from hub.learner.learner import Update
 from hub.learner.normalise import Normal, open_normal
+from hub.learner.observed import is_image
 from hub.learner.parameters import Fall, algorithm_of
 from hub.learner.spaces import Spaces, indices, shaped
-from hub.spaces import Box, Dict, is_image, parse
+from hub.spaces import Box, Dict, parse
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

@@ -16,9 +16,10 @@ from torch.nn import Linear, Sequential
 
 from hub.errors import OperatorFault
 from hub.learner.algorithms import ALGORITHMS
+from hub.learner.observed import has_images, is_measured
 from hub.learner.parameters import read_parameters
 from hub.learner.scaling import EPSILON, MEAN, VARIANCE
-from hub.spaces import Dict, Discrete, MultiDiscrete, choices, has_images, is_measured, parse, size
+from hub.spaces import Dict, Discrete, MultiDiscrete, choices, parse, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hub.spaces import Dict, is_measured, size
+from hub.learner.observed import is_measured
+from hub.spaces import Dict, size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

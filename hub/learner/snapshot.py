@@ -17,10 +17,11 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
 from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
+from hub.learner.observed import has_images
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
 from hub.learner.sb3 import OffPolicy
-from hub.spaces import has_images, parse
+from hub.spaces import parse
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

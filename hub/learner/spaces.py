@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
+from hub.learner.observed import IMAGE_AXES, channels_axis, is_image
 from hub.spaces import (
-    IMAGE_AXES,
     Box,
     Dict,
     Discrete,
     MultiBinary,
     MultiDiscrete,
     Space,
-    channels_axis,
-    is_image,
     size,
 )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 LIMITS: Final = {
     "deadline_ms": (1, 3_600_000),
-    "max_episode_steps": (1, 1 << 31),
+    "max_episode_steps": (1, 1_000_000_000),
     "silent_s": (0.001, 1e9),
     "cpu_percent": (1, 100),
     "memory_mb": (64, 1 << 20),

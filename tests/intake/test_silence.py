@@ -95,3 +95,20 @@ def test_between_two_episodes_nothing_ends() -> None:
     hub.clock.seconds += 1e6
     silence.look()
     assert [event.reason for event in hub.log.of_kind(Kind.EPISODE)] == ["terminated"]
+
+
+def test_a_device_that_waits_for_a_remote_learner_without_a_deadline_is_not_silent() -> None:
+    spec = agent_spec(silent_s=SILENT_S, deadline_ms=None, algorithm="external")
+    hub = Life(EagerLog(), spec)
+    silence = Silence(hub.registry, hub.sessions, hub.log, hub.clock, StepSettings())
+    hub.send(s=0, answered=False)
+    hub.clock.seconds += 1e6
+    silence.look()
+    assert hub.log.of_kind(Kind.EPISODE) == []
+    hub.answer()
+    hub.clock.seconds += SILENT_S
+    silence.look()
+    assert hub.log.of_kind(Kind.EPISODE) == []
+    hub.clock.seconds += 0.1
+    silence.look()
+    assert [event.reason for event in hub.log.of_kind(Kind.EPISODE)] == ["silent"]

@@ -108,10 +108,10 @@ def test_agents_differ_in_their_seed() -> None:
         ({"fallback": "stop"}, "fallback"),
         ({"missing_reward": float("nan")}, "missing_reward"),
         ({"missing_reward": float("inf")}, "missing_reward"),
-        ({"max_episode_steps": 0}, "max_episode_steps is at least 1"),
-        ({"silent_s": 0.0}, "silent_s is above 0"),
-        ({"silent_s": float("inf")}, "silent_s is above 0"),
-        ({"silent_s": float("nan")}, "silent_s is above 0"),
+        ({"max_episode_steps": 0}, "max_episode_steps is 1 to"),
+        ({"silent_s": 0.0}, "silent_s is 0.001 to"),
+        ({"silent_s": float("inf")}, "silent_s is 0.001 to"),
+        ({"silent_s": float("nan")}, "silent_s is 0.001 to"),
     ],
 )
 def test_an_agent_that_could_not_be_served_is_refused(changes: dict[str, Any], why: str) -> None:
