@@ -82,8 +82,8 @@ async def test_a_busy_process_gets_its_share_and_no_more(busy: Child) -> None:
     quota.limit(PERCENT)
     await until(lambda: stands(busy))
     got = await share(busy)
-    # Upwards a look's time and a half, and a machine that is busy otherwise may give less.
-    assert PERCENT / 400 < got < PERCENT / 100 + 1.5 * UNIT_S / WINDOW_S + 0.02
+    # Looks may come late on a machine that is busy otherwise, and it may give less.
+    assert PERCENT / 400 < got < PERCENT / 100 + 0.1
     quota.limit(None)
     before = used_s(busy)
     await until(lambda: stands(busy) or used_s(busy) - before > 10 * UNIT_S)
