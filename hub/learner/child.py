@@ -66,9 +66,9 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """To the process; nothing when it does not run."""
-        if self._process is not None and self._process.pid is not None and self._pipe is not None:
+        if self.pid is not None:
             with suppress(ProcessLookupError):  # it has just ended, and we hear of it next
-                os.kill(self._process.pid, number)
+                os.kill(self.pid, number)
 
     def restart(self, *, at_fault: bool = False) -> None:
         """End the process; it starts again after the shortest wait.

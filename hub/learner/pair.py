@@ -98,7 +98,6 @@ class Pair:
         self.trainer = Child(
             f"trainer-{name}", self._trainer_target, context, settings, around.clock
         )
-
         self._quota = Quota(self.trainer, around.clock)
         self._memory = MemoryWatch(self.trainer, self._beyond_memory)
         self._stopping = False
@@ -133,8 +132,9 @@ class Pair:
 
     def configure(self, spec: Spec) -> None:
         """Act by the agent as it stands now; the trainer reads the same from the log."""
-        self._spec = spec
-        self._alerted = False
+        before, self._spec = self._spec.agent, spec
+        if (before.memory_mb, before.parameters) != (spec.agent.memory_mb, spec.agent.parameters):
+            self._alerted = False
         self._limit()
         self.actor.send(framed(Greedy(on=not spec.agent.learning)))
         self._load()
@@ -150,9 +150,9 @@ class Pair:
 
     def ask(self, step: Step) -> str | None:
         """Queue the question; one frame a loop turn carries all that have come together."""
+        self.asked = self._around.clock.monotonic()
         if len(self._open) >= QUESTIONS_MAX:
             return "too many questions for one actor"
-        self.asked = self._around.clock.monotonic()
         self._next_id += 1
         self._open[self._next_id] = step
         self._queue(self._next_id, step)

@@ -90,7 +90,7 @@ def test_a_trainer_gets_its_share_while_its_actor_answers_and_ends_with_the_hub(
         assert next(device)["pv"] == 0
         asked += 1
     share = (used_s(trainer) - before) / (time.perf_counter() - started)
-    assert PERCENT / 400 < share < PERCENT / 100 + 0.05
+    assert PERCENT / 400 < share < PERCENT / 100 + 0.1
     assert asked > WINDOW_S * 10
 
     hub.change("busy", cpu_percent=None)

@@ -12,6 +12,7 @@ from hub.clock import SystemClock
 from hub.learner.child import Child
 from hub.learner.proc import PROC, cpu_s
 from hub.learner.quota import Quota
+from hub.settings import LearnerSettings
 from tests.learner.test_child import OPENED_S, SETTINGS, context, opened_once
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ async def test_a_busy_process_gets_its_share_and_no_more(busy: Child) -> None:
     quota.limit(PERCENT)
     await until(lambda: stands(busy))
     got = await share(busy)
-    # Upwards a look's time and a half, and a machine that is busy otherwise may give less.
-    assert PERCENT / 400 < got < PERCENT / 100 + 1.5 * UNIT_S / WINDOW_S + 0.02
+    # Looks may come late on a machine that is busy otherwise, and it may give less.
+    assert PERCENT / 400 < got < PERCENT / 100 + 0.1
     quota.limit(None)
     before = used_s(busy)
     await until(lambda: stands(busy) or used_s(busy) - before > 10 * UNIT_S)
@@ -132,3 +133,20 @@ def wait_and_spin(connection: socket.socket) -> None:
     """Wait for a byte first."""
     connection.recv(1)
     spin(connection)
+
+
+async def test_a_limit_may_change_while_the_process_waits_for_its_next_start(
+    context: ForkServerContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = LearnerSettings(restart_s_first=3600.0, restart_s_max=3600.0)
+    child = Child("slow", lambda: (spin, ()), context, slow, CLOCK)
+    await opened_once(child)
+    quota = Quota(child, CLOCK)
+    quota.limit(PERCENT)
+    child.restart()
+    await until(lambda: "starts again in 3600.0 s" in caplog.text)
+    quota.limit(2 * PERCENT)
+    quota.limit(None)
+    assert child.pid is None
+    child.stop()
+    await asyncio.wait_for(child.ended(), OPENED_S)
