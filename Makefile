@@ -29,8 +29,9 @@ test: $(INSTALLED) ## Run everything CI runs: the checks, then the tests
 check: $(INSTALLED) ## Run format, lint, types, import rules, dependencies and spelling
 	@scripts/check
 
-learning: $(INSTALLED) ## Learn with every algorithm and ten seeds, to the return that counts as solved (an hour)
+learning: $(INSTALLED) ## Learn with every algorithm, to the return that counts as solved (an hour), then beside SB3's learn() (hours; goes on where it was stopped)
 	@$(BIN)/python -m pytest -m slow tests/learning
+	@$(BIN)/python -m tests.learning.noninferiority
 
 soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged may be lost (two minutes)
 	@$(BIN)/python -m pytest tests/acceptance/test_kill.py --kills 20

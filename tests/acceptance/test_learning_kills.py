@@ -148,10 +148,10 @@ class Carts:
                 raise device.failure
         return sum(device.count for device in self.devices)
 
-    def learned(self) -> bool:
+    def learned(self, wanted: float = RETURN) -> bool:
         """The last episodes of each were long."""
         newest = [r for device in self.devices for r in device.returns[-EPISODES // 4 :]]
-        return len(newest) >= EPISODES and mean(newest) >= RETURN
+        return len(newest) >= EPISODES and mean(newest) >= wanted
 
     def await_steps(self, count: int) -> None:
         """Return when all together have come so far."""
