@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning soak-kill soak-log soak-truth bench schemas clean
+.PHONY: help demo hub test check learning soak-kill soak-log soak-truth soak-learning bench schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,9 @@ test: $(INSTALLED) ## Run everything CI runs: the checks, then the tests
 check: $(INSTALLED) ## Run format, lint, types, import rules, dependencies and spelling
 	@scripts/check
 
-learning: $(INSTALLED) ## Learn with every algorithm and ten seeds, to the return that counts as solved (an hour)
+learning: $(INSTALLED) ## Learn with every algorithm, to the return that counts as solved (an hour), then beside SB3's learn() (hours; goes on where it was stopped)
 	@$(BIN)/python -m pytest -m slow tests/learning
+	@$(BIN)/python -m tests.learning.noninferiority
 
 soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged may be lost (two minutes)
 	@$(BIN)/python -m pytest tests/acceptance/test_kill.py --kills 20
@@ -40,6 +41,9 @@ soak-log: $(INSTALLED) ## Kill the log 200 times and damage it 600 times; nothin
 
 soak-truth: $(INSTALLED) ## Hold a thousand faulty sessions against devices that know the truth (a minute)
 	@$(BIN)/python -m pytest -m slow tests/simulation
+
+soak-learning: $(INSTALLED) ## Kill trainer, actor and hub 50 times while devices learn; the curve must not show it (half an hour)
+	@$(BIN)/python -m pytest -m slow tests/acceptance/test_learning_kills.py
 
 bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/results.json
 	@$(BIN)/python -m tests.bench

@@ -306,8 +306,13 @@ def _outcome(hub: Hub, returns: list[float], solved_at: int | None) -> Outcome:
     return Outcome(solved_at, returns, hub.trainer_s, len(hub.versions), dropped)
 
 
-def walk(hub: Answering, environment: str, count: int) -> Iterator[float | None]:
-    """For each step of any device, the return of the episode that it ended."""
+def walk(
+    hub: Answering, environment: str, count: int, *, churn: float = 0.0
+) -> Iterator[float | None]:
+    """For each step of any device, the return of the episode that it ended.
+
+    `churn` is the chance at each step that the device has left for good and another joins.
+    """
     chance = np.random.default_rng(hub.agent.seed)
     due: list[tuple[float, int]] = []
     fleet: list[Device] = []
@@ -316,8 +321,13 @@ def walk(hub: Answering, environment: str, count: int) -> Iterator[float | None]
         wait_s = SLOWEST ** (i / max(count - 1, 1))
         fleet.append(Device(f"device-{i}", environment, hub.agent.seed * 100 + i, wait_s))
         heapq.heappush(due, (chance.exponential(wait_s), i))
+    joined = count
     while True:
         now, i = heapq.heappop(due)
+        if churn and chance.random() < churn:
+            joined += 1
+            seed = hub.agent.seed * 100 + joined
+            fleet[i] = Device(f"device-{joined}", environment, seed, fleet[i].wait_s)
         observation, returned = fleet[i].observe(actions[i])
         actions[i] = hub.answer(observation, fleet[i].mask)
         heapq.heappush(due, (now + chance.exponential(fleet[i].wait_s), i))

@@ -1,0 +1,334 @@
+"""Whether devices that step when they please learn as well as `learn()` does at equal transitions.
+
+python -m tests.learning.noninferiority [--minutes M] [--seeds N] [--only ALGORITHM …] [--out DIR]
+
+For each algorithm and seed: Stable-Baselines3's own `learn()` with one environment, and the hub's
+trainer with 1, 4 and 8 devices of unequal speed and with 4 that come and go. Each run is evaluated
+ten times on the way by greedy episodes; the mean of these is the area under its learning curve. An
+arrangement is no worse where the one-sided 95 % bound of the paired differences is within the
+margin, in shares of what `learn()` gained over a random policy.
+
+Runs are kept in `learning.json` and never made twice: it goes on where it was stopped, one seed of
+everything after the other, until each arrangement is decided or `--seeds` are done.
+"""
+
+from __future__ import annotations
+
+import hub.learner.one_thread  # noqa: F401 - before numpy and torch
+
+# isort: split
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import NormalDist, mean, stdev
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+import msgspec
+import numpy as np
+from msgspec import Struct
+from stable_baselines3.common.callbacks import BaseCallback
+
+from hub.learner.messages import Question
+from hub.learner.parameters import read_parameters
+from hub.learner.sb3 import open_learner
+from hub.spaces import Discrete, parse
+from hub.words import Floats, Kind
+from tests.bench.table import table
+from tests.learning.harness import Hub, cartpole, pendulum, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from hub.words import Agent
+
+EVALUATIONS: Final = 10
+EPISODES: Final = 10
+EVALUATION_SEED: Final = 10_000
+CONFIDENCE: Final = 0.95
+POWER: Final = 0.8
+SEEDS_MIN: Final = 5
+"""Fewer say nothing of the spread."""
+SEEDS_MAX: Final = 50
+CHURN: Final = 1 / 400
+"""Chance at each step that a device leaves for good and another joins."""
+
+
+class Task(Struct, frozen=True):
+    """What is learnt, and how much worse it may be."""
+
+    environment: str
+    agent_of: Any
+    transitions: int
+    random_return: float
+    """Of a policy that chooses anything."""
+    margin: float
+    """Share of the gain of `learn()`."""
+
+
+TASKS: Final = {
+    "PPO": Task("CartPole-v1", cartpole, 20_000, 22.0, 0.10),
+    "DQN": Task("CartPole-v1", cartpole, 20_000, 22.0, 0.20),
+    "SAC": Task("Pendulum-v1", pendulum, 4_000, -1_230.0, 0.20),
+    "TD3": Task("Pendulum-v1", pendulum, 4_000, -1_230.0, 0.10),
+}
+LEARN: Final = "learn()"
+ARRANGEMENTS: Final[dict[str, tuple[int, float]]] = {
+    "1 device": (1, 0.0),
+    "4 devices": (4, 0.0),
+    "8 devices": (8, 0.0),
+    "4, some leave, some join": (4, CHURN),
+}
+"""How many devices, and their churn."""
+
+
+class Run(Struct, frozen=True):
+    """One learning curve."""
+
+    algorithm: str
+    arrangement: str
+    seed: int
+    area: float
+    """Mean return of all its evaluations."""
+    seconds: float
+
+
+class Verdict(Struct, frozen=True):
+    """An arrangement beside `learn()`, in shares of its gain over a random policy."""
+
+    seeds: int
+    learn_area: float
+    area: float
+    difference: float
+    bound: float
+    """What the difference is above, at 95 %."""
+    seeds_wanted: int
+    """For a power of 80 % at this spread, were there no difference."""
+
+
+# --- the statistics ---------------------------------------------------------------------------
+
+
+def verdict(pairs: Sequence[tuple[float, float]], random_return: float, margin: float) -> Verdict:
+    """Of pairs (`learn()`, the arrangement) of one seed each; at least two."""
+    learn_area, area = mean(one for one, _ in pairs), mean(other for _, other in pairs)
+    gain = learn_area - random_return
+    shares = [(other - one) / gain for one, other in pairs]
+    spread = stdev(shares)
+    z = NormalDist().inv_cdf
+    wanted = ((z(CONFIDENCE) + z(POWER)) * spread / margin) ** 2
+    error = spread / len(shares) ** 0.5
+    return Verdict(
+        seeds=len(pairs),
+        learn_area=learn_area,
+        area=area,
+        difference=mean(shares),
+        bound=mean(shares) - student(len(shares) - 1) * error,
+        seeds_wanted=int(np.ceil(wanted)),
+    )
+
+
+def student(freedom: int) -> float:
+    """The 95 % quantile of Student's t (Abramowitz & Stegun 1964, 26.7.5)."""
+    z = NormalDist().inv_cdf(CONFIDENCE)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
+    )
+    return float(z + sum(term / freedom**power for power, term in enumerate(terms, 1)))
+
+
+# --- the runs ---------------------------------------------------------------------------------
+
+
+def run(algorithm: str, arrangement: str, seed: int, folder: Path) -> Run:
+    """One learning curve, evaluated on the way."""
+    task = TASKS[algorithm]
+    agent = task.agent_of(algorithm, seed=seed, total_timesteps=str(task.transitions))
+    began = time.process_time()
+    if arrangement == LEARN:
+        returns = _learnt(agent, task)
+    else:
+        devices, churn = ARRANGEMENTS[arrangement]
+        returns = _farmed(agent, task, folder, devices, churn)
+    return Run(algorithm, arrangement, seed, mean(returns), time.process_time() - began)
+
+
+def _learnt(agent: Agent, task: Task) -> list[float]:
+    model: Any = open_learner(agent, read_parameters(agent)).model
+    env = gymnasium.make(task.environment)
+    env.observation_space, env.action_space = model.observation_space, model.action_space
+    model.set_env(model._wrap_env(env, verbose=0))
+    model.env.seed(agent.seed * 100)
+
+    def act(observations: NDArray[np.float32]) -> NDArray[Any]:
+        actions: NDArray[Any] = model.predict(observations, deterministic=True)[0]
+        return actions
+
+    returns: list[float] = []
+
+    class Evaluate(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps % (task.transitions // EVALUATIONS) == 0:
+                returns.append(evaluated(act, task.environment))
+            return True
+
+    model.learn(task.transitions, callback=Evaluate())
+    return returns[:EVALUATIONS]
+
+
+def _farmed(agent: Agent, task: Task, folder: Path, devices: int, churn: float) -> list[float]:
+    hub = Hub(agent, folder)
+    discrete = isinstance(parse(agent.actions), Discrete)
+
+    def act(observations: NDArray[np.float32]) -> NDArray[Any]:
+        assert hub._chooser is not None, "version 0 acts at once"
+        asked = [Question(0, "", 0, 0, Floats(row.tobytes())) for row in observations]
+        replies = hub._chooser.choose(asked, greedy=True)
+        actions = np.array([np.frombuffer(reply.action, dtype="<f4") for reply in replies])
+        return actions[:, 0].astype(np.int64) if discrete else actions
+
+    returns: list[float] = []
+    taken = 0
+    for _ in walk(hub, task.environment, devices, churn=churn):
+        observation = hub.log[-1] if hub.log[-1].kind is Kind.OBSERVATION else hub.log[-2]
+        taken += not observation.first
+        if observation.first or taken % (task.transitions // EVALUATIONS):
+            continue
+        returns.append(evaluated(act, task.environment))
+        if len(returns) == EVALUATIONS:
+            break
+    return returns
+
+
+def evaluated(act: Callable[[NDArray[np.float32]], NDArray[Any]], environment: str) -> float:
+    """Mean return of greedy episodes, the same ones each time, all at once."""
+    envs = [gymnasium.make(environment) for _ in range(EPISODES)]
+    seen = [env.reset(seed=EVALUATION_SEED + i)[0] for i, env in enumerate(envs)]
+    returns = [0.0] * EPISODES
+    running = list(range(EPISODES))
+    while running:
+        actions = act(np.array([seen[i] for i in running], dtype="<f4"))
+        over = set()
+        for i, action in zip(running, actions, strict=True):
+            seen[i], reward, terminated, truncated, _ = envs[i].step(action)
+            returns[i] += float(reward)
+            if terminated or truncated:
+                over.add(i)
+        running = [i for i in running if i not in over]
+    return mean(returns)
+
+
+# --- the whole --------------------------------------------------------------------------------
+
+
+class Book:
+    """The runs so far, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.runs: list[Run] = []
+        if path.exists():
+            self.runs = msgspec.json.decode(path.read_bytes(), type=list[Run])
+
+    def add(self, made: Run) -> None:
+        """Keep a run; the file is whole at any time."""
+        self.runs.append(made)
+        draft = self._path.with_suffix(".new")
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(self.runs), indent=1) + b"\n")
+        draft.replace(self._path)
+
+    def area(self, algorithm: str, arrangement: str, seed: int) -> float | None:
+        """Of a run that was made."""
+        wanted = (algorithm, arrangement, seed)
+        found = (r.area for r in self.runs if (r.algorithm, r.arrangement, r.seed) == wanted)
+        return next(found, None)
+
+    def verdict(self, algorithm: str, arrangement: str) -> Verdict | None:
+        """None while there are fewer than two pairs."""
+        seeds = sorted({r.seed for r in self.runs if r.algorithm == algorithm})
+        pairs = [
+            (one, other)
+            for seed in seeds
+            if (one := self.area(algorithm, LEARN, seed)) is not None
+            and (other := self.area(algorithm, arrangement, seed)) is not None
+        ]
+        task = TASKS[algorithm]
+        return verdict(pairs, task.random_return, task.margin) if len(pairs) > 1 else None
+
+    def is_decided(self, algorithm: str, arrangement: str) -> bool:
+        """Within the margin, from enough seeds."""
+        found = self.verdict(algorithm, arrangement)
+        return (
+            found is not None
+            and found.seeds >= max(SEEDS_MIN, min(found.seeds_wanted, SEEDS_MAX))
+            and found.bound > -TASKS[algorithm].margin
+        )
+
+    def wanting(self, algorithms: Sequence[str], seeds: int) -> Iterator[tuple[str, str, int]]:
+        """What is still to be run: one seed of everything after the other."""
+        for seed in range(seeds):
+            for algorithm in algorithms:
+                open_ones = [a for a in ARRANGEMENTS if not self.is_decided(algorithm, a)]
+                for arrangement in [LEARN, *open_ones] if open_ones else []:
+                    if self.area(algorithm, arrangement, seed) is None:
+                        yield algorithm, arrangement, seed
+
+
+def report(book: Book) -> str:
+    """A table of what is known."""
+    heads = ["", "seeds", "learn()", "devices", "difference", "95 % bound", "margin", "", "wanted"]
+    rows = []
+    for algorithm, task in TASKS.items():
+        for arrangement in ARRANGEMENTS:
+            one = book.verdict(algorithm, arrangement)
+            if one is not None:
+                within = "no worse" if one.bound > -task.margin else "not decided"
+                rows.append(
+                    [
+                        f"{algorithm}, {arrangement}",
+                        str(one.seeds),
+                        f"{one.learn_area:.0f}",
+                        f"{one.area:.0f}",
+                        f"{one.difference:+.1%}",
+                        f"{one.bound:+.1%}",
+                        f"{-task.margin:.0%}",
+                        within,
+                        str(one.seeds_wanted),
+                    ]
+                )
+    return "\n".join(table(heads, rows)) if rows else "too few runs for a table"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is wanting until the time is over; print and write the table."""
+    parser = argparse.ArgumentParser(prog="tests.learning.noninferiority")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
+    parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help="of each, at most")
+    parser.add_argument("--only", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--out", type=Path, default=Path("bench"))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    book = Book(options.out / "learning.json")
+    until = time.perf_counter() + 60 * options.minutes
+    for algorithm, arrangement, seed in book.wanting(options.only, options.seeds):
+        if time.perf_counter() > until:
+            break
+        with tempfile.TemporaryDirectory() as folder:
+            made = run(algorithm, arrangement, seed, Path(folder))
+        book.add(made)
+        sys.stderr.write(f"{algorithm}, {arrangement}, seed {seed}: {made.area:.1f}\n")
+    text = report(book)
+    (options.out / "learning.md").write_text(f"# As good as learn()\n\n{text}\n")
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
