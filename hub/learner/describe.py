@@ -6,7 +6,7 @@ from typing import Final
 
 from hub.learner.algorithms import ALGORITHMS, REMOTE, Algorithm
 from hub.learner.parameters import OWN, table_of
-from hub.learner.reference import TABULAR
+from hub.learner.reference import BDPI, TABULAR
 
 HEAD: Final = """# Algorithms
 
@@ -33,9 +33,13 @@ leaky_relu, `total_timesteps` the length of schedules in transitions of all devi
 the transitions between two versions, `action_noise` `normal_0.1` or `none`. What is not set has the
 default below, or the library's.
 """
-OURS: Final = (TABULAR, REMOTE)
+OURS: Final = (TABULAR, BDPI, REMOTE)
 """What other packages bring is not on this page: it is the same on every machine."""
 ABOUT: Final = {
+    "BDPI": "Bootstrapped Dual Policy Iteration (Steckelmacher et al. 2019): `critics` learn "
+    "off-policy, each from batches of its own, by `critic_updates` of step size `alpha` a batch; "
+    "an actor moves by `lambda` towards what each holds for the best. It learns from few "
+    "transitions, and takes much time for each.",
     "external": "Nothing is learnt here: a remote learner acts, to which each device is a "
     "Gymnasium environment ([remote-learner.md](remote-learner.md)). Such an agent has no deadline "
     "unless it is given one.",
