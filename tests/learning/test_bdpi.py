@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STEPS_MAX: Final = 8_000
 NEAR: Final = 5e-3
-"""Adam goes to and fro by that much; what is to be seen is fifty times as large."""
+"""Adam wavers by that much; what is to be seen is fifty times as large."""
 RETURN: Final = 100.0
 """Of CartPole-v1, mean of 20 training episodes; drawing at random gets 22."""
 
