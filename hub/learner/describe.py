@@ -38,8 +38,9 @@ OURS: Final = (TABULAR, BDPI, REMOTE)
 ABOUT: Final = {
     "BDPI": "Bootstrapped Dual Policy Iteration (Steckelmacher et al. 2019): `critics` learn "
     "off-policy, each from batches of its own, by `critic_updates` of step size `alpha` a batch; "
-    "an actor moves by `lambda` towards what each holds for the best. It learns from few "
-    "transitions, and takes much time for each.",
+    "an actor moves by `lambda` towards what each holds for the best. It takes fewer transitions, "
+    "and three times the time for each: a mean return of 100 on CartPole-v1, with four devices, "
+    "was reached after 3,086 to 3,264 of them, by DQN after 4,498 to 4,769 (three seeds each).",
     "external": "Nothing is learnt here: a remote learner acts, to which each device is a "
     "Gymnasium environment ([remote-learner.md](remote-learner.md)). Such an agent has no deadline "
     "unless it is given one.",

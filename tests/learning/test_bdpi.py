@@ -1,4 +1,9 @@
-"""BDPI: each equation by itself, and that it learns from few transitions."""
+"""BDPI: each equation by itself, and that it learns from few transitions.
+
+Measured with the defaults, four devices, seeds 0 to 2: a mean return of 100 after 3,185, 3,264 and
+3,086 transitions, of 195 after 6,453 and 6,232, and by seed 2 not within 9,000. DQN with its own
+defaults: 100 after 4,769, 4,710 and 4,498, and 195 after 7,057, 8,929 and 14,515.
+"""
 
 from __future__ import annotations
 
