@@ -102,6 +102,22 @@ def test_agent_lives_through_its_commands(run: Callable[..., Said]) -> None:
     assert "living" not in {line["name"] for line in run("agent", "list").lines}
 
 
+def test_only_an_external_agent_goes_without_a_deadline(run: Callable[..., Said]) -> None:
+    spaces = ("--observations", "5", "--actions", "3")
+    assert run("agent", "create", "afar", "--algorithm", "external", *spaces).code == 0
+    assert run("agent", "create", "near", "--algorithm", "tabular", *spaces).code == 0
+    for given, kept in (("500", 500), ("none", None)):
+        (shown,) = run("agent", "update", "afar", "--deadline-ms", given).lines
+        assert shown["deadline_ms"] == kept
+    assert run("agent", "show", "near").lines[0]["deadline_ms"] == 250
+    refused = run("agent", "update", "near", "--deadline-ms", "none")
+    assert (refused.code, "'external' may be without a deadline" in refused.err) == (1, True)
+    refused = run("agent", "update", "afar", "--deadline-ms", "never")
+    assert (refused.code, "write whole milliseconds, or none" in refused.err) == (2, True)
+    refused = run("agent", "update", "afar", "--set", "gamma=1")
+    assert (refused.code, "external has no parameter 'gamma'" in refused.err) == (1, True)
+
+
 @pytest.mark.parametrize(("fallback", "kept"), [("hold", "hold"), ("none", "none"), ("1", 1)])
 def test_fallback_is_a_word_or_an_action(
     run: Callable[..., Said], fallback: str, kept: object

@@ -99,7 +99,7 @@ def show(name: str, data: Path) -> None:
 @click.option("--sharing", type=SHARING)
 @click.option("--owner", metavar="USER", help="Give it to this user, or to admin.")
 @click.option("--fallback", metavar="hold|none|JSON")
-@click.option("--deadline-ms", type=int)
+@click.option("--deadline-ms", metavar="N|none", help="none for an external agent only.")
 @click.option("--missing-reward", type=float)
 @click.option("--learning", type=click.Choice(["on", "off"]))
 @click.option("--safety", metavar="JSON|none", help="Stands instead of all rules before.")
@@ -114,6 +114,7 @@ def update(
     data: Path,
     sets: tuple[str, ...],
     fallback: str | None,
+    deadline_ms: str | None,
     learning: str | None,
     safety: str | None,
     **options: object,
@@ -123,6 +124,8 @@ def update(
     changes |= _limits(changes)
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
+    if deadline_ms is not None:
+        changes["deadline_ms"] = _deadline_ms(deadline_ms)
     if sets:
         changes["parameters"] = parameters_of(sets)
     if learning is not None:
@@ -185,6 +188,17 @@ def _number(name: str, text: str) -> float:
 
 def _fallback(text: str) -> object:
     return text if text in ("hold", "none") else _json(text, "--fallback")
+
+
+def _deadline_ms(text: str) -> int | None:
+    if text == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise click.UsageError(
+            f"--deadline-ms {text!r}: write whole milliseconds, or none"
+        ) from None
 
 
 def _safety(text: str) -> object:

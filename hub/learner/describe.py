@@ -6,7 +6,7 @@ from typing import Final
 
 from hub.learner.algorithms import ALGORITHMS, REMOTE, Algorithm
 from hub.learner.parameters import OWN, table_of
-from hub.learner.reference import TABULAR
+from hub.learner.reference import BDPI, TABULAR
 
 HEAD: Final = """# Algorithms
 
@@ -44,9 +44,14 @@ about 160 x 160 are the most. All but CrossQ take images.
 beside degrees, or bounds of ±3.4e38. The log keeps what devices sent. A version carries the
 statistics that it acts by; a ZIP for SB3 has them folded into its first layers.
 """
-OURS: Final = (TABULAR, REMOTE)
+OURS: Final = (TABULAR, BDPI, REMOTE)
 """What other packages bring is not on this page: it is the same on every machine."""
 ABOUT: Final = {
+    "BDPI": "Bootstrapped Dual Policy Iteration (Steckelmacher et al. 2019): `critics` learn "
+    "off-policy, each from batches of its own, by `critic_updates` of step size `alpha` a batch; "
+    "an actor moves by `lambda` towards what each holds for the best. It takes fewer transitions, "
+    "and three times the time for each: a mean return of 100 on CartPole-v1, with four devices, "
+    "was reached after 3,086 to 3,264 of them, by DQN after 4,498 to 4,769 (three seeds each).",
     "external": "Nothing is learnt here: a remote learner acts, to which each device is a "
     "Gymnasium environment ([remote-learner.md](remote-learner.md)). Such an agent has no deadline "
     "unless it is given one.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hub.errors import HubFault
+from hub.errors import HubFault, OperatorFault
 from hub.learner import elsewhere
 from hub.learner.parameters import algorithm_of, read_parameters
 
@@ -41,7 +41,10 @@ def own_chooser(card: Card, tensors: Tensors) -> OwnChooser:
     Raises:
         HubFault: its algorithm is not installed here, or its class can't be loaded.
     """
-    row = elsewhere.find(card.algorithm)
+    try:
+        row = elsewhere.find(card.algorithm)
+    except OperatorFault as error:  # it was broken since
+        raise HubFault(str(error)) from error
     if row is None or row.chooser is None:
         raise HubFault(f"nothing installed draws actions of algorithm {card.algorithm!r}")
     chooser: OwnChooser = _named(row.chooser, row.name)(card, tensors)

@@ -124,12 +124,37 @@ def test_the_documented_package_is_installed_and_learns(own_hub: RealHub, packag
     assert own_hub.stop() == 0
 
 
-def taste(http: Http, key: str, steps: range) -> list[Any]:
+@pytest.mark.parametrize(
+    ("algorithm", "observations", "parameters"),
+    [
+        ("tabular", 3, {"publish_every": "16"}),
+        ("BDPI", [[1], 0.0, 3.0], {"learning_starts": "32", "critics": "2", "publish_every": "16"}),
+    ],
+)
+def test_the_references_learn_on_a_real_hub(
+    hub: RealHub, algorithm: str, observations: Any, parameters: dict[str, str]
+) -> None:
+    name = f"our-{algorithm.lower()}"
+    key = hub.make_agent(
+        name, algorithm=algorithm, observations=observations, actions=4, parameters=parameters
+    )
+    with Http(hub.ready.http) as http:
+        taste(http, key, range(120), device=name, wrapped=algorithm == "BDPI")
+    learned = f"SELECT coalesce(max(version), 0) FROM policies WHERE agent = '{name}'"
+    until(lambda: hub.value(learned) >= 2, f"version 2 of {algorithm}")
+    acted = f"SELECT count(logprob) FROM events WHERE agent = '{name}' AND source = 'policy'"
+    assert hub.value(acted) > 0
+
+
+def taste(
+    http: Http, key: str, steps: range, *, device: str = "d", wrapped: bool = False
+) -> list[Any]:
     """The actions of a device that is paid for the action 2."""
     actions: list[Any] = []
     for step in steps:
         paid = float(actions[-1] == 2) if actions else 0.0
-        document = {"device": "d", "s": step, "o": step % 3, "r": paid, "f": int(step == 0)}
+        seen = [step % 3] if wrapped else step % 3
+        document = {"device": device, "s": step, "o": seen, "r": paid, "f": int(step == 0)}
         status, answer = http.step(key, document)
         assert status == 200, answer
         actions.append(answer["a"])

@@ -337,6 +337,51 @@ def test_a_step_sent_again_while_the_log_hangs_is_told_busy_again() -> None:
     assert room.deliver.waiting == 1
 
 
+def patient() -> Room:
+    """A room for an agent that a remote learner acts for, in its own time."""
+    return Room(agent_spec(algorithm="external", deadline_ms=None))
+
+
+def test_without_a_deadline_a_durable_step_waits_for_its_choice_alone() -> None:
+    room = patient()
+    step, reply = room.begin()
+    room.timers.advance(GRACE_S)
+    room.log.commit()
+    room.timers.advance(1000 * DEADLINE_S)
+    room.log.commit()
+    assert reply.heard == ["durable"]
+    room.choose(step)
+    room.log.commit()
+    assert reply.heard == ["durable", "act"]
+    assert (room.deliver.waiting, room.deliver.fallbacks) == (0, 0)
+
+
+def test_without_a_deadline_an_observation_that_is_not_durable_is_told_busy() -> None:
+    room = patient()
+    _, reply = room.begin()
+    room.timers.advance(GRACE_S + 2 * COMMIT_S)
+    assert [fault.code for fault in reply.faults] == [Code.BUSY, Code.BUSY]
+    room.log.commit()
+    room.timers.advance(10 * COMMIT_S)
+    assert reply.heard == ["refuse", "refuse", "durable"]
+
+
+@pytest.mark.parametrize("waited_s", [0.0, GRACE_S, 10 * COMMIT_S])
+def test_without_a_deadline_the_commit_of_an_action_is_bounded_all_the_same(
+    waited_s: float,
+) -> None:
+    room = patient()
+    step, reply = room.begin()
+    room.timers.advance(min(waited_s, GRACE_S))
+    room.log.commit()
+    room.timers.advance(waited_s)
+    room.choose(step)
+    room.timers.advance(COMMIT_S)
+    assert reply.fault.code is Code.BUSY
+    room.log.commit()
+    assert reply.heard[-1] == "act"
+
+
 def test_once_the_log_commits_what_was_told_busy_is_answered_after_all() -> None:
     room = Room()
     step, reply = room.begin()

@@ -83,6 +83,12 @@ CASES: Final = [
         {"bins": "3"},
     ),
     Case(lake("tabular", seed=3), "StillLake-v0", {"gamma": "0.5"}, {}),
+    Case(
+        cartpole("BDPI", seed=3, critics="3", critic_updates="3", **OFF_POLICY),
+        "CartPole-v1",
+        {"buffer_size": "150"},
+        {"critics": "2"},
+    ),
 ]
 cases = pytest.mark.parametrize(
     "case", CASES, ids=lambda case: f"{case.agent.algorithm} on {case.environment}"
