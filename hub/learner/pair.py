@@ -16,7 +16,7 @@ from msgspec import structs
 from hub.facts import Alert
 from hub.learner.child import Child
 from hub.learner.heads import Verdict
-from hub.learner.memory import MemoryWatch
+from hub.learner.memory_limit import MemoryWatch
 from hub.learner.messages import (
     Answers,
     Ask,
