@@ -63,6 +63,8 @@ class Algorithm(Struct, frozen=True):
     """It takes Dict observations."""
     images: bool = True
     """It takes images, which then go through a convolutional network."""
+    recurrent: bool = False
+    """Between observations it keeps the states of two LSTMs, for its actions and for V(o)."""
     normalised: bool = False
     """Its layers are folded with their batch normalisation before they act."""
 
@@ -206,6 +208,14 @@ _ROWS: Final = (
             "total_timesteps": "100000",
         },
         library="sb3_contrib",
+    ),
+    Algorithm(
+        "RecurrentPPO",
+        "on_policy",
+        _ON_POLICY,
+        _PPO_DEFAULTS | {"lstm_hidden_size": "64", "n_epochs": "10"},
+        library="sb3_contrib",
+        recurrent=True,
     ),
     Algorithm("MaskablePPO", "on_policy", _MASKABLE, _PPO_DEFAULTS, library="sb3_contrib"),
     Algorithm(

@@ -13,9 +13,12 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from msgspec import structs
 
 from hub.learner.chance import Chance, normals
+from hub.learner.memory import Memory, each_device_once
 from hub.learner.messages import Question, Reply
+from hub.learner.net import Net
 from hub.learner.scaling import Scale, scale_of
 from hub.spaces import (
     Box,
@@ -36,8 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hub.learner.algorithms import PolicyKind
-    from hub.learner.parameters import Activation
-    from hub.learner.policy import PolicyFile, Tensors
+    from hub.learner.policy import PolicyFile
 
     Matrix = NDArray[np.float32]
 
@@ -64,7 +66,7 @@ class Choice(NamedTuple):
 class Chooser:
     """One version, ready to act."""
 
-    def __init__(self, policy: PolicyFile, seed: int) -> None:
+    def __init__(self, policy: PolicyFile, seed: int, memory: Memory | None = None) -> None:
         card, tensors = policy.card, policy.tensors
         self.version = card.version
         self._observations = parse(card.observations)
@@ -72,6 +74,11 @@ class Chooser:
         self._name = card.kind
         self._kind = KINDS[card.kind]
         self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
+        self.memory: Memory | None = None
+        """Of a recurrent policy; given on to the next version, for an episode goes on."""
+        if card.recurrent:
+            self.memory = Memory(tensors, card.recurrent, memory)
+            self.net.split = self.memory.width
         self.exploration = card.exploration
         self.noise = card.noise
         if isinstance(self.actions, Box):
@@ -97,11 +104,22 @@ class Chooser:
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """A reply to each question, in order."""
+        if self.memory is None:
+            return self._choose(questions, greedy=greedy)
+        replies = []
+        for run in each_device_once(questions):
+            replies += self._choose(run, greedy=greedy)
+        return replies
+
+    def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         joined = b"".join([question.values for question in questions])
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         if self._scale is not None:
             observations = self._scale(observations)
         x = observations if self._plain else self._features(self._observations, observations)
+        seen: list[int] = []
+        if self.memory is not None:
+            x, seen = self.memory.remember(questions, x)
         uniforms = None if greedy else self._chance.uniforms(questions)
         if any(question.mask is not None for question in questions):
             choice = MASKED[self._name](self, x, uniforms, self._masks(questions))
@@ -109,7 +127,10 @@ class Chooser:
             choice = self._kind(self, x, uniforms)
         if self._first:
             choice = choice._replace(actions=choice.actions + np.float32(self._first))
-        return self._replies(questions, choice)
+        replies = self._replies(questions, choice)
+        if self.memory is not None:
+            replies = [structs.replace(r, memory=n) for r, n in zip(replies, seen, strict=True)]
+        return replies
 
     def _masks(self, questions: Sequence[Question]) -> NDArray[np.bool_]:
         """What each question allows, (batch, choices)."""
@@ -140,47 +161,6 @@ class Chooser:
             )
             for i, question in enumerate(questions)
         ]
-
-
-class Net:
-    """The linear layers of a policy, transposed once so that a batch is one product a layer."""
-
-    def __init__(
-        self,
-        tensors: Tensors,
-        activation: Activation,
-        action_layers: list[str],
-        value_layers: list[str],
-        spread: str | None,
-    ) -> None:
-        self._activate = ACTIVATIONS[activation]
-        self._action = [_layer(tensors, name) for name in action_layers]
-        self._value = [_layer(tensors, name) for name in value_layers]
-        self._spread = tensors.get(spread) if spread else None
-        self._spread_layer = _layer(tensors, spread) if spread and self._spread is None else None
-
-    def action(self, x: Matrix) -> Matrix:
-        """Logits, Q-values or means, float32 (batch, m)."""
-        weight, bias = self._action[-1]
-        return _product(self._hidden(x, self._action), weight, bias)
-
-    def mean_and_log_std(self, x: Matrix) -> tuple[Matrix, Matrix]:
-        """A Gaussian's parameters, float32 (batch, m) and (m,) or (batch, m)."""
-        hidden = self._hidden(x, self._action)
-        mean = _product(hidden, *self._action[-1])
-        if self._spread is not None:
-            return mean, self._spread
-        assert self._spread_layer is not None, "a Gaussian has a spread"
-        return mean, _product(hidden, *self._spread_layer)
-
-    def value(self, x: Matrix) -> Matrix:
-        """V(o), float32 (batch,)."""
-        return _product(self._hidden(x, self._value), *self._value[-1])[:, 0]
-
-    def _hidden(self, x: Matrix, layers: list[tuple[Matrix, Matrix]]) -> Matrix:
-        for weight, bias in layers[:-1]:
-            x = self._activate(_product(x, weight, bias))
-        return x
 
 
 def features(space: Space, observations: Matrix) -> Matrix:
@@ -379,30 +359,6 @@ UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
 """Random numbers that one action uses."""
 
 
-def _elu(x: Matrix) -> Matrix:
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-
-
-def _leaky_relu(x: Matrix) -> Matrix:
-    return np.where(x > 0, x, x * np.float32(0.01))
-
-
-def _relu(x: Matrix) -> Matrix:
-    return np.maximum(x, 0, out=x)
-
-
-def _tanh(x: Matrix) -> Matrix:
-    return np.tanh(x, out=x)
-
-
-ACTIVATIONS: Final[dict[Activation, Callable[[Matrix], Matrix]]] = {
-    "tanh": _tanh,
-    "relu": _relu,
-    "elu": _elu,
-    "leaky_relu": _leaky_relu,
-}
-
-
 def _normal_logprobs(noise: Matrix, log_std: Matrix) -> Matrix:
     """Log-density of mean + std * noise, summed over the dimensions."""
     return np.asarray((-0.5 * noise**2 - log_std - np.float32(LOG_SQRT_2PI)).sum(axis=1))
@@ -419,14 +375,3 @@ def _places(counts: tuple[int, ...]) -> NDArray[np.int64]:
     for i, (start, n) in enumerate(zip(np.cumsum((0, *counts[:-1])), counts, strict=True)):
         places[i, :n] = np.arange(start, start + n)
     return places
-
-
-def _layer(tensors: Tensors, name: str) -> tuple[Matrix, Matrix]:
-    weight = np.ascontiguousarray(tensors[f"{name}.weight"].T)
-    return weight, tensors[f"{name}.bias"]
-
-
-def _product(x: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
-    y = x @ weight
-    y += bias
-    return y

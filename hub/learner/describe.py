@@ -36,6 +36,11 @@ An image is a Box of three axes of bytes, rows, columns and channels (or channel
 (Mnih et al. 2015), whose features `net_arch` then takes. At least 36 x 36 pixels are needed, and
 about 160 x 160 are the most. All but CrossQ take images.
 
+RecurrentPPO remembers: two LSTMs of `lstm_hidden_size` go from observation to observation and begin
+anew with an episode, a boot, a gap and an actor's restart. The log has with each action how many
+observations were remembered (`memory` in its payload). Take it where one observation does not say
+enough.
+
 `norm_obs=true` scales each measurement by the mean and deviation of what was seen so far, and
 `norm_reward=true` rewards by the deviation of their discounted sum, with the arithmetic (and the
 `clip_obs`, `clip_reward`) of SB3's VecNormalize. Take it when a declared range says little: metres

@@ -18,7 +18,17 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
 from hub.learner.parameters_table import TABLE
-from hub.spaces import Box, Dict, Space, channels_axis, is_image, is_measured, parse, size
+from hub.spaces import (
+    Box,
+    Dict,
+    MultiDiscrete,
+    Space,
+    channels_axis,
+    is_image,
+    is_measured,
+    parse,
+    size,
+)
 from hub.words import FLOAT_BYTES
 
 if TYPE_CHECKING:
@@ -36,11 +46,12 @@ OWN: Final = (
     "norm_reward",
     "clip_obs",
     "clip_reward",
+    "lstm_hidden_size",
 )
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
 (in transitions of all devices); off-policy, the transitions between two versions; the noise that a
 deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
-observations and rewards are scaled by what was seen."""
+observations and rewards are scaled by what was seen; and how wide a recurrent policy's state is."""
 
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "tanh": "tanh",
@@ -102,6 +113,8 @@ class Parameters(Struct, frozen=True):
     clip_obs: float
     """Scaled observations beyond this are cut to it."""
     clip_reward: float
+    lstm_hidden_size: int
+    """0 where there is no LSTM."""
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -131,7 +144,10 @@ def read_parameters(agent: Agent) -> Parameters:
         norm_reward=_truth("norm_reward", texts["norm_reward"]),
         clip_obs=_number("clip_obs", texts["clip_obs"]),
         clip_reward=_number("clip_reward", texts["clip_reward"]),
+        lstm_hidden_size=_width("lstm_hidden_size", texts),
     )
+    if algorithm.recurrent:
+        _check_recurrent(agent, parameters)
     _check_spaces(agent, algorithm, parameters)
     return parameters
 
@@ -152,6 +168,31 @@ def algorithm_of(agent: Agent) -> Algorithm:
             f"pip install {EXTRA[algorithm.library]!r}"
         )
     return algorithm
+
+
+def _width(name: str, texts: dict[str, str]) -> int:
+    width = _whole(name, texts[name]) if name in texts else 0
+    if width > LAYER_WIDTH_MAX:
+        raise OperatorFault(f"{name} is at most {LAYER_WIDTH_MAX}, not {width}")
+    return width
+
+
+def _check_recurrent(agent: Agent, parameters: Parameters) -> None:
+    observations = parse(agent.observations)
+    parts = observations.spaces.values() if isinstance(observations, Dict) else (observations,)
+    if any(isinstance(part, MultiDiscrete) for part in parts):
+        raise OperatorFault(
+            "sb3-contrib can't make a recurrent policy of multi_discrete observations; declare "
+            'an object of ints instead, {"a": 3, "b": 4}'
+        )
+    steps, batch = parameters.arguments["n_steps"], parameters.arguments["batch_size"]
+    assert isinstance(steps, int), "the table says so"
+    assert isinstance(batch, int), "the table says so"
+    if steps % batch == 1:
+        raise OperatorFault(
+            f"n_steps {steps} in batches of {batch} leaves a batch of one, whose advantage has no "
+            "deviation; take a multiple of batch_size"
+        )
 
 
 def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) -> None:

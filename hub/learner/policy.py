@@ -74,6 +74,8 @@ class Card(Struct, frozen=True):
     """The agent's own, as declared at `position`; None in files from before they were kept here."""
     extractor: str | None = None
     """The module before the first layer, where an observation has images; None = no such."""
+    recurrent: list[str] = []
+    """The LSTMs before the action's layers and before those of V(o); empty = no memory."""
     clip_obs: float | None = None
     """Observations are scaled by the file's statistics and clipped to this; None = neither."""
 

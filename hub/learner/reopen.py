@@ -41,6 +41,7 @@ def reopen(
     except (KeyError, ValueError) as error:
         raise HubFault(f"its tensors are not those of {agent.algorithm}: {error}") from error
     carry_rows(before, learner)
+    learner.take_back(before.kept())
     return learner
 
 
@@ -48,6 +49,7 @@ def begin_again(before: OnPolicy | OffPolicy, agent: Agent) -> OnPolicy | OffPol
     """A learner of the agent as it stands, with new weights and all that another has seen."""
     learner = open_learner(agent, read_parameters(agent))
     carry_rows(before, learner)
+    learner.take_back(before.kept())
     take_over(before.normal, learner.normal)
     return learner
 

@@ -16,6 +16,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
+from hub.learner.memory import LSTMS
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
 from hub.learner.sb3 import OffPolicy
@@ -142,6 +143,7 @@ def card_of(
         counts=_counts(learner),
         parameters=agent.parameters,
         extractor=head.extractor if has_images(parse(agent.observations)) else None,
+        recurrent=list(LSTMS) if algorithm.recurrent else [],
         clip_obs=parameters.clip_obs if parameters.norm_obs else None,
     )
 
@@ -154,6 +156,7 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
     """
     restore(learner.model, tensors)
     normalise.restore(learner.normal, tensors)
+    learner.take_back(tensors)
     for name in COUNTERS:
         if name in card.counts:
             setattr(learner.model, name, card.counts[name])

@@ -228,7 +228,7 @@ class Trainer:
             sound = sound | self._learner.normal.tensors()
         followed = as_bytes_tensor(self._follow.snapshot())
         acting = acting_of(self._agent, parameters, self._sound)
-        tensors = {**sound, **acting, FOLLOWED: followed}
+        tensors = {**sound, **self._learner.kept(), **acting, FOLLOWED: followed}
         sha256 = write_policy(self._folder, self._agent.name, card, tensors)
         prune(self._folder, self._agent.name, kept=self._policies_kept, pinned=self._pinned)
         self.version, self.version_next, self._newest_sha256 = version, version + 1, sha256

@@ -74,6 +74,7 @@ CASES: Final[list[tuple[str, str, str]]] = [
     ]
     for observations in SPACES
     if ALGORITHMS[algorithm].dicts or observations != "dict"
+    if not ALGORITHMS[algorithm].recurrent or observations not in ("dict", "several")
 ]
 
 
@@ -126,7 +127,7 @@ def _flat(space: gymnasium.Space[Any], value: Any) -> NDArray[Any]:
 
 
 def questions(values: list[Floats]) -> list[Question]:
-    return [Question(i, "heater", 0, i, one) for i, one in enumerate(values)]
+    return [Question(i, "heater", 0, 2 * i, one) for i, one in enumerate(values)]
 
 
 def batch(declared: Any, values: list[Floats]) -> Any:

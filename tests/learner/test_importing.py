@@ -74,7 +74,7 @@ def observations(agent: Agent) -> list[list[float]]:
 def acted(path: Path, agent: Agent) -> np.ndarray[Any, Any]:
     """What the hub's own actor does, greedily."""
     chooser = Chooser(read_policy(path), agent.seed)
-    questions = [Question(i, "d", 0, i, floats(*o)) for i, o in enumerate(observations(agent))]
+    questions = [Question(i, "d", 0, 2 * i, floats(*o)) for i, o in enumerate(observations(agent))]
     replies = chooser.choose(questions, greedy=True)
     return np.array([np.frombuffer(reply.action, "<f4") for reply in replies]).squeeze()
 

@@ -111,6 +111,12 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent(observations=[[32, 64, 3], 0, 255]), "images of at least 36 x 36 pixels"),
         (agent(observations=[[64, 3, 64], 0, 255]), "is in the middle"),
         (agent(observations=[[240, 320, 3], 0, 255]), "more than 10 million weights"),
+        (
+            agent("RecurrentPPO", observations={"multi_discrete": [3, 4]}),
+            "declare an object of ints instead",
+        ),
+        (agent("RecurrentPPO", n_steps="65", batch_size="64"), "leaves a batch of one"),
+        (agent("RecurrentPPO", lstm_hidden_size="5000"), "lstm_hidden_size is at most 4096"),
         (agent("CrossQ", observations=[[64, 64, 3], 0, 255]), "CrossQ takes no images"),
         (agent("DQN", [[100_000], 0.0, 1.0]), "buffer_size 100000 of 100000 values"),
     ],

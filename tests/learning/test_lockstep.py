@@ -24,7 +24,7 @@ from hub.learner.algorithms import ALGORITHMS
 from hub.learner.messages import Drawn, payload_of, policy_path
 from hub.learner.parameters import Fall, read_parameters
 from hub.learner.policy import read_policy
-from hub.learner.sb3 import ACTIVATIONS, class_of
+from hub.learner.sb3 import class_of, policy_kwargs
 from hub.learner.train import FOLLOWED, Trainer
 from hub.words import Agent, Event, Floats, Kind, Source
 from tests.learning.harness import Dials, StoppedClock, agent_of, cartpole, pendulum
@@ -123,15 +123,13 @@ def learned(
         name: LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Fall) else value
         for name, value in parameters.arguments.items()
     }
+    kind = "Cnn" if is_image_space(environment.observation_space) else "Mlp"
     model = model_class(
-        "CnnPolicy" if is_image_space(environment.observation_space) else "MlpPolicy",
+        f"{kind}LstmPolicy" if parameters.lstm_hidden_size else f"{kind}Policy",
         environment,
         seed=agent.seed,
         device="cpu",
-        policy_kwargs={
-            "net_arch": list(parameters.net_arch),
-            "activation_fn": ACTIVATIONS[parameters.activation_fn],
-        },
+        policy_kwargs=policy_kwargs(parameters),
         **arguments,
     )
     written = written or Written()

@@ -27,6 +27,12 @@ SMALL: Final[dict[str, dict[str, str]]] = {
     "PPO": {"n_steps": "128", "batch_size": "64", "n_epochs": "3"},
     "A2C": {"n_steps": "64"},
     "TRPO": {"n_steps": "128", "batch_size": "64"},
+    "RecurrentPPO": {
+        "n_steps": "128",
+        "batch_size": "64",
+        "n_epochs": "2",
+        "lstm_hidden_size": "8",
+    },
     "MaskablePPO": {"n_steps": "128", "batch_size": "64", "n_epochs": "3"},
 }
 """Parameters of small on-policy learners."""
