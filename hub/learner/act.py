@@ -67,7 +67,6 @@ def _load(load: Load, agent: Agent, before: Chooser | None) -> tuple[Chooser | N
         # The log numbers versions: one that was put in place again has an older one in its file.
         card = structs.replace(policy.card, version=load.version)
         policy = structs.replace(policy, card=card)
-        memory = None if before is None else before.memory
-        return Chooser(policy, agent.seed, memory), Loaded(load.version)
+        return Chooser(policy, agent.seed, before), Loaded(load.version)
     except HubFault as error:
         return before, Loaded(load.version, str(error))

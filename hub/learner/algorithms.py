@@ -25,6 +25,8 @@ PolicyKind = Literal[
     "epsilon_greedy",
     "epsilon_greedy_quantiles",
     "squashed_gaussian",
+    "state_dependent",
+    "squashed_state_dependent",
     "deterministic",
 ]
 """How an action is drawn from what the network gives."""
@@ -67,6 +69,17 @@ class Algorithm(Struct, frozen=True):
     """Between observations it keeps the states of two LSTMs, for its actions and for V(o)."""
     normalised: bool = False
     """Its layers are folded with their batch normalisation before they act."""
+
+
+def with_sde(head: Head) -> Head:
+    """The head of the same algorithm when its noise depends on the state (gSDE).
+
+    Raises:
+        KeyError: it has no such noise.
+    """
+    kind = {"gaussian": "state_dependent", "squashed_gaussian": "squashed_state_dependent"}
+    last = "actor.mu.0" if head.last == "actor.mu" else head.last  # a clip stands behind it
+    return structs.replace(head, kind=kind[head.kind], last=last)
 
 
 def _actor_critic(kind: PolicyKind, *, spread: str | None = None) -> Head:

@@ -16,6 +16,8 @@ import numpy as np
 from msgspec import structs
 
 from hub.learner.chance import Chance, normals
+from hub.learner.exploring import Drift, Matrices
+from hub.learner.features import features
 from hub.learner.memory import Memory, each_device_once
 from hub.learner.messages import Question, Reply
 from hub.learner.net import Net
@@ -47,6 +49,9 @@ LOG_STD_MIN: Final = -20.0
 LOG_STD_MAX: Final = 2.0
 SQUASH_EPSILON: Final = 1e-6
 """SAC's bounds on log(standard deviation), and what keeps its log(1 - tanh²) finite; as in SB3."""
+SDE_MEAN_MAX: Final = 2.0
+"""SAC's and TQC's own bound on the mean with gSDE."""
+STATE_DEPENDENT: Final = ("state_dependent", "squashed_state_dependent")
 LOG_SQRT_2PI: Final = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -66,7 +71,8 @@ class Choice(NamedTuple):
 class Chooser:
     """One version, ready to act."""
 
-    def __init__(self, policy: PolicyFile, seed: int, memory: Memory | None = None) -> None:
+    def __init__(self, policy: PolicyFile, seed: int, before: Chooser | None = None) -> None:
+        """`before` acted until now: what it had going on a device goes on."""
         card, tensors = policy.card, policy.tensors
         self.version = card.version
         self._observations = parse(card.observations)
@@ -75,10 +81,23 @@ class Chooser:
         self._kind = KINDS[card.kind]
         self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
         self.memory: Memory | None = None
-        """Of a recurrent policy; given on to the next version, for an episode goes on."""
+        """Of a recurrent policy."""
         if card.recurrent:
+            memory = None if before is None else before.memory
             self.memory = Memory(tensors, card.recurrent, memory)
             self.net.split = self.memory.width
+        self.drift: Drift | None = None
+        """Of noise that goes on from step to step."""
+        if card.noise_drifts:
+            self.drift = Drift(card.noise, None if before is None else before.drift)
+        self.matrices: Matrices | None = None
+        """Of noise that depends on the state."""
+        if card.kind in STATE_DEPENDENT:
+            self.matrices = Matrices(
+                self.net.log_std, seed, every=card.sde_sample_freq, version=card.version
+            )
+        self.asked: Sequence[Question] = ()
+        """The batch at hand."""
         self.exploration = card.exploration
         self.noise = card.noise
         if isinstance(self.actions, Box):
@@ -104,7 +123,7 @@ class Chooser:
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """A reply to each question, in order."""
-        if self.memory is None:
+        if self.memory is None and self.drift is None:
             return self._choose(questions, greedy=greedy)
         replies = []
         for run in each_device_once(questions):
@@ -120,6 +139,7 @@ class Chooser:
         seen: list[int] = []
         if self.memory is not None:
             x, seen = self.memory.remember(questions, x)
+        self.asked = questions
         uniforms = None if greedy else self._chance.uniforms(questions)
         if any(question.mask is not None for question in questions):
             choice = MASKED[self._name](self, x, uniforms, self._masks(questions))
@@ -161,29 +181,6 @@ class Chooser:
             )
             for i, question in enumerate(questions)
         ]
-
-
-def features(space: Space, observations: Matrix) -> Matrix:
-    """What the first layer sees: choices one-hot, all parts in the order of their names."""
-    parts = list(space.spaces.values()) if isinstance(space, Dict) else [space]
-    columns, start = [], 0
-    for part in parts:
-        end = start + size(part)
-        values = observations[:, start:end]
-        if isinstance(part, Discrete):
-            values = _one_hot(values.astype(np.int64) - part.start, choices(part))
-        elif isinstance(part, MultiDiscrete):
-            values = _one_hot(values.astype(np.int64), choices(part))
-        columns.append(values)
-        start = end
-    return np.concatenate(columns, axis=1)
-
-
-def _one_hot(chosen: NDArray[np.int64], counts: tuple[int, ...]) -> Matrix:
-    """One choice a column in; as many columns out as there are choices in all."""
-    hot = np.zeros((len(chosen), sum(counts)), dtype=np.float32)
-    hot[np.arange(len(chosen))[:, None], np.cumsum((0, *counts[:-1])) + chosen] = 1.0
-    return hot
 
 
 # --- the kinds of policy ---------------------------------------------------------------------
@@ -302,10 +299,55 @@ def _squashed_gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64
     return Choice(actions.clip(low, high), logprobs, None)
 
 
+def _state_dependent(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    """Noise is a matrix times what the mean's layer saw (Raffin et al. 2021), as in SB3.
+
+    The log-probability is that over all matrices, which is what SB3's ratio is of.
+    """
+    mean, latent = chooser.net.mean_and_latent(x)
+    values = chooser.net.value(x)
+    if uniforms is None:
+        return Choice(mean.clip(chooser.low, chooser.high), None, values)
+    noise, standard, log_std = _of_the_state(chooser, latent)
+    raw = mean + noise
+    logprobs = _normal_logprobs(standard, log_std)
+    return Choice(raw.clip(chooser.low, chooser.high), logprobs, values, raw)
+
+
+def _squashed_state_dependent(
+    chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None
+) -> Choice:
+    low, high = chooser.low, chooser.high
+    mean, latent = chooser.net.mean_and_latent(x)
+    mean = mean.clip(-SDE_MEAN_MAX, SDE_MEAN_MAX)
+    logprobs = None
+    if uniforms is None:
+        squashed = np.tanh(mean)
+    elif chooser.exploration >= 1.0:
+        squashed, logprobs = _anywhere(uniforms, mean.shape[1])
+    else:
+        noise, standard, log_std = _of_the_state(chooser, latent)
+        squashed = np.tanh(mean + noise)
+        correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
+        logprobs = _normal_logprobs(standard, log_std) - correction
+    actions = low + 0.5 * (squashed + 1.0) * (high - low)
+    return Choice(actions.clip(low, high), logprobs, None)
+
+
+def _of_the_state(chooser: Chooser, latent: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """gSDE's noise, the same in deviations over all matrices, and the log of these: (batch, m)."""
+    assert chooser.matrices is not None, "policies of these kinds have some"
+    noise = np.einsum("bi,bij->bj", latent, chooser.matrices.of(chooser.asked))
+    variance = latent**2 @ np.exp(chooser.net.log_std) ** 2
+    log_std = 0.5 * np.log(variance + np.float32(SQUASH_EPSILON))
+    return noise, (noise / np.exp(log_std)).astype(np.float32), log_std
+
+
 def _deterministic(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
     """mu(o) with normal noise, scaled to the bounds (Lillicrap et al. 2016; Fujimoto et al. 2018).
 
-    The log-probability is the noise's, before the bounds cut it; None without noise.
+    The log-probability is the noise's, before the bounds cut it; None without noise. Noise that
+    drifts has that of its newest step.
     """
     low, high = chooser.low, chooser.high
     scaled = np.tanh(chooser.net.action(x))
@@ -313,9 +355,14 @@ def _deterministic(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | 
     if uniforms is not None and chooser.exploration >= 1.0:
         scaled, logprobs = _anywhere(uniforms, scaled.shape[1])
     elif uniforms is not None and chooser.noise > 0.0:
-        noise = normals(uniforms).astype(np.float32)
-        log_std = np.full(noise.shape[1], math.log(chooser.noise), dtype=np.float32)
-        scaled = (scaled + np.float32(chooser.noise) * noise).clip(-1.0, 1.0)
+        drawn = normals(uniforms)
+        noise, scale = drawn.astype(np.float32), chooser.noise
+        if chooser.drift is None:
+            scaled = scaled + np.float32(scale) * noise
+        else:
+            scaled, scale = scaled + chooser.drift.walk(chooser.asked, drawn), chooser.drift.scale
+        scaled = scaled.clip(-1.0, 1.0)
+        log_std = np.full(noise.shape[1], math.log(scale), dtype=np.float32)
         logprobs = _normal_logprobs(noise, log_std)
     actions = low + 0.5 * (scaled + 1.0) * (high - low)
     return Choice(actions.clip(low, high), logprobs, None)
@@ -335,6 +382,8 @@ KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | N
     "epsilon_greedy": _epsilon_greedy,
     "epsilon_greedy_quantiles": _epsilon_greedy_quantiles,
     "squashed_gaussian": _squashed_gaussian,
+    "state_dependent": _state_dependent,
+    "squashed_state_dependent": _squashed_state_dependent,
     "deterministic": _deterministic,
 }
 
@@ -354,6 +403,8 @@ UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
     "epsilon_greedy": lambda _: 2,
     "epsilon_greedy_quantiles": lambda _: 2,
     "squashed_gaussian": lambda actions: 2 * size(actions),
+    "state_dependent": lambda _: 0,
+    "squashed_state_dependent": size,
     "deterministic": lambda actions: 2 * size(actions),
 }
 """Random numbers that one action uses."""

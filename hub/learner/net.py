@@ -50,6 +50,17 @@ class Net:
         assert self._spread_layer is not None, "a Gaussian has a spread"
         return mean, _product(hidden, *self._spread_layer)
 
+    def mean_and_latent(self, x: Matrix) -> tuple[Matrix, Matrix]:
+        """A Gaussian's mean, float32 (batch, m), and what its last layer saw, (batch, latent)."""
+        hidden = self._hidden(x[:, : self.split], self._action)
+        return _product(hidden, *self._action[-1]), hidden
+
+    @property
+    def log_std(self) -> Matrix:
+        """A spread that is no layer: float32 (m,), or (latent, m) of gSDE."""
+        assert self._spread is not None, "only asked where there is one"
+        return self._spread
+
     def value(self, x: Matrix) -> Matrix:
         """V(o), float32 (batch,)."""
         return _product(self._hidden(x[:, self.split :], self._value), *self._value[-1])[:, 0]

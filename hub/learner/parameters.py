@@ -73,6 +73,7 @@ CONVOLVED_MAX: Final = 20_000
 """Numbers behind it; each has 512 weights to the features."""
 FALL_PREFIX: Final = "lin_"
 NOISE_PREFIX: Final = "normal_"
+DRIFT_PREFIX: Final = "ou_"
 TRUTHS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 SHARES: Final = {
     "gamma",
@@ -83,7 +84,13 @@ SHARES: Final = {
     "exploration_final_eps",
 }
 """Numbers that are never above 1."""
-MINIMA: Final = {"gradient_steps": -1, "learning_starts": 0, "n_steps": 2, "batch_size": 2}
+MINIMA: Final = {
+    "gradient_steps": -1,
+    "learning_starts": 0,
+    "n_steps": 2,
+    "batch_size": 2,
+    "sde_sample_freq": -1,
+}
 """Least values of whole numbers where it is not 1. -1 gradient steps = as many as transitions."""
 
 
@@ -107,7 +114,9 @@ class Parameters(Struct, frozen=True):
     total_timesteps: int
     publish_every: int
     action_noise: float
-    """Standard deviation of the normal noise on an action scaled to [-1, 1]; 0 = none."""
+    """Standard deviation of the noise on an action scaled to [-1, 1]; 0 = none."""
+    noise_drifts: bool
+    """The noise is Ornstein and Uhlenbeck's, which goes on from step to step."""
     norm_obs: bool
     norm_reward: bool
     clip_obs: float
@@ -115,6 +124,11 @@ class Parameters(Struct, frozen=True):
     clip_reward: float
     lstm_hidden_size: int
     """0 where there is no LSTM."""
+
+    @property
+    def use_sde(self) -> bool:
+        """Noise depends on the state (gSDE)."""
+        return self.arguments.get("use_sde") is True
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -140,6 +154,7 @@ def read_parameters(agent: Agent) -> Parameters:
         total_timesteps=_whole("total_timesteps", texts["total_timesteps"]),
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
         action_noise=_noise("action_noise", texts.get("action_noise", "none")),
+        noise_drifts=texts.get("action_noise", "none").startswith(DRIFT_PREFIX),
         norm_obs=_truth("norm_obs", texts["norm_obs"]),
         norm_reward=_truth("norm_reward", texts["norm_reward"]),
         clip_obs=_number("clip_obs", texts["clip_obs"]),
@@ -214,6 +229,8 @@ def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) ->
             f"{agent.algorithm} needs {names} actions, not {agent.actions!r}; "
             + (f"take one of {others}" if others else "no algorithm takes those")
         )
+    if parameters.use_sde and not isinstance(actions, Box):
+        raise OperatorFault(f"use_sde needs Box actions, not {agent.actions!r}")
     if isinstance(actions, Box) and not all(map(math.isfinite, actions.low + actions.high)):
         raise OperatorFault(f"actions need finite bounds, not {agent.actions!r}")
     rows = parameters.arguments.get("buffer_size", 0)
@@ -312,9 +329,13 @@ def _automatic(name: str, text: str) -> str | float:
 def _noise(name: str, text: str) -> float:
     if text.lower() == "none":
         return 0.0
-    if not text.startswith(NOISE_PREFIX):
-        raise OperatorFault(f"{name} is normal_0.1 (its standard deviation) or none, not {text!r}")
-    return _number(name, text.removeprefix(NOISE_PREFIX))
+    for prefix in (NOISE_PREFIX, DRIFT_PREFIX):
+        if text.startswith(prefix):
+            return _number(name, text.removeprefix(prefix))
+    raise OperatorFault(
+        f"{name} is normal_0.1 (its standard deviation), ou_0.1 (Ornstein-Uhlenbeck) or none, "
+        f"not {text!r}"
+    )
 
 
 def _or_none(read: Callable[[str, str], Argument]) -> Callable[[str, str], Argument]:

@@ -21,6 +21,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "ent_coef": "float",
         "vf_coef": "float",
         "max_grad_norm": "float",
+        "use_sde": "bool",
+        "sde_sample_freq": "int",
         "target_kl": "float?",
     },
     "A2C": {
@@ -33,6 +35,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "max_grad_norm": "float",
         "rms_prop_eps": "float",
         "use_rms_prop": "bool",
+        "use_sde": "bool",
+        "sde_sample_freq": "int",
         "normalize_advantage": "bool",
     },
     "DQN": {
@@ -62,6 +66,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "ent_coef": "auto",
         "target_update_interval": "int",
         "target_entropy": "auto",
+        "use_sde": "bool",
+        "sde_sample_freq": "int",
     },
     "TD3": {
         "learning_rate": "schedule",
@@ -97,6 +103,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "line_search_max_iter": "int",
         "n_critic_updates": "int",
         "gae_lambda": "float",
+        "use_sde": "bool",
+        "sde_sample_freq": "int",
         "normalize_advantage": "bool",
         "target_kl": "float",
         "sub_sampling_factor": "int",
@@ -114,6 +122,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "ent_coef": "float",
         "vf_coef": "float",
         "max_grad_norm": "float",
+        "use_sde": "bool",
+        "sde_sample_freq": "int",
         "target_kl": "float?",
     },
     "MaskablePPO": {
@@ -159,6 +169,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "target_update_interval": "int",
         "target_entropy": "auto",
         "top_quantiles_to_drop_per_net": "int",
+        "use_sde": "bool",
+        "sde_sample_freq": "int",
     },
     "CrossQ": {
         "learning_rate": "schedule",

@@ -16,6 +16,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
+from hub.learner.algorithms import with_sde
 from hub.learner.memory import LSTMS
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
@@ -122,6 +123,10 @@ def card_of(
     """What the policy file says of the learner as it is now."""
     algorithm = algorithm_of(agent)
     head = algorithm.heads[type(parse(agent.actions))]
+    if parameters.use_sde:
+        head = with_sde(head)
+    frequency = parameters.arguments.get("sde_sample_freq", -1)
+    assert isinstance(frequency, int), "the table says so"
     depth = len(parameters.net_arch)
     folded = algorithm.normalised
     return Card(
@@ -140,6 +145,8 @@ def card_of(
         learning=agent.learning,
         missing_reward=agent.missing_reward,
         noise=parameters.action_noise,
+        noise_drifts=parameters.noise_drifts,
+        sde_sample_freq=frequency,
         counts=_counts(learner),
         parameters=agent.parameters,
         extractor=head.extractor if has_images(parse(agent.observations)) else None,

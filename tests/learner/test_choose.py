@@ -11,7 +11,8 @@ import torch
 from msgspec.structs import replace
 
 from hub.learner.algorithms import ALGORITHMS
-from hub.learner.choose import Chooser, features
+from hub.learner.choose import Chooser
+from hub.learner.features import features
 from hub.learner.messages import Question
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import PolicyFile

@@ -97,7 +97,7 @@ def test_where_a_step_does_not_follow_it_begins_anew(
     chooser = Chooser(file, 1)
     one_by_one(chooser, walk())
     following = replace(walk()[3], step=STEPS)
-    (going_on,) = Chooser(file, 1, chooser.memory).choose([following], greedy=True)
+    (going_on,) = Chooser(file, 1, chooser).choose([following], greedy=True)
     assert going_on.memory == STEPS
     chooser = Chooser(file, 1)
     one_by_one(chooser, walk())
@@ -115,12 +115,10 @@ def test_the_next_version_goes_on_with_what_is_remembered(
     questions = walk()
     chooser = Chooser(file, 1)
     before = one_by_one(chooser, questions[:6])
-    after = one_by_one(Chooser(file, 1, chooser.memory), questions[6:])
+    after = one_by_one(Chooser(file, 1, chooser), questions[6:])
     assert before + after == one_by_one(Chooser(file, 1), questions)
     _, wider = opened(agent_of("RecurrentPPO", "box", "box", lstm_hidden_size="8"))
-    (reply,) = Chooser(wider, 1, chooser.memory).choose(
-        [replace(questions[0], step=STEPS)], greedy=True
-    )
+    (reply,) = Chooser(wider, 1, chooser).choose([replace(questions[0], step=STEPS)], greedy=True)
     assert reply.memory == 0
 
 

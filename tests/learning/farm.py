@@ -157,8 +157,7 @@ class Farm:
             path = policy_path(self.folder, self.agent.name, policy.made.sha256)
             found = read_policy(path)
             card = replace(found.card, version=policy.version)
-            memory = None if self._chooser is None else self._chooser.memory
-            self._chooser = Chooser(replace(found, card=card), self.agent.seed, memory)
+            self._chooser = Chooser(replace(found, card=card), self.agent.seed, self._chooser)
 
     def kill(self) -> None:
         """kill -9 of the trainer; what it had made and not said is lost."""

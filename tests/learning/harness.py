@@ -285,8 +285,7 @@ class Hub:
         while self._next and (self._chooser is None or self._next[0][0] <= len(self.log)):
             _, made = self._next.pop(0)
             path = policy_path(self.folder, self.agent.name, made.policy.sha256)
-            memory = None if self._chooser is None else self._chooser.memory
-            self._chooser = Chooser(read_policy(path), self.agent.seed, memory)
+            self._chooser = Chooser(read_policy(path), self.agent.seed, self._chooser)
 
 
 def run(hub: Hub, environment: str, *, devices: int, steps_max: int, threshold: float) -> Outcome:
