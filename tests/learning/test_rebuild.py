@@ -110,8 +110,8 @@ def test_every_version_comes_again_though_the_trainer_was_killed(
 
 @pytest.mark.parametrize(
     "agent",
-    [*ALGORITHMS, *map(scaled, ALGORITHMS)],
-    ids=["PPO", "DQN", "SAC", "PPO scaled", "DQN scaled", "SAC scaled"],
+    [*ALGORITHMS, scaled(PPO), scaled(DQN)],
+    ids=["PPO", "DQN", "SAC", "PPO scaled", "DQN scaled"],
 )
 def test_what_operators_did_in_between_comes_again(tmp_path: Path, agent: Agent) -> None:
     farm = Farm(agent, tmp_path / "live", seed=2, troubles=0.004)

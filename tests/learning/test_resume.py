@@ -256,7 +256,7 @@ CHANGES: Final = {
 def test_other_parameters_count_from_where_the_log_has_them(
     tmp_path: Path, agent: Agent, change: str
 ) -> None:
-    if agent is PPO and "buffer" in change:
+    if (agent is PPO and "buffer" in change) or (agent is SAC and "scale" in change):
         return
     hub = devices(agent, tmp_path / "before", steps=700)
     hub.folder = tmp_path
