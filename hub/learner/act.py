@@ -2,7 +2,8 @@
 
     recv ──▶ every frame that is there ──▶ one batch ──▶ one forward pass ──▶ one frame of replies
 
-It keeps no state but the version it acts by; killed and started again, it answers the same.
+It keeps no state but the version it acts by, and what a recurrent policy remembers; killed and
+started again, it answers the same, or says that the memory was begun anew.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ def act(connection: socket.socket, agent: Agent) -> None:
                 chooser, loaded = _load(message, agent, chooser)
                 connection.sendall(framed(loaded))
             elif isinstance(message, Greedy):
+                if greedy and not message.on and chooser is not None and chooser.memory is not None:
+                    # The trainer was not following what was seen meanwhile: begin together.
+                    chooser.memory.forget()
                 greedy = message.on
         if questions and chooser is not None:
             connection.sendall(framed(Answers(chooser.choose(questions, greedy=greedy))))
@@ -63,6 +67,6 @@ def _load(load: Load, agent: Agent, before: Chooser | None) -> tuple[Chooser | N
         # The log numbers versions: one that was put in place again has an older one in its file.
         card = structs.replace(policy.card, version=load.version)
         policy = structs.replace(policy, card=card)
-        return Chooser(policy, agent.seed), Loaded(load.version)
+        return Chooser(policy, agent.seed, before), Loaded(load.version)
     except HubFault as error:
         return before, Loaded(load.version, str(error))

@@ -32,6 +32,8 @@ PolicyKind = Literal[
     "epsilon_greedy",
     "epsilon_greedy_quantiles",
     "squashed_gaussian",
+    "state_dependent",
+    "squashed_state_dependent",
     "deterministic",
     "own",
 ]
@@ -72,6 +74,8 @@ class Algorithm(Struct, frozen=True):
     """It takes Dict observations."""
     images: bool = True
     """It takes images, which then go through a convolutional network."""
+    recurrent: bool = False
+    """Between observations it keeps the states of two LSTMs, for its actions and for V(o)."""
     normalised: bool = False
     """Its layers are folded with their batch normalisation before they act."""
     learner: str = "hub.learner.library:Library"
@@ -85,6 +89,17 @@ class Algorithm(Struct, frozen=True):
     """`module:class` of the OwnChooser, where a head's kind is `own`."""
     check: Callable[[Agent, Parameters], None] | None = None
     """Refuses agents that it can't learn (`OperatorFault`); called in the hub, without numpy."""
+
+
+def with_sde(head: Head) -> Head:
+    """The head of the same algorithm when its noise depends on the state (gSDE).
+
+    Raises:
+        KeyError: it has no such noise.
+    """
+    kind = {"gaussian": "state_dependent", "squashed_gaussian": "squashed_state_dependent"}
+    last = "actor.mu.0" if head.last == "actor.mu" else head.last  # a clip stands behind it
+    return structs.replace(head, kind=kind[head.kind], last=last)
 
 
 def _actor_critic(kind: PolicyKind, *, spread: str | None = None) -> Head:
@@ -226,6 +241,14 @@ _ROWS: Final = (
             "total_timesteps": "100000",
         },
         library="sb3_contrib",
+    ),
+    Algorithm(
+        "RecurrentPPO",
+        "on_policy",
+        _ON_POLICY,
+        _PPO_DEFAULTS | {"lstm_hidden_size": "64", "n_epochs": "10"},
+        library="sb3_contrib",
+        recurrent=True,
     ),
     Algorithm("MaskablePPO", "on_policy", _MASKABLE, _PPO_DEFAULTS, library="sb3_contrib"),
     Algorithm(

@@ -36,7 +36,7 @@ import numpy as np
 import torch
 from torch.nn.functional import mse_loss, one_hot
 
-from hub.learner.choose import features
+from hub.learner.features import features
 from hub.learner.keep import kept, put_back
 from hub.learner.learner import Acting, Plain, Update, executed
 from hub.learner.replay import Replay

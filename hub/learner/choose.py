@@ -14,9 +14,14 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from msgspec import structs
 
 from hub.learner.chance import Chance, normals
+from hub.learner.exploring import Drift, Matrices
+from hub.learner.features import features
+from hub.learner.memory import Memory, each_device_once
 from hub.learner.messages import Question, Reply
+from hub.learner.net import Net
 from hub.learner.open import own_chooser
 from hub.learner.scaling import Scale, scale_of
 from hub.spaces import (
@@ -38,8 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hub.learner.algorithms import PolicyKind
-    from hub.learner.parameters import Activation
-    from hub.learner.policy import PolicyFile, Tensors
+    from hub.learner.policy import PolicyFile
 
     Matrix = NDArray[np.float32]
 
@@ -47,6 +51,9 @@ LOG_STD_MIN: Final = -20.0
 LOG_STD_MAX: Final = 2.0
 SQUASH_EPSILON: Final = 1e-6
 """SAC's bounds on log(standard deviation), and what keeps its log(1 - tanh²) finite; as in SB3."""
+SDE_MEAN_MAX: Final = 2.0
+"""SAC's and TQC's own bound on the mean with gSDE."""
+STATE_DEPENDENT: Final = ("state_dependent", "squashed_state_dependent")
 LOG_SQRT_2PI: Final = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -66,7 +73,8 @@ class Choice(NamedTuple):
 class Chooser:
     """One version, ready to act."""
 
-    def __init__(self, policy: PolicyFile, seed: int) -> None:
+    def __init__(self, policy: PolicyFile, seed: int, before: Chooser | None = None) -> None:
+        """`before` acted until now: what it had going on a device goes on."""
         card, tensors = policy.card, policy.tensors
         self.version = card.version
         self._observations = parse(card.observations)
@@ -75,6 +83,24 @@ class Chooser:
         self._kind = KINDS[card.kind]
         self.own = own_chooser(card, tensors) if card.kind == "own" else None
         self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
+        self.memory: Memory | None = None
+        """Of a recurrent policy."""
+        if card.recurrent:
+            memory = None if before is None else before.memory
+            self.memory = Memory(tensors, card.recurrent, memory)
+            self.net.split = self.memory.width
+        self.drift: Drift | None = None
+        """Of noise that goes on from step to step."""
+        if card.noise_drifts:
+            self.drift = Drift(card.noise, None if before is None else before.drift)
+        self.matrices: Matrices | None = None
+        """Of noise that depends on the state."""
+        if card.kind in STATE_DEPENDENT:
+            self.matrices = Matrices(
+                self.net.log_std, seed, every=card.sde_sample_freq, version=card.version
+            )
+        self.asked: Sequence[Question] = ()
+        """The batch at hand."""
         self.exploration = card.exploration
         self.noise = card.noise
         if isinstance(self.actions, Box):
@@ -101,11 +127,23 @@ class Chooser:
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """A reply to each question, in order."""
+        if self.memory is None and self.drift is None:
+            return self._choose(questions, greedy=greedy)
+        replies = []
+        for run in each_device_once(questions):
+            replies += self._choose(run, greedy=greedy)
+        return replies
+
+    def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         joined = b"".join([question.values for question in questions])
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         if self._scale is not None:
             observations = self._scale(observations)
         x = observations if self._plain else self._features(self._observations, observations)
+        seen: list[int] = []
+        if self.memory is not None:
+            x, seen = self.memory.remember(questions, x)
+        self.asked = questions
         uniforms = None if greedy else self._chance.uniforms(questions)
         if any([question.mask is not None for question in questions]):  # noqa: C419 - half the time
             choice = MASKED[self._name](self, x, uniforms, self._masks(questions))
@@ -113,7 +151,10 @@ class Chooser:
             choice = self._kind(self, x, uniforms)
         if self._first:
             choice = choice._replace(actions=choice.actions + np.float32(self._first))
-        return self._replies(questions, choice)
+        replies = self._replies(questions, choice)
+        if self.memory is not None:
+            replies = [structs.replace(r, memory=n) for r, n in zip(replies, seen, strict=True)]
+        return replies
 
     def _masks(self, questions: Sequence[Question]) -> NDArray[np.bool_]:
         """What each question allows, (batch, choices)."""
@@ -135,72 +176,6 @@ class Chooser:
                 raws[i] = Floats(choice.raw[i].tobytes())
         ids = [question.id for question in questions]
         return list(map(Reply, ids, rows, raws, logprobs, values, repeat(self.version)))
-
-
-class Net:
-    """The linear layers of a policy, transposed once so that a batch is one product a layer."""
-
-    def __init__(
-        self,
-        tensors: Tensors,
-        activation: Activation,
-        action_layers: list[str],
-        value_layers: list[str],
-        spread: str | None,
-    ) -> None:
-        self._activate = ACTIVATIONS[activation]
-        self._action = [_layer(tensors, name) for name in action_layers]
-        self._value = [_layer(tensors, name) for name in value_layers]
-        self._spread = tensors.get(spread) if spread else None
-        self._spread_layer = _layer(tensors, spread) if spread and self._spread is None else None
-
-    def action(self, x: Matrix) -> Matrix:
-        """Logits, Q-values or means, float32 (batch, m)."""
-        weight, bias = self._action[-1]
-        return _product(self._hidden(x, self._action), weight, bias)
-
-    def mean_and_log_std(self, x: Matrix) -> tuple[Matrix, Matrix]:
-        """A Gaussian's parameters, float32 (batch, m) and (m,) or (batch, m)."""
-        hidden = self._hidden(x, self._action)
-        mean = _product(hidden, *self._action[-1])
-        if self._spread is not None:
-            return mean, self._spread
-        assert self._spread_layer is not None, "a Gaussian has a spread"
-        return mean, _product(hidden, *self._spread_layer)
-
-    def value(self, x: Matrix) -> Matrix | None:
-        """V(o), float32 (batch,); None where there is none."""
-        if not self._value:
-            return None
-        return _product(self._hidden(x, self._value), *self._value[-1])[:, 0]
-
-    def _hidden(self, x: Matrix, layers: list[tuple[Matrix, Matrix]]) -> Matrix:
-        for weight, bias in layers[:-1]:
-            x = self._activate(_product(x, weight, bias))
-        return x
-
-
-def features(space: Space, observations: Matrix) -> Matrix:
-    """What the first layer sees: choices one-hot, all parts in the order of their names."""
-    parts = list(space.spaces.values()) if isinstance(space, Dict) else [space]
-    columns, start = [], 0
-    for part in parts:
-        end = start + size(part)
-        values = observations[:, start:end]
-        if isinstance(part, Discrete):
-            values = _one_hot(values.astype(np.int64) - part.start, choices(part))
-        elif isinstance(part, MultiDiscrete):
-            values = _one_hot(values.astype(np.int64), choices(part))
-        columns.append(values)
-        start = end
-    return np.concatenate(columns, axis=1)
-
-
-def _one_hot(chosen: NDArray[np.int64], counts: tuple[int, ...]) -> Matrix:
-    """One choice a column in; as many columns out as there are choices in all."""
-    hot = np.zeros((len(chosen), sum(counts)), dtype=np.float32)
-    hot[np.arange(len(chosen))[:, None], np.cumsum((0, *counts[:-1])) + chosen] = 1.0
-    return hot
 
 
 # --- the kinds of policy ---------------------------------------------------------------------
@@ -319,10 +294,55 @@ def _squashed_gaussian(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64
     return Choice(actions.clip(low, high), logprobs, None)
 
 
+def _state_dependent(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    """Noise is a matrix times what the mean's layer saw (Raffin et al. 2021), as in SB3.
+
+    The log-probability is that over all matrices, which is what SB3's ratio is of.
+    """
+    mean, latent = chooser.net.mean_and_latent(x)
+    values = chooser.net.value(x)
+    if uniforms is None:
+        return Choice(mean.clip(chooser.low, chooser.high), None, values)
+    noise, standard, log_std = _of_the_state(chooser, latent)
+    raw = mean + noise
+    logprobs = _normal_logprobs(standard, log_std)
+    return Choice(raw.clip(chooser.low, chooser.high), logprobs, values, raw)
+
+
+def _squashed_state_dependent(
+    chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None
+) -> Choice:
+    low, high = chooser.low, chooser.high
+    mean, latent = chooser.net.mean_and_latent(x)
+    mean = mean.clip(-SDE_MEAN_MAX, SDE_MEAN_MAX)
+    logprobs = None
+    if uniforms is None:
+        squashed = np.tanh(mean)
+    elif chooser.exploration >= 1.0:
+        squashed, logprobs = _anywhere(uniforms, mean.shape[1])
+    else:
+        noise, standard, log_std = _of_the_state(chooser, latent)
+        squashed = np.tanh(mean + noise)
+        correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
+        logprobs = _normal_logprobs(standard, log_std) - correction
+    actions = low + 0.5 * (squashed + 1.0) * (high - low)
+    return Choice(actions.clip(low, high), logprobs, None)
+
+
+def _of_the_state(chooser: Chooser, latent: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """gSDE's noise, the same in deviations over all matrices, and the log of these: (batch, m)."""
+    assert chooser.matrices is not None, "policies of these kinds have some"
+    noise = np.einsum("bi,bij->bj", latent, chooser.matrices.of(chooser.asked))
+    variance = latent**2 @ np.exp(chooser.net.log_std) ** 2
+    log_std = 0.5 * np.log(variance + np.float32(SQUASH_EPSILON))
+    return noise, (noise / np.exp(log_std)).astype(np.float32), log_std
+
+
 def _deterministic(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
     """mu(o) with normal noise, scaled to the bounds (Lillicrap et al. 2016; Fujimoto et al. 2018).
 
-    The log-probability is the noise's, before the bounds cut it; None without noise.
+    The log-probability is the noise's, before the bounds cut it; None without noise. Noise that
+    drifts has that of its newest step.
     """
     low, high = chooser.low, chooser.high
     scaled = np.tanh(chooser.net.action(x))
@@ -330,9 +350,14 @@ def _deterministic(chooser: Chooser, x: Matrix, uniforms: NDArray[np.float64] | 
     if uniforms is not None and chooser.exploration >= 1.0:
         scaled, logprobs = _anywhere(uniforms, scaled.shape[1])
     elif uniforms is not None and chooser.noise > 0.0:
-        noise = normals(uniforms).astype(np.float32)
-        log_std = np.full(noise.shape[1], math.log(chooser.noise), dtype=np.float32)
-        scaled = (scaled + np.float32(chooser.noise) * noise).clip(-1.0, 1.0)
+        drawn = normals(uniforms)
+        noise, scale = drawn.astype(np.float32), chooser.noise
+        if chooser.drift is None:
+            scaled = scaled + np.float32(scale) * noise
+        else:
+            scaled, scale = scaled + chooser.drift.walk(chooser.asked, drawn), chooser.drift.scale
+        scaled = scaled.clip(-1.0, 1.0)
+        log_std = np.full(noise.shape[1], math.log(scale), dtype=np.float32)
         logprobs = _normal_logprobs(noise, log_std)
     actions = low + 0.5 * (scaled + 1.0) * (high - low)
     return Choice(actions.clip(low, high), logprobs, None)
@@ -358,6 +383,8 @@ KINDS: Final[dict[PolicyKind, Callable[[Chooser, Matrix, NDArray[np.float64] | N
     "epsilon_greedy": _epsilon_greedy,
     "epsilon_greedy_quantiles": _epsilon_greedy_quantiles,
     "squashed_gaussian": _squashed_gaussian,
+    "state_dependent": _state_dependent,
+    "squashed_state_dependent": _squashed_state_dependent,
     "deterministic": _deterministic,
     "own": _own,
 }
@@ -378,34 +405,12 @@ UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
     "epsilon_greedy": lambda _: 2,
     "epsilon_greedy_quantiles": lambda _: 2,
     "squashed_gaussian": lambda actions: 2 * size(actions),
+    "state_dependent": lambda _: 0,
+    "squashed_state_dependent": size,
     "deterministic": lambda actions: 2 * size(actions),
     "own": lambda _: 0,  # its class says
 }
 """Random numbers that one action uses."""
-
-
-def _elu(x: Matrix) -> Matrix:
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-
-
-def _leaky_relu(x: Matrix) -> Matrix:
-    return np.where(x > 0, x, x * np.float32(0.01))
-
-
-def _relu(x: Matrix) -> Matrix:
-    return np.maximum(x, 0, out=x)
-
-
-def _tanh(x: Matrix) -> Matrix:
-    return np.tanh(x, out=x)
-
-
-ACTIVATIONS: Final[dict[Activation, Callable[[Matrix], Matrix]]] = {
-    "tanh": _tanh,
-    "relu": _relu,
-    "elu": _elu,
-    "leaky_relu": _leaky_relu,
-}
 
 
 def _normal_logprobs(noise: Matrix, log_std: Matrix) -> Matrix:
@@ -424,14 +429,3 @@ def _places(counts: tuple[int, ...]) -> NDArray[np.int64]:
     for i, (start, n) in enumerate(zip(np.cumsum((0, *counts[:-1])), counts, strict=True)):
         places[i, :n] = np.arange(start, start + n)
     return places
-
-
-def _layer(tensors: Tensors, name: str) -> tuple[Matrix, Matrix]:
-    weight = np.ascontiguousarray(tensors[f"{name}.weight"].T)
-    return weight, tensors[f"{name}.bias"]
-
-
-def _product(x: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
-    y: Matrix = x.dot(weight)  # the same bits as `x @ weight`, and half of its overhead
-    y += bias
-    return y

@@ -30,13 +30,20 @@ A value may be a number, `true` or `false`, `none` where the library takes None,
 or clipping rate `lin_3e-4` (falls to 0 over `total_timesteps`) or `lin_1e-3_1e-4`. Of Sheepfold's
 own: `net_arch` is the widths of the hidden layers, `activation_fn` one of tanh, relu, elu and
 leaky_relu, `total_timesteps` the length of schedules in transitions of all devices, `publish_every`
-the transitions between two versions, `action_noise` `normal_0.1` or `none`. What is not set has the
-default below, or the library's.
+the transitions between two versions, `action_noise` `normal_0.1`, `ou_0.1` (Ornstein-Uhlenbeck,
+which goes on from step to step) or `none`. With `use_sde=true` noise depends on the state (gSDE),
+by a matrix that stays for `sde_sample_freq` steps of a device, or for a version. What is not set
+has the default below, or the library's.
 
 An image is a Box of three axes of bytes, rows, columns and channels (or channels first), declared
 `[[84,84,3],0,255]`, also among the parts of a dict. It goes through SB3's convolutional network
 (Mnih et al. 2015), whose features `net_arch` then takes. At least 36 x 36 pixels are needed, and
 about 160 x 160 are the most. All but CrossQ take images.
+
+RecurrentPPO remembers: two LSTMs of `lstm_hidden_size` go from observation to observation and begin
+anew with an episode, a boot, a gap and an actor's restart. The log has with each action how many
+observations were remembered (`memory` in its payload). Take it where one observation does not say
+enough.
 
 `norm_obs=true` scales each measurement by the mean and deviation of what was seen so far, and
 `norm_reward=true` rewards by the deviation of their discounted sum, with the arithmetic (and the

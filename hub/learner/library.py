@@ -59,7 +59,7 @@ class Library:
         tensors = snapshot.tensors_of(self._inner.model)
         acting = snapshot.acting_of(self._agent, self._parameters, tensors)
         normal = self._inner.normal
-        return tensors | acting | ({} if normal is None else normal.tensors())
+        return tensors | acting | self._inner.kept() | ({} if normal is None else normal.tensors())
 
     def restore(self, tensors: Tensors) -> None:
         """Weights, optimizers, both random generators, and the statistics of the last version."""
@@ -77,9 +77,10 @@ class Library:
             self._inner.normal.freeze()
 
     def inherit(self, before: Learner) -> None:
-        """The rows of its replay buffer, off-policy."""
+        """The rows of its replay buffer, off-policy, or what it remembers of each device."""
         if isinstance(before, Library):
             carry_rows(before._inner, self._inner)
+            self._inner.take_back(before._inner.kept())
 
     def see_as(self, before: Learner) -> None:
         """By the other's statistics, where both have some."""

@@ -46,6 +46,8 @@ class Question(Struct, frozen=True, array_like=True, gc=False):
     """float32 (n,), already checked against the agent's observation space."""
     mask: bytes | None = None
     """A byte a choice, 1 = allowed; None = all are."""
+    first: bool = False
+    """Nothing before it belongs to it: a recurrent policy forgets."""
 
 
 class Ask(Struct, frozen=True, array_like=True, tag="ask", gc=False):
@@ -86,6 +88,8 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
     value: float | None
     """The policy's own estimate of the return; None where it has none (SAC)."""
     version: int
+    memory: int | None = None
+    """Of a recurrent policy: how many observations its state had seen before this one."""
 
 
 class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
@@ -161,6 +165,7 @@ def policy_path(folder: Path, agent: AgentName, sha256: str) -> Path:
 class _Beside(Struct, omit_defaults=True):
     raw: list[float] | None = None
     mask: str | None = None
+    memory: int | None = None
 
 
 class Drawn(NamedTuple):
@@ -170,6 +175,8 @@ class Drawn(NamedTuple):
     """The sample, where the bounds changed it."""
     mask: bytes | None = None
     """What it was drawn from: a byte a choice, 1 = allowed; None = from all."""
+    memory: int | None = None
+    """Observations that a recurrent policy's state had seen before; 0 = it had begun anew."""
 
 
 _decode_beside = msgspec.json.Decoder(_Beside).decode
@@ -177,12 +184,12 @@ _decode_beside = msgspec.json.Decoder(_Beside).decode
 
 def payload_of(drawn: Drawn) -> str | None:
     """As JSON text, a mask as `"0110"`; None when there is nothing to say."""
-    raw, mask = drawn
-    if raw is None and mask is None:
+    raw, mask, memory = drawn
+    if raw is None and mask is None and memory is None:
         return None
     values = None if raw is None else list(struct.unpack(f"<{len(raw) // FLOAT_BYTES}f", raw))
     text = None if mask is None else "".join(map(str, mask))
-    return msgspec.json.encode(_Beside(values, text)).decode()
+    return msgspec.json.encode(_Beside(values, text, memory)).decode()
 
 
 def drawn_of(payload: str | None) -> Drawn:
@@ -195,4 +202,5 @@ def drawn_of(payload: str | None) -> Drawn:
         return Drawn()
     values, text = beside.raw, beside.mask
     raw = None if values is None else Floats(struct.pack(f"<{len(values)}f", *values))
-    return Drawn(raw, None if text is None else bytes(map(int, text)))
+    mask = None if text is None else bytes(map(int, text))
+    return Drawn(raw, mask, beside.memory)

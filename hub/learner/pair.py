@@ -171,6 +171,7 @@ class Pair:
                 step.number,
                 step.observation.values,
                 step.observation.mask,
+                first=_is_first(step),
             )
         )
 
@@ -312,5 +313,10 @@ def _choice(reply: Reply, mask: bytes | None) -> Choice:
         policy=reply.version,
         logprob=reply.logprob,
         value=reply.value,
-        payload=payload_of(Drawn(reply.raw, mask)),
+        payload=payload_of(Drawn(reply.raw, mask, reply.memory)),
     )
+
+
+def _is_first(step: Step) -> bool:
+    """Whether it follows no other. Not known once it is handed over: then a new actor is asked."""
+    return bool(step.events) and bool(step.events[step.observation_at].first)

@@ -20,7 +20,7 @@ from hub.learner import elsewhere
 from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
 from hub.learner.observed import channels_axis, is_image, is_measured
 from hub.learner.parameters_table import TABLE
-from hub.spaces import Box, Dict, Space, parse, size
+from hub.spaces import Box, Dict, MultiDiscrete, Space, parse, size
 from hub.words import FLOAT_BYTES
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ OWN: Final = (
     "norm_reward",
     "clip_obs",
     "clip_reward",
+    "lstm_hidden_size",
 )
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
 (in transitions of all devices); off-policy, the transitions between two versions; the noise that a
 deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
-observations and rewards are scaled by what was seen."""
+observations and rewards are scaled by what was seen; and how wide a recurrent policy's state is."""
 
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "tanh": "tanh",
@@ -64,6 +65,7 @@ CONVOLVED_MAX: Final = 20_000
 """Numbers behind it; each has 512 weights to the features."""
 FALL_PREFIX: Final = "lin_"
 NOISE_PREFIX: Final = "normal_"
+DRIFT_PREFIX: Final = "ou_"
 TRUTHS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 SHARES: Final = {
     "gamma",
@@ -74,7 +76,13 @@ SHARES: Final = {
     "exploration_final_eps",
 }
 """Numbers that are never above 1."""
-MINIMA: Final = {"gradient_steps": -1, "learning_starts": 0, "n_steps": 2, "batch_size": 2}
+MINIMA: Final = {
+    "gradient_steps": -1,
+    "learning_starts": 0,
+    "n_steps": 2,
+    "batch_size": 2,
+    "sde_sample_freq": -1,
+}
 """Least values of whole numbers where it is not 1. -1 gradient steps = as many as transitions."""
 
 
@@ -98,12 +106,21 @@ class Parameters(Struct, frozen=True):
     total_timesteps: int
     publish_every: int
     action_noise: float
-    """Standard deviation of the normal noise on an action scaled to [-1, 1]; 0 = none."""
+    """Standard deviation of the noise on an action scaled to [-1, 1]; 0 = none."""
+    noise_drifts: bool
+    """The noise is Ornstein and Uhlenbeck's, which goes on from step to step."""
     norm_obs: bool
     norm_reward: bool
     clip_obs: float
     """Scaled observations beyond this are cut to it."""
     clip_reward: float
+    lstm_hidden_size: int
+    """0 where there is no LSTM."""
+
+    @property
+    def use_sde(self) -> bool:
+        """Noise depends on the state (gSDE)."""
+        return self.arguments.get("use_sde") is True
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -129,11 +146,15 @@ def read_parameters(agent: Agent) -> Parameters:
         total_timesteps=_whole("total_timesteps", texts.get("total_timesteps", "1")),
         publish_every=_whole("publish_every", texts.get("publish_every", "1")),
         action_noise=_noise("action_noise", texts.get("action_noise", "none")),
+        noise_drifts=texts.get("action_noise", "none").startswith(DRIFT_PREFIX),
         norm_obs=_truth("norm_obs", texts.get("norm_obs", "false")),
         norm_reward=_truth("norm_reward", texts.get("norm_reward", "false")),
         clip_obs=_number("clip_obs", texts.get("clip_obs", "10")),
         clip_reward=_number("clip_reward", texts.get("clip_reward", "10")),
+        lstm_hidden_size=_width("lstm_hidden_size", texts),
     )
+    if algorithm.recurrent:
+        _check_recurrent(agent, parameters)
     if algorithm.family != "none":
         _check_spaces(agent, algorithm, parameters)
     if algorithm.check is not None:
@@ -182,6 +203,31 @@ def _check_row(algorithm: Algorithm, table: dict[str, str]) -> None:
         raise OperatorFault(f"{algorithm.name} has no default for {', '.join(missing)}")
 
 
+def _width(name: str, texts: dict[str, str]) -> int:
+    width = _whole(name, texts[name]) if name in texts else 0
+    if width > LAYER_WIDTH_MAX:
+        raise OperatorFault(f"{name} is at most {LAYER_WIDTH_MAX}, not {width}")
+    return width
+
+
+def _check_recurrent(agent: Agent, parameters: Parameters) -> None:
+    observations = parse(agent.observations)
+    parts = observations.spaces.values() if isinstance(observations, Dict) else (observations,)
+    if any(isinstance(part, MultiDiscrete) for part in parts):
+        raise OperatorFault(
+            "sb3-contrib can't make a recurrent policy of multi_discrete observations; declare "
+            'an object of ints instead, {"a": 3, "b": 4}'
+        )
+    steps, batch = parameters.arguments["n_steps"], parameters.arguments["batch_size"]
+    assert isinstance(steps, int), "the table says so"
+    assert isinstance(batch, int), "the table says so"
+    if steps % batch == 1:
+        raise OperatorFault(
+            f"n_steps {steps} in batches of {batch} leaves a batch of one, whose advantage has no "
+            "deviation; take a multiple of batch_size"
+        )
+
+
 def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) -> None:
     observations, actions = parse(agent.observations), parse(agent.actions)
     parts = list(observations.spaces.values()) if isinstance(observations, Dict) else [observations]
@@ -207,6 +253,8 @@ def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) ->
             f"{agent.algorithm} needs {names} actions, not {agent.actions!r}; "
             + (f"take one of {others}" if others else "no algorithm takes those")
         )
+    if parameters.use_sde and not isinstance(actions, Box):
+        raise OperatorFault(f"use_sde needs Box actions, not {agent.actions!r}")
     if isinstance(actions, Box) and not all(map(math.isfinite, actions.low + actions.high)):
         raise OperatorFault(f"actions need finite bounds, not {agent.actions!r}")
     rows = parameters.arguments.get("buffer_size", 0)
@@ -305,9 +353,13 @@ def _automatic(name: str, text: str) -> str | float:
 def _noise(name: str, text: str) -> float:
     if text.lower() == "none":
         return 0.0
-    if not text.startswith(NOISE_PREFIX):
-        raise OperatorFault(f"{name} is normal_0.1 (its standard deviation) or none, not {text!r}")
-    return _number(name, text.removeprefix(NOISE_PREFIX))
+    for prefix in (NOISE_PREFIX, DRIFT_PREFIX):
+        if text.startswith(prefix):
+            return _number(name, text.removeprefix(prefix))
+    raise OperatorFault(
+        f"{name} is normal_0.1 (its standard deviation), ou_0.1 (Ornstein-Uhlenbeck) or none, "
+        f"not {text!r}"
+    )
 
 
 def _or_none(read: Callable[[str, str], Argument]) -> Callable[[str, str], Argument]:

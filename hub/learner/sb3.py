@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from hub.learner.algorithms import Algorithm
     from hub.learner.parameters import Parameters
+    from hub.learner.policy import Tensors
+    from hub.learner.recurrent import States
     from hub.learner.transitions import Transition
     from hub.spaces import Space
     from hub.words import Agent, Floats
@@ -82,6 +84,11 @@ class OnPolicy:
         self._actions = parse(agent.actions)
         self._total = parameters.total_timesteps
         self._fragments = Fragments()
+        self._states: States | None = None
+        if parameters.lstm_hidden_size:
+            from hub.learner.recurrent import States  # needs sb3-contrib
+
+            self._states = States(model, parameters.lstm_hidden_size)
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """Take a transition in; the update that it completed, if any.
@@ -96,6 +103,11 @@ class OnPolicy:
             return None
         if self.normal is not None:
             transition = structs.replace(transition, reward=self.normal.reward(transition.reward))
+        if self._states is not None:
+            given = self._given(transition.observation)
+            if not self._states.follow(transition, given):
+                self._fragments.dropped += transition.memory is not None
+                transition = structs.replace(transition, logprob=None)
         self._fragments.add(transition, version=version)
         if self._fragments.count < self.model.n_steps:
             return None
@@ -114,6 +126,15 @@ class OnPolicy:
         del transition
         return False
 
+    def kept(self) -> Tensors:
+        """Beside the model's, what the next transitions go on from; of most learners nothing."""
+        return {} if self._states is None else self._states.kept()
+
+    def take_back(self, tensors: Tensors) -> None:
+        """Go on from what `kept` gave."""
+        if self._states is not None:
+            self._states.take_back(tensors)
+
     def _fill(self, fragments: list[Fragment]) -> None:
         """Lay the fragments end to end in SB3's buffer, as one column.
 
@@ -129,7 +150,7 @@ class OnPolicy:
                 reward = np.array([step.reward], dtype=np.float32)
                 ends = i == len(fragment) - 1 and (step.truncated or fragment is not fragments[-1])
                 if ends and not step.terminated:
-                    reward += model.gamma * self._value(step.next_observation).numpy()[0]
+                    reward += model.gamma * self._value(step).numpy()[0]
                 buffer.add(
                     self._seen(step.observation),
                     self._drawn(step),
@@ -137,19 +158,34 @@ class OnPolicy:
                     np.array([i == 0]),
                     torch.tensor([step.value]),
                     torch.tensor([step.logprob]),
-                    **_masked(step),
+                    **self._beside(step),
                 )
         last = fragments[-1][-1]
         buffer.compute_returns_and_advantage(
-            last_values=self._value(last.next_observation),
+            last_values=self._value(last),
             dones=np.array([last.terminated or last.truncated]),
         )
+        if self._states is not None:
+            self._states.mark(fragments)
 
-    def _value(self, observation: Floats) -> torch.Tensor:
-        """V(o), one at a time as SB3 asks for it: a batch would differ in the last bit."""
-        values = self._seen(observation)
+    def _value(self, step: Transition) -> torch.Tensor:
+        """V(o'), one at a time as SB3 asks for it: a batch would differ in the last bit."""
+        given = self._given(step.next_observation)
+        if self._states is not None:
+            return self._states.value(step, given)
         with torch.no_grad():
-            return self.model.policy.predict_values(obs_as_tensor(values, self.model.device))
+            return self.model.policy.predict_values(given)
+
+    def _beside(self, step: Transition) -> dict[str, Any]:
+        """What sb3-contrib's buffers take beside; without a mask they allow everything."""
+        if self._states is not None:
+            return {"lstm_states": self._states.before(step)}
+        if step.mask is None:
+            return {}
+        return {"action_masks": np.frombuffer(step.mask, dtype=np.uint8)}
+
+    def _given(self, observation: Floats) -> Any:
+        return obs_as_tensor(self._seen(observation), self.model.device)
 
     def _seen(self, observation: Floats) -> Any:
         """As the version that the update starts from sees it."""
@@ -248,6 +284,14 @@ class OffPolicy:
         )
         return True
 
+    def kept(self) -> Tensors:
+        """Beside the model's, what the next transitions go on from: nothing."""
+        return {}
+
+    def take_back(self, tensors: Tensors) -> None:
+        """Go on from what `kept` gave."""
+        del tensors
+
     def _done(self, transition: Transition) -> np.ndarray[Any, np.dtype[Any]]:
         """What the device really did, as the buffer holds it: Box actions scaled to [-1, 1]."""
         values = transition.executed or transition.action
@@ -267,12 +311,9 @@ def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a last minibatch may be a short one
         model = class_of(algorithm_of(agent))(
-            _policy_name(observations),
+            _policy_name(observations, parameters),
             Spaces(observations, actions) if normal is None else normal.vec,
-            policy_kwargs={
-                "net_arch": list(parameters.net_arch),
-                "activation_fn": ACTIVATIONS[parameters.activation_fn],
-            },
+            policy_kwargs=policy_kwargs(parameters),
             seed=agent.seed % SEEDS,
             device="cpu",
             **arguments,
@@ -281,17 +322,22 @@ def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> 
     return model
 
 
-def _policy_name(observations: Space) -> str:
+def policy_kwargs(parameters: Parameters) -> dict[str, Any]:
+    """What the library's policy is made of."""
+    kwargs: dict[str, Any] = {
+        "net_arch": list(parameters.net_arch),
+        "activation_fn": ACTIVATIONS[parameters.activation_fn],
+    }
+    if parameters.lstm_hidden_size:
+        kwargs["lstm_hidden_size"] = parameters.lstm_hidden_size
+    return kwargs
+
+
+def _policy_name(observations: Space, parameters: Parameters) -> str:
+    lstm = "Lstm" if parameters.lstm_hidden_size else ""
     if isinstance(observations, Dict):
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image(observations) else "MlpPolicy"
-
-
-def _masked(step: Transition) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """What sb3-contrib's buffers take beside; without it they allow everything."""
-    if step.mask is None:
-        return {}
-    return {"action_masks": np.frombuffer(step.mask, dtype=np.uint8)}
+        return f"MultiInput{lstm}Policy"
+    return f"Cnn{lstm}Policy" if is_image(observations) else f"Mlp{lstm}Policy"
 
 
 def _given(space: Space, observation: Floats) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import Linear, Sequential
+from torch.nn import Hardtanh, Linear, Sequential
 
 from hub.errors import OperatorFault
 from hub.learner.algorithms import ALGORITHMS
@@ -59,7 +59,8 @@ def _first(policy: torch.nn.Module, *, direct: bool) -> Iterator[Linear]:
     for module in policy.modules():
         if isinstance(module, Sequential):
             inside.update(module)
-            if len(module) and isinstance(module[0], Linear):
+            behind_others = any(isinstance(part, Hardtanh) for part in module) and not direct
+            if len(module) and isinstance(module[0], Linear) and not behind_others:
                 yield module[0]
     for module in policy.modules():
         if direct and isinstance(module, Linear) and module not in inside:

@@ -18,11 +18,13 @@ LEFT_OUT: Final = {
     "self", "policy", "env", "verbose", "seed", "device", "stats_window_size", "tensorboard_log",
     "_init_setup_model",  # what the hub itself decides
     "policy_kwargs",  # said by `net_arch` and `activation_fn`
-    "use_sde", "sde_sample_freq", "use_sde_at_warmup", "action_noise",  # a device's own noise state
+    "use_sde_at_warmup",  # before learning, actions are drawn from the whole space
+    "action_noise",  # said by name and deviation
     "rollout_buffer_class", "rollout_buffer_kwargs", "replay_buffer_class", "replay_buffer_kwargs",
     "optimize_memory_usage",  # needs rows of one device side by side
 }  # fmt: skip
 
+SDE: Final = ("use_sde", "sde_sample_freq")
 NAMED: Final = {
     "train_freq": "int",  # in transitions of all devices; episodes of several devices interleave
     "ent_coef": "auto",
@@ -50,6 +52,8 @@ def render() -> str:
         algorithm = class_of(row)
         lines.append(f'    "{row.name}": {{\n')
         for name, parameter in inspect.signature(algorithm).parameters.items():
+            if row.normalised and name in SDE:  # its layers are folded before they act
+                continue
             if name not in LEFT_OUT and not _is_replay_n_steps(algorithm, name):
                 kind = _kind(algorithm, name, parameter.annotation)
                 lines.append(f'        "{name}": "{kind}",\n')

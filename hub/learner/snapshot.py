@@ -16,7 +16,9 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
+from hub.learner.algorithms import with_sde
 from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
+from hub.learner.memory import LSTMS
 from hub.learner.observed import has_images
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
@@ -119,6 +121,10 @@ def card_of(
     """What the policy file says of the learner as it is now."""
     algorithm = algorithm_of(agent)
     head = algorithm.heads[type(parse(agent.actions))]
+    if parameters.use_sde:
+        head = with_sde(head)
+    frequency = parameters.arguments.get("sde_sample_freq", -1)
+    assert isinstance(frequency, int), "the table says so"
     depth = len(parameters.net_arch)
     folded = algorithm.normalised
     return Card(
@@ -137,9 +143,12 @@ def card_of(
         learning=agent.learning,
         missing_reward=agent.missing_reward,
         noise=parameters.action_noise,
+        noise_drifts=parameters.noise_drifts,
+        sde_sample_freq=frequency,
         counts=_counts(learner),
         parameters=agent.parameters,
         extractor=head.extractor if has_images(parse(agent.observations)) else None,
+        recurrent=list(LSTMS) if algorithm.recurrent else [],
         clip_obs=parameters.clip_obs if parameters.norm_obs else None,
     )
 
@@ -152,6 +161,7 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
     """
     restore(learner.model, tensors)
     normalise.restore(learner.normal, tensors)
+    learner.take_back(tensors)
     for name in COUNTERS:
         if name in card.counts:
             setattr(learner.model, name, card.counts[name])

@@ -52,6 +52,8 @@ class Transition(Struct, frozen=True, gc=False):
     """Of the next observation's event."""
     mask: bytes | None = None
     """What the action was drawn from: a byte a choice, 1 = allowed; None = from all."""
+    memory: int | None = None
+    """Observations that the state of a recurrent policy had seen before; None = not known."""
 
 
 BOOTS_KEPT: Final = 16
@@ -74,6 +76,7 @@ class _Seen(Struct, array_like=True):
     value: float | None = None
     raw: Floats | None = None
     mask: bytes | None = None
+    memory: int | None = None
     again: bool = False
     """Its boot had come this far before."""
     reached: dict[int, int] = field(default_factory=dict)
@@ -135,13 +138,15 @@ class Follow:
         if seen is None or (seen.boot, seen.step) != (event.boot, event.step):
             return  # too late to have been the action of any transition
         if seen.source is not None:
+            if event.source is Source.POLICY:  # it was not sent, but what it says of memory is so
+                seen.memory = drawn_of(event.payload).memory
             return  # Rule 3: the late answer of an actor, logged after the fallback was sent
         seen.action = event.action
         seen.source = event.source
         seen.policy = event.policy
         seen.logprob = event.logprob
         seen.value = event.value
-        seen.raw, seen.mask = drawn_of(event.payload)
+        seen.raw, seen.mask, seen.memory = drawn_of(event.payload)
 
 
 def _reached(before: _Seen, boot: int) -> dict[int, int]:
@@ -184,4 +189,5 @@ def _join(before: _Seen, event: Event, values: Floats, reward: float) -> Transit
         seq_first=before.seq,
         seq_last=event.seq,
         mask=before.mask,
+        memory=before.memory,
     )

@@ -11,7 +11,8 @@ import torch
 from msgspec.structs import replace
 
 from hub.learner.algorithms import ALGORITHMS
-from hub.learner.choose import Chooser, features
+from hub.learner.choose import Chooser
+from hub.learner.features import features
 from hub.learner.messages import Question
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import PolicyFile
@@ -74,6 +75,7 @@ CASES: Final[list[tuple[str, str, str]]] = [
     ]
     for observations in SPACES
     if ALGORITHMS[algorithm].dicts or observations != "dict"
+    if not ALGORITHMS[algorithm].recurrent or observations not in ("dict", "several")
 ]
 
 
@@ -126,7 +128,7 @@ def _flat(space: gymnasium.Space[Any], value: Any) -> NDArray[Any]:
 
 
 def questions(values: list[Floats]) -> list[Question]:
-    return [Question(i, "heater", 0, i, one) for i, one in enumerate(values)]
+    return [Question(i, "heater", 0, 2 * i, one) for i, one in enumerate(values)]
 
 
 def batch(declared: Any, values: list[Floats]) -> Any:

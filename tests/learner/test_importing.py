@@ -22,7 +22,8 @@ from hub.learner.choose import Chooser
 from hub.learner.exporting import export_policy
 from hub.learner.importing import Job, make_version
 from hub.learner.messages import Question, policy_path
-from hub.learner.policy import IMPORTED, read_policy
+from hub.learner.policy import IMPORTED, read_policy, write_policy
+from hub.learner.scaling import MEAN, VARIANCE
 from hub.learner.train import Trainer
 from hub.spaces import Discrete
 from tests.learner.test_transitions import floats
@@ -50,6 +51,7 @@ AGENTS: Final = [
     ),
 ]
 NO_LAYER: Final = scaled(cartpole("PPO", seed=5, net_arch="", n_steps="128", batch_size="64"))
+WITH_SDE: Final = scaled(pendulum("SAC", seed=5, **small("SAC").parameters, use_sde="true"))
 LOADED: Final = """
 import json, sys
 sys.modules["hub"] = None  # whoever needs it fails
@@ -74,7 +76,7 @@ def observations(agent: Agent) -> list[list[float]]:
 def acted(path: Path, agent: Agent) -> np.ndarray[Any, Any]:
     """What the hub's own actor does, greedily."""
     chooser = Chooser(read_policy(path), agent.seed)
-    questions = [Question(i, "d", 0, i, floats(*o)) for i, o in enumerate(observations(agent))]
+    questions = [Question(i, "d", 0, 2 * i, floats(*o)) for i, o in enumerate(observations(agent))]
     replies = chooser.choose(questions, greedy=True)
     return np.array([np.frombuffer(reply.action, "<f4") for reply in replies]).squeeze()
 
@@ -102,8 +104,8 @@ def check_acts_the_same_in_sb3(source: Path, agent: Agent, target: Path) -> None
 
 @pytest.mark.parametrize(
     "agent",
-    [*(scaled(small(name)) for name in ("PPO", "DQN", "SAC", "TD3")), NO_LAYER],
-    ids=["PPO", "DQN", "SAC", "TD3", "no hidden layer"],
+    [*(scaled(small(name)) for name in ("PPO", "DQN", "SAC", "TD3")), NO_LAYER, WITH_SDE],
+    ids=["PPO", "DQN", "SAC", "TD3", "no hidden layer", "gSDE"],
 )
 def test_the_scale_of_observations_goes_into_an_exported_zip(tmp_path: Path, agent: Agent) -> None:
     source = learnt(agent, tmp_path)
@@ -126,6 +128,29 @@ def test_the_scale_of_observations_comes_with_a_policy_of_our_own_and_no_other(
     crossq = scaled(small("CrossQ"))
     with pytest.raises(OperatorFault, match=r"export it as \.safetensors"):
         export_policy(version(crossq, tmp_path / "q"), crossq, tmp_path / "crossq.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        (MEAN, np.array([np.nan, 0.0, 0.0, 0.0])),
+        (VARIANCE, np.array([-1.0, 1.0, 1.0, 1.0])),
+        (VARIANCE, np.ones(3)),
+        (MEAN, np.zeros(4, dtype=np.float32)),
+    ],
+    ids=["not finite", "negative", "of another width", "of another type"],
+)
+def test_statistics_that_are_none_are_refused(
+    tmp_path: Path, name: str, harm: np.ndarray[Any, Any]
+) -> None:
+    agent = scaled(small("PPO"))
+    sound = read_policy(version(agent, tmp_path / "here"))
+    sha256 = write_policy(
+        tmp_path / "harmed", agent.name, sound.card, {**sound.tensors, name: harm}
+    )
+    harmed = policy_path(tmp_path / "harmed", agent.name, sha256)
+    with pytest.raises(OperatorFault, match=f"statistics {name} that do not fit"):
+        imported(agent, harmed, tmp_path / "there")
 
 
 def learnt(agent: Agent, folder: Path) -> Path:

@@ -46,9 +46,10 @@ def test_the_defaults_make_a_learner(algorithm: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({**parameters_table.TABLE["PPO"]}))
 def test_every_parameter_in_the_table_has_a_reader(name: str) -> None:
-    text = "true" if name == "normalize_advantage" else "2" if name != "gamma" else "0.5"
-    text = "0.5" if name == "gae_lambda" else text
-    assert read_parameters(agent(**{name: text})).arguments[name] is not None
+    text = "true" if parameters_table.TABLE["PPO"][name] == "bool" else "2"
+    text = "0.5" if name in ("gamma", "gae_lambda") else text
+    declared = agent(actions=[[1], -1.0, 1.0], **{name: text})
+    assert read_parameters(declared).arguments[name] is not None
 
 
 def test_text_becomes_typed_arguments() -> None:
@@ -85,6 +86,7 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent(observations=6, norm_obs="true"), "norm_obs needs measurements"),
         (agent(observations=[[3], 0, 255], norm_obs="true"), "norm_obs needs measurements"),
         (agent("TD3", action_noise="0.1"), "action_noise is normal_0.1 (its standard deviation)"),
+        (agent(use_sde="true"), "use_sde needs Box actions"),
         (agent(learning_rat="1"), "no parameter 'learning_rat'; it has activation_fn, batch_size"),
         (agent(policy="CnnPolicy"), "no parameter 'policy'"),
         (agent(publish_every="3"), "no parameter 'publish_every'"),
@@ -111,6 +113,12 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent(observations=[[32, 64, 3], 0, 255]), "images of at least 36 x 36 pixels"),
         (agent(observations=[[64, 3, 64], 0, 255]), "is in the middle"),
         (agent(observations=[[240, 320, 3], 0, 255]), "more than 10 million weights"),
+        (
+            agent("RecurrentPPO", observations={"multi_discrete": [3, 4]}),
+            "declare an object of ints instead",
+        ),
+        (agent("RecurrentPPO", n_steps="65", batch_size="64"), "leaves a batch of one"),
+        (agent("RecurrentPPO", lstm_hidden_size="5000"), "lstm_hidden_size is at most 4096"),
         (agent("CrossQ", observations=[[64, 64, 3], 0, 255]), "CrossQ takes no images"),
         (agent("DQN", [[100_000], 0.0, 1.0]), "buffer_size 100000 of 100000 values"),
     ],

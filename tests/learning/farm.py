@@ -141,7 +141,7 @@ class Farm:
             logprob=reply.logprob,
             value=reply.value,
             source=Source.POLICY,
-            payload=payload_of(Drawn(reply.raw)),
+            payload=payload_of(Drawn(reply.raw, memory=reply.memory)),
         )
 
     # --- what the hub does ----------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Farm:
             path = policy_path(self.folder, self.agent.name, policy.made.sha256)
             found = read_policy(path)
             card = replace(found.card, version=policy.version)
-            self._chooser = Chooser(replace(found, card=card), self.agent.seed)
+            self._chooser = Chooser(replace(found, card=card), self.agent.seed, self._chooser)
 
     def kill(self) -> None:
         """kill -9 of the trainer; what it had made and not said is lost."""

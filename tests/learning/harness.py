@@ -260,7 +260,7 @@ class Hub:
                     logprob=reply.logprob,
                     value=reply.value,
                     source=Source.POLICY,
-                    payload=payload_of(Drawn(reply.raw, mask)),
+                    payload=payload_of(Drawn(reply.raw, mask, reply.memory)),
                 )
             )
         for event in events:
@@ -285,7 +285,7 @@ class Hub:
         while self._next and (self._chooser is None or self._next[0][0] <= len(self.log)):
             _, made = self._next.pop(0)
             path = policy_path(self.folder, self.agent.name, made.policy.sha256)
-            self._chooser = Chooser(read_policy(path), self.agent.seed)
+            self._chooser = Chooser(read_policy(path), self.agent.seed, self._chooser)
 
 
 def run(hub: Hub, environment: str, *, devices: int, steps_max: int, threshold: float) -> Outcome:

@@ -21,10 +21,10 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 
 from hub.learner.algorithms import ALGORITHMS
-from hub.learner.messages import Drawn, payload_of, policy_path
+from hub.learner.messages import Drawn, drawn_of, payload_of, policy_path
 from hub.learner.parameters import Fall, read_parameters
 from hub.learner.policy import read_policy
-from hub.learner.sb3 import ACTIVATIONS, class_of
+from hub.learner.sb3 import class_of, policy_kwargs
 from hub.learner.train import FOLLOWED, Trainer
 from hub.words import Agent, Event, Floats, Kind, Source
 from tests.learning.harness import Dials, StoppedClock, agent_of, cartpole, pendulum
@@ -54,6 +54,8 @@ class Written(BaseCallback):
             self._observe(self.model._last_obs[0], first=True)  # type: ignore[index]
         info, over = told["infos"][0], bool(told["dones"][0])
         action = told.get("clipped_actions", told["actions"])[0]
+        sampled = told["actions"][0]
+        raw = None if np.array_equal(action, sampled) else floats(sampled)
         masks = told.get("action_masks")
         mask = None if masks is None else masks[0].astype(np.uint8).tobytes()
         self._log(
@@ -62,7 +64,7 @@ class Written(BaseCallback):
             policy=NEWEST,
             source=Source.POLICY,
             logprob=float(told["log_probs"][0]) if "log_probs" in told else None,
-            payload=payload_of(Drawn(mask=mask)),
+            payload=payload_of(Drawn(raw, mask)),
             value=float(told["values"][0]) if "values" in told else None,
         )
         truncated = over and info["TimeLimit.truncated"]
@@ -98,9 +100,21 @@ class Scripted:
         return model.policy.unscale_action(scaled), scaled
 
 
+class Unheard(Scripted):
+    """Acts without a trace in torch's generator, from which gSDE draws a matrix even so."""
+
+    def collect_rollouts(self, *arguments: Any, **named: Any) -> Any:
+        state = torch.get_rng_state()
+        model: Any = super()
+        rollout = model.collect_rollouts(*arguments, **named)
+        torch.set_rng_state(state)
+        return rollout
+
+
 def scripted(agent: Agent) -> Any:
     """The algorithm's learning with other acting."""
-    return type("ScriptedLearner", (Scripted, class_of(ALGORITHMS[agent.algorithm])), {})
+    kind = Unheard if "use_sde" in agent.parameters else Scripted
+    return type("ScriptedLearner", (kind, class_of(ALGORITHMS[agent.algorithm])), {})
 
 
 def seeded(solve: Any, *arguments: Any, **named: Any) -> Any:
@@ -123,15 +137,13 @@ def learned(
         name: LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Fall) else value
         for name, value in parameters.arguments.items()
     }
+    kind = "Cnn" if is_image_space(environment.observation_space) else "Mlp"
     model = model_class(
-        "CnnPolicy" if is_image_space(environment.observation_space) else "MlpPolicy",
+        f"{kind}LstmPolicy" if parameters.lstm_hidden_size else f"{kind}Policy",
         environment,
         seed=agent.seed,
         device="cpu",
-        policy_kwargs={
-            "net_arch": list(parameters.net_arch),
-            "activation_fn": ACTIVATIONS[parameters.activation_fn],
-        },
+        policy_kwargs=policy_kwargs(parameters),
         **arguments,
     )
     written = written or Written()
@@ -308,6 +320,52 @@ def test_a_q_learner_learns_what_learn_learns(tmp_path: Path, algorithm: str) ->
         publish_every="1",
     )
     environment = gymnasium.make("CartPole-v1", max_episode_steps=15)
+    weights, events = learned(scripted(agent), agent, environment)
+    assert_same(weights, trained(agent, events, tmp_path))
+
+
+@pytest.mark.parametrize("use_sde", ["false", "true"])
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C", "TRPO"])
+def test_actions_that_the_bounds_cut_are_learnt_as_learn_learns_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str, use_sde: str
+) -> None:
+    monkeypatch.setattr(
+        trpo, "conjugate_gradient_solver", partial(seeded, conjugate_gradient_solver)
+    )
+    agent = pendulum(
+        algorithm,
+        seed=4,
+        n_steps="64",
+        **({} if algorithm == "A2C" else {"batch_size": "32"}),
+        net_arch="16",
+        use_sde=use_sde,
+        total_timesteps="256",
+    )
+    environment = gymnasium.make("Pendulum-v1", max_episode_steps=30)
+    weights, events = learned(class_of(ALGORITHMS[algorithm]), agent, environment)
+    assert any(drawn_of(event.payload).raw for event in events)
+    assert weights["log_std"].shape == ((16, 1) if use_sde == "true" else (1,))
+    assert_same(weights, trained(agent, events, tmp_path))
+
+
+@pytest.mark.parametrize("algorithm", ["SAC", "TQC"])
+def test_with_noise_that_depends_on_the_state_it_learns_what_learn_learns(
+    tmp_path: Path, algorithm: str
+) -> None:
+    agent = pendulum(
+        algorithm,
+        seed=4,
+        buffer_size="300",
+        learning_starts="100",
+        train_freq="8",
+        gradient_steps="2",
+        batch_size="32",
+        net_arch="16,16",
+        use_sde="true",
+        total_timesteps="300",
+        publish_every="1",
+    )
+    environment = gymnasium.make("Pendulum-v1", max_episode_steps=30)
     weights, events = learned(scripted(agent), agent, environment)
     assert_same(weights, trained(agent, events, tmp_path))
 

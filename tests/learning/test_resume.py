@@ -27,6 +27,12 @@ SMALL: Final[dict[str, dict[str, str]]] = {
     "PPO": {"n_steps": "128", "batch_size": "64", "n_epochs": "3"},
     "A2C": {"n_steps": "64"},
     "TRPO": {"n_steps": "128", "batch_size": "64"},
+    "RecurrentPPO": {
+        "n_steps": "128",
+        "batch_size": "64",
+        "n_epochs": "2",
+        "lstm_hidden_size": "8",
+    },
     "MaskablePPO": {"n_steps": "128", "batch_size": "64", "n_epochs": "3"},
 }
 """Parameters of small on-policy learners."""
@@ -91,6 +97,9 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
         *map(small, ALGORITHMS),
         dials("PPO", seed=3, **SMALL["PPO"]),
         dials("MaskablePPO", seed=3, **SMALL["PPO"]),
+        pendulum("PPO", seed=3, use_sde="true", **SMALL["PPO"]),
+        pendulum("SAC", seed=3, use_sde="true", **OFF_POLICY),
+        pendulum("TD3", seed=3, **OFF_POLICY, action_noise="ou_0.2"),
         scaled(PPO),
         scaled(DQN),
         scaled(SAC),
@@ -99,6 +108,9 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
         *ALGORITHMS,
         "PPO with several choices",
         "MaskablePPO with masks",
+        "PPO with gSDE",
+        "SAC with gSDE",
+        "TD3 with drifting noise",
         "PPO scaled",
         "DQN scaled",
         "SAC scaled",
@@ -244,7 +256,7 @@ CHANGES: Final = {
 def test_other_parameters_count_from_where_the_log_has_them(
     tmp_path: Path, agent: Agent, change: str
 ) -> None:
-    if agent is PPO and "buffer" in change:
+    if (agent is PPO and "buffer" in change) or (agent is SAC and "scale" in change):
         return
     hub = devices(agent, tmp_path / "before", steps=700)
     hub.folder = tmp_path

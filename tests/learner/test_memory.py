@@ -1,0 +1,137 @@
+"""What an actor remembers of each device: torch's states, begun anew exactly where it says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+
+from hub.learner.choose import Chooser
+from hub.learner.memory import DEVICES_MAX, each_device_once
+from hub.learner.messages import Question, Reply
+from tests.learner.test_choose import agent_of, opened
+from tests.learner.test_transitions import floats
+
+if TYPE_CHECKING:
+    from hub.learner.policy import PolicyFile
+
+STEPS: Final = 12
+
+
+@pytest.fixture(scope="module")
+def policy() -> tuple[Any, PolicyFile]:
+    """SB3's own, and the file."""
+    learner, file = opened(agent_of("RecurrentPPO", "box", "box", lstm_hidden_size="16"))
+    return learner.model.policy, file
+
+
+def walk(device: str = "d", *, boot: int = 0) -> list[Question]:
+    chance = np.random.default_rng(len(device))
+    return [Question(i, device, boot, i, floats(*chance.normal(size=4))) for i in range(STEPS)]
+
+
+def one_by_one(chooser: Chooser, questions: list[Question]) -> list[Reply]:
+    return [reply for one in questions for reply in chooser.choose([one], greedy=True)]
+
+
+def test_a_walk_is_answered_as_torchs_policy_answers_it(policy: tuple[Any, PolicyFile]) -> None:
+    theirs, file = policy
+    questions = walk()
+    replies = one_by_one(Chooser(file, 1), questions)
+    states: Any = None
+    for i, (question, reply) in enumerate(zip(questions, replies, strict=True)):
+        row = np.frombuffer(question.values, "<f4").reshape(1, -1)
+        start = np.array([i == 0])
+        wanted, states = theirs.predict(row, states, start, deterministic=True)
+        assert np.frombuffer(reply.action, "<f4") == pytest.approx(wanted[0], abs=1e-5)
+        assert reply.memory == i
+
+
+def test_v_is_that_of_its_own_lstm(policy: tuple[Any, PolicyFile]) -> None:
+    theirs, file = policy
+    questions = walk()
+    replies = one_by_one(Chooser(file, 1), questions)
+    state = (torch.zeros(1, 1, 16), torch.zeros(1, 1, 16))
+    for question, reply in zip(questions, replies, strict=True):
+        row = torch.from_numpy(np.frombuffer(question.values, "<f4").reshape(1, -1).copy())
+        with torch.no_grad():
+            wanted = theirs.predict_values(row, state, torch.zeros(1))
+            _, state = theirs.lstm_critic(row[None], state)
+        assert reply.value == pytest.approx(wanted.item(), abs=1e-5)
+
+
+def test_devices_asked_together_do_not_mix(policy: tuple[Any, PolicyFile]) -> None:
+    _, file = policy
+    first, second = walk("d"), walk("dd")
+    alone = one_by_one(Chooser(file, 1), first) + one_by_one(Chooser(file, 1), second)
+    chooser = Chooser(file, 1)
+    together = [chooser.choose(list(pair), greedy=True) for pair in zip(first, second, strict=True)]
+    for wanted, found in zip(
+        alone, [*(p[0] for p in together), *(p[1] for p in together)], strict=True
+    ):
+        assert np.frombuffer(found.action, "<f4") == pytest.approx(
+            np.frombuffer(wanted.action, "<f4"), abs=1e-6
+        )
+        assert found.memory == wanted.memory
+
+
+def test_a_device_that_did_not_wait_is_answered_in_its_order(
+    policy: tuple[Any, PolicyFile],
+) -> None:
+    _, file = policy
+    questions = walk()
+    wanted = one_by_one(Chooser(file, 1), questions)
+    assert Chooser(file, 1).choose(questions, greedy=True) == wanted
+    others = [questions[0], walk("dd")[0], questions[1], walk("dd")[1], questions[2]]
+    assert [len(run) for run in each_device_once(others)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("change", [{"first": True}, {"boot": 1}, {"step": STEPS + 1}])
+def test_where_a_step_does_not_follow_it_begins_anew(
+    policy: tuple[Any, PolicyFile], change: dict[str, Any]
+) -> None:
+    _, file = policy
+    chooser = Chooser(file, 1)
+    one_by_one(chooser, walk())
+    following = replace(walk()[3], step=STEPS)
+    (going_on,) = Chooser(file, 1, chooser).choose([following], greedy=True)
+    assert going_on.memory == STEPS
+    chooser = Chooser(file, 1)
+    one_by_one(chooser, walk())
+    (anew,) = chooser.choose([replace(following, **change)], greedy=True)
+    (alone,) = Chooser(file, 1).choose([replace(following, **change)], greedy=True)
+    assert anew == alone
+    assert anew.memory == 0
+    assert anew.action != going_on.action
+
+
+def test_the_next_version_goes_on_with_what_is_remembered(
+    policy: tuple[Any, PolicyFile],
+) -> None:
+    _, file = policy
+    questions = walk()
+    chooser = Chooser(file, 1)
+    before = one_by_one(chooser, questions[:6])
+    after = one_by_one(Chooser(file, 1, chooser), questions[6:])
+    assert before + after == one_by_one(Chooser(file, 1), questions)
+    _, wider = opened(agent_of("RecurrentPPO", "box", "box", lstm_hidden_size="8"))
+    (reply,) = Chooser(wider, 1, chooser).choose([replace(questions[0], step=STEPS)], greedy=True)
+    assert reply.memory == 0
+
+
+def test_it_forgets_when_told_and_whom_it_has_not_heard_of_for_longest(
+    policy: tuple[Any, PolicyFile],
+) -> None:
+    _, file = policy
+    chooser = Chooser(file, 1)
+    crowd = [replace(walk()[0], device=f"d{i}") for i in range(DEVICES_MAX + 1)]
+    chooser.choose(crowd, greedy=True)
+    replies = one_by_one(chooser, [replace(one, step=1) for one in (crowd[0], crowd[-1])])
+    assert [reply.memory for reply in replies] == [0, 1]
+    assert chooser.memory is not None
+    chooser.memory.forget()
+    (reply,) = chooser.choose([replace(crowd[-1], step=2)], greedy=True)
+    assert reply.memory == 0
