@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("hub.learner")
 
+CLOSE_S_MAX: Final = 3.0
+"""Within it processes that run have ended, by themselves or by force."""
 LOOK_S: Final = 1.0
 """Between two looks at an agent that could sleep but for something under way."""
 
@@ -176,4 +178,7 @@ class Pool:
         self._closing = True
         for name in list(self._pairs):
             self._end(name)
-        await asyncio.gather(*self._ending)
+        if self._ending:
+            # CRUCIAL: not for ever. One whose start waits until the fork server has imported torch,
+            # for 10 s on a busy machine, ends with the fork server, and that with the hub.
+            await asyncio.wait(self._ending, timeout=CLOSE_S_MAX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
@@ -139,10 +140,16 @@ def test_an_agent_does_not_sleep_while_a_device_waits(new_hub: Any) -> None:
     """The very first observation waits until the fork server has imported torch: for longer."""
     hub: RealHub = new_hub("[learner]\nsleep_s = 0.01\n")
     hub.start()
-    with Http(hub.ready.http) as http:
-        key = hub.make_agent("cart", deadline_ms=30_000)
-        _, answer = http.step(key, {"device": "d", "s": 0, "o": [0, 0, 0, 0]})
-    assert answer["pv"] == 0
+    key = hub.make_agent("cart", deadline_ms=120_000)
+    answers = []
+
+    def answered() -> bool:
+        with Http(hub.ready.http) as http, suppress(TimeoutError):  # it has less patience than we
+            answers.append(http.step(key, {"device": "d", "s": 0, "o": [0, 0, 0, 0]})[1])
+        return bool(answers)
+
+    until(answered, "the first action", timeout_s=90)
+    assert answers[0]["pv"] == 0
     asleep(hub, "cart")
 
 
