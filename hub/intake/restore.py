@@ -71,8 +71,7 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
         device.episodes = _ended.decode(tail.episode.payload).episode
     if tail.started is not None:
         device.episodes += 1
-        taken = tail.actions - (newest.step in actions)
-        device.episode = Episode(device.episodes, tail.started, taken, tail.reward_sum)
+        device.episode = Episode(device.episodes, tail.started, tail.actions, tail.reward_sum)
 
 
 def _hold(device: Device, actions: list[Event], clock: Clock) -> None:

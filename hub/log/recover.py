@@ -33,7 +33,7 @@ class Tail(Struct, frozen=True):
     started: int | None = None
     """Hub time of the running episode's first observation, us; None when none is running."""
     actions: int = 0
-    """Taken in the running episode."""
+    """Of the running episode, those whose outcome was observed: its observations but the first."""
     reward_sum: float = 0.0
     """Of the running episode, as sent; the first observation's belongs to the one before."""
     rewards_missing: int = 0
@@ -109,7 +109,7 @@ def _tail(device: str, events: list[Event]) -> Tail:
         events=sorted(newest + theirs, key=lambda event: event.seq),
         episode=ended,
         started=running[0].ts if running else None,
-        actions=sum(1 for event in actions if running and event.seq > running[0].seq),
+        actions=max(0, len(running) - 1),
         reward_sum=sum(event.reward or 0.0 for event in running[1:]),
         rewards_missing=sum(1 for event in running[1:] if event.reward is None),
     )

@@ -118,7 +118,7 @@ class LogContract:
         assert recovered.session_last == 9
         assert [tail.device for tail in recovered.tails] == ["again", "ended", "long", "short"]
         assert [len(tail.events) for tail in recovered.tails] == [18, 10, 128, 8]
-        assert [tail.actions for tail in recovered.tails] == [4, 0, 101, 4]
+        assert [tail.actions for tail in recovered.tails] == [3, 0, 100, 3]
 
     def test_rewards_that_no_observation_has_followed_are_recovered(
         self, log: RecoveringLog
@@ -143,7 +143,7 @@ class LogContract:
         recovered = log.recover()
         assert recovered == recover.fold(log.read())
         (tail,) = recovered.tails
-        assert (tail.started, tail.actions, tail.rewards_missing) == (NOW_US + 7, 2, 1)
+        assert (tail.started, tail.actions, tail.rewards_missing) == (NOW_US + 7, 1, 1)
 
 
 def _policy(version: int, agent: str = "walker") -> Event:

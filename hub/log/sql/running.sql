@@ -15,14 +15,14 @@ counted AS (
         opened.device,
         any_value(opened.seq) AS opened,
         epoch_us(any_value(opened.ts)) AS started,
-        count(*) FILTER (kind = 3) AS actions,
-        coalesce(sum(reward) FILTER (kind = 2), 0) AS reward_sum,
-        count(*) FILTER (kind = 2 AND reward IS NULL) AS rewards_missing
+        count(log.seq) AS actions,
+        coalesce(sum(reward), 0) AS reward_sum,
+        count(log.seq) FILTER (reward IS NULL) AS rewards_missing
     FROM opened LEFT JOIN log
       ON log.device = opened.device
      AND log.seq > greatest(opened.seq, $begins)
      AND log.seq <= $upto
-     AND kind IN (2, 3)
+     AND kind = 2
      AND log.seq >= $since_min
     GROUP BY opened.device
 )
