@@ -170,6 +170,17 @@ def test_an_observation_at_the_limit_is_known_again_after_a_restart() -> None:
     assert after.send(s=1, o=[9, 9], b=7).fault.code is Code.STEP
 
 
+def test_the_limit_counts_a_step_that_was_not_answered_before_a_restart() -> None:
+    before = first_life(agent_spec(max_episode_steps=3))
+    before.send(s=0, b=7)
+    before.send(s=1, r=1.0, b=7, answered=False)
+    before.timers.advance(StepSettings().grace_ms / 1000)  # it is logged alone
+    after = Life(before.log)
+    after.send(s=2, r=1.0, b=7, x=1)  # it did something by itself and went on
+    assert after.send(s=3, r=1.0, b=7).answer.action is None
+    assert before.log.of_kind(Kind.EPISODE)[-1].reason == "truncated"
+
+
 def test_a_silence_goes_on_over_a_restart() -> None:
     before = first_life(agent_spec(silent_s=5.0, deadline_ms=1000))
     before.send(s=0, b=7)
