@@ -3,8 +3,8 @@
 The actor says with each action how many observations its state had seen (`memory`); the trainer
 follows every device with the newest version's LSTMs and so has the state before each step.
 
-Rule 1: where the two numbers differ the trainer does not know what the actor remembered; it leaves
-    the step out, until the actor begins anew.
+Rule 1: where the two numbers differ, and not because a new actor's first answers came too late, the
+    trainer does not know what the actor remembered; it leaves steps out until that begins anew.
 Rule 2: an action of the version before is trained on with the state that the newest one would be
     in; its log-probability is as logged.
 Rule 3: a fragment that begins in mid-episode is trained on from the state it began with.
@@ -24,8 +24,11 @@ from sb3_contrib.common.recurrent.buffers import (
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
 from hub.learner.policy import as_bytes_tensor
+from hub.words import Floats
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from sb3_contrib.common.recurrent.type_aliases import (
         RecurrentDictRolloutBufferSamples,
@@ -43,11 +46,13 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 FOLLOWED: Final = "resume/memory/devices"
+UNHEARD_MAX: Final = 64
+"""More late answers in a row than this, and the trainer waits for the next beginning."""
 STATES: Final = "resume/memory/states"
 """float32 (devices, 4, width): hidden and cell for the action, hidden and cell for V(o)."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(list[tuple[str, int, int]]).decode
+_decode: Final = msgspec.msgpack.Decoder(list[tuple[str, int, int, tuple[Floats, ...]]]).decode
 
 
 class _Kept(NamedTuple):
@@ -55,6 +60,8 @@ class _Kept(NamedTuple):
     """Of the observation that comes next."""
     seen: int
     states: RNNStates
+    unheard: tuple[Floats, ...] = ()
+    """Observations since the actor last said what it remembers: it may have begun anew at each."""
 
 
 class States:
@@ -81,22 +88,31 @@ class States:
             gae_lambda=plain.gae_lambda,
         )
 
-    def follow(self, transition: Transition, observation: PyTorchObs) -> bool:
+    def follow(self, transition: Transition, given: Callable[[Floats], PyTorchObs]) -> bool:
         """Go on to the state after the step; False when the actor's was another before it.
 
         Args:
             transition: the next in the log, whether it is learnt from or not.
-            observation: its first, as the policy takes it.
+            given: makes of an observation what the policy takes.
         """
+        observation, memory = transition.observation, transition.memory
         kept = self._kept.pop(transition.device, None)
-        if kept is None or kept.seq != transition.seq_first or transition.memory == 0:
+        if kept is None or kept.seq != transition.seq_first or memory == 0:
             kept = _Kept(transition.seq_first, 0, self._zeros())
-        after = self._advanced(observation, kept.states)
+        if memory is not None and kept.seen != memory <= len(kept.unheard):
+            # The first answers of a new actor came too late to be sent: it began anew with them.
+            states = self._zeros()
+            for earlier in kept.unheard[-memory:]:
+                states = self._advanced(given(earlier), states)
+            kept = _Kept(kept.seq, memory, states)
+        after = self._advanced(given(observation), kept.states)
         self._around[transition.seq_first] = kept.states, after
         if not (transition.terminated or transition.truncated):
-            seen = kept.seen + 1
-            self._kept[transition.device] = _Kept(transition.seq_last, seen, after)
-        return transition.memory == kept.seen
+            unheard = (*kept.unheard, observation)[-UNHEARD_MAX:] if memory is None else ()
+            self._kept[transition.device] = _Kept(
+                transition.seq_last, kept.seen + 1, after, unheard
+            )
+        return memory == kept.seen
 
     def before(self, step: Transition) -> RNNStates:
         """The state that the step's action was chosen from."""
@@ -121,7 +137,7 @@ class States:
 
     def kept(self) -> Tensors:
         """What the next transitions go on from."""
-        followed = [(device, kept.seq, kept.seen) for device, kept in self._kept.items()]
+        followed = [(d, kept.seq, kept.seen, kept.unheard) for d, kept in self._kept.items()]
         states = [
             np.concatenate([part.numpy().reshape(1, -1) for pair in kept.states for part in pair])
             for kept in self._kept.values()
@@ -138,9 +154,9 @@ class States:
         if FOLLOWED not in tensors or tensors[STATES].shape[2] != self._width:
             return
         followed = _decode(tensors[FOLLOWED].tobytes())
-        for (device, seq, seen), states in zip(followed, tensors[STATES], strict=True):
+        for (device, seq, seen, unheard), states in zip(followed, tensors[STATES], strict=True):
             parts = [torch.from_numpy(part.copy()).reshape(1, 1, -1) for part in states]
-            self._kept[device] = _Kept(seq, seen, _states(parts))
+            self._kept[device] = _Kept(seq, seen, _states(parts), unheard)
 
     def _advanced(self, observation: PyTorchObs, states: RNNStates) -> RNNStates:
         """The states when the observation was seen, one at a time as in `learn()`."""

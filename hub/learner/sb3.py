@@ -103,11 +103,9 @@ class OnPolicy:
             return None
         if self.normal is not None:
             transition = structs.replace(transition, reward=self.normal.reward(transition.reward))
-        if self._states is not None:
-            given = self._given(transition.observation)
-            if not self._states.follow(transition, given):
-                self._fragments.dropped += transition.memory is not None
-                transition = structs.replace(transition, logprob=None)
+        if self._states is not None and not self._states.follow(transition, self._given):
+            self._fragments.dropped += transition.memory is not None
+            transition = structs.replace(transition, logprob=None)
         self._fragments.add(transition, version=version)
         if self._fragments.count < self.model.n_steps:
             return None

@@ -138,8 +138,6 @@ class Follow:
         if seen is None or (seen.boot, seen.step) != (event.boot, event.step):
             return  # too late to have been the action of any transition
         if seen.source is not None:
-            if event.source is Source.POLICY:  # it was not sent, but what it says of memory is so
-                seen.memory = drawn_of(event.payload).memory
             return  # Rule 3: the late answer of an actor, logged after the fallback was sent
         seen.action = event.action
         seen.source = event.source

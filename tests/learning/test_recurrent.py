@@ -14,10 +14,10 @@ from hub.learner.algorithms import ALGORITHMS
 from hub.learner.messages import Drawn, Made, drawn_of, payload_of
 from hub.learner.recurrent import _Buffer
 from hub.learner.sb3 import class_of
-from hub.words import Event, Kind
+from hub.words import Event, Kind, Source
 from tests.learning.harness import Glances, Hub, agent_of, cartpole, run
 from tests.learning.test_lockstep import Written, assert_same, learned, trained
-from tests.learning.test_resume import devices, resumed, small
+from tests.learning.test_resume import devices, logged, names, resumed, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +124,32 @@ def test_where_the_actor_began_anew_the_trainer_does(tmp_path: Path) -> None:
     assert not np.array_equal(whole["lstm_actor.weight_hh_l0"], less["lstm_actor.weight_hh_l0"])
     _, versions = resumed(replace_log(hub, lost, tmp_path), None)
     assert sum(made.update.dropped for made in versions if made.update) == 0
+
+
+def test_an_actor_that_began_anew_and_was_late_to_say_so_is_followed(tmp_path: Path) -> None:
+    """Its first two answers were too late: the fallback's actions have no memory."""
+    hub = devices(small("RecurrentPPO"), tmp_path / "before", steps=500)
+    log = [late(begun_anew(event)) for event in hub.log]
+    _, versions = resumed(replace_log(hub, log, tmp_path), None)
+    assert len(versions) > 2
+    assert sum(made.update.dropped for made in versions if made.update) == 0
+    _, again = resumed(hub, logged(versions[1]))
+    assert names(again) == names(versions[2:])
+    strange = [replace(e, payload='{"memory":2}') if memory_of(e) == 3 else e for e in log]
+    assert strange != log
+    _, others = resumed(replace_log(hub, strange, tmp_path / "strange"), None)
+    assert sum(made.update.dropped for made in others if made.update) > 0
+
+
+def late(event: Event) -> Event:
+    """Where the actor had begun anew in mid-episode, and the step after, the fallback acted."""
+    if event.kind is not Kind.ACTION or event.step is None or event.step % 7 > 1:
+        return event
+    return replace(event, source=Source.FALLBACK, payload=None, logprob=None, value=None)
+
+
+def memory_of(event: Event) -> int | None:
+    return drawn_of(event.payload).memory if event.kind is Kind.ACTION else None
 
 
 def replace_log(hub: Hub, log: list[Event], folder: Path) -> Hub:
