@@ -20,7 +20,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.fragments import Fragment, Fragments
-from hub.learner.learner import Update
+from hub.learner.interface import Update
 from hub.learner.parameters import Fall, algorithm_of
 from hub.learner.spaces import Spaces, indices, shaped
 from hub.spaces import Box, Dict, parse
