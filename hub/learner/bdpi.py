@@ -37,15 +37,15 @@ import torch
 from torch.nn.functional import mse_loss, one_hot
 
 from hub.learner.features import features
+from hub.learner.interface import Acting, Plain, Update, executed
 from hub.learner.keep import kept, put_back
-from hub.learner.learner import Acting, Plain, Update, executed
 from hub.learner.replay import Replay
 from hub.spaces import Discrete, parse, size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hub.learner.learner import Learner
+    from hub.learner.interface import Learner
     from hub.learner.parameters import Parameters
     from hub.learner.policy import Tensors
     from hub.learner.transitions import Transition

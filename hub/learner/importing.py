@@ -146,7 +146,7 @@ def make_version(job: Job) -> Imported:
 
 def _from_elsewhere(job: Job, checkpoint: Checkpoint) -> Imported:
     """A version of an algorithm that is in no library: its own tensors in a new learner."""
-    from hub.learner.learner import check_alike
+    from hub.learner.interface import check_alike
     from hub.learner.open import open_learner
     from hub.learner.policy import IMPORTED, write_policy
 

@@ -10,7 +10,7 @@ from hub.learner.reopen import carry_rows
 from hub.learner.sb3 import open_learner
 
 if TYPE_CHECKING:
-    from hub.learner.learner import Learner, Update
+    from hub.learner.interface import Learner, Update
     from hub.learner.parameters import Parameters
     from hub.learner.policy import Card, Tensors
     from hub.learner.transitions import Transition

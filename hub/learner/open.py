@@ -18,7 +18,7 @@ from hub.learner.parameters import algorithm_of, read_parameters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hub.learner.learner import Learner, OwnChooser
+    from hub.learner.interface import Learner, OwnChooser
     from hub.learner.policy import Card, Tensors
     from hub.words import Agent
 

@@ -11,7 +11,7 @@ from hub.learner.transitions import Follow
 from hub.words import Agent, Event, Kind
 
 if TYPE_CHECKING:
-    from hub.learner.learner import Learner
+    from hub.learner.interface import Learner
 
 _decode_fact: Final = msgspec.json.Decoder(AgentMade | PolicyChosen).decode
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from stable_baselines3.common.buffers import ReplayBuffer
 
-    from hub.learner.learner import Learner
+    from hub.learner.interface import Learner
     from hub.learner.policy import Card, Tensors
     from hub.learner.sb3 import OnPolicy
     from hub.words import Agent

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
+from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

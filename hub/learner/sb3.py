@@ -21,7 +21,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.fragments import Fragment, Fragments
-from hub.learner.learner import Update
+from hub.learner.interface import Update
 from hub.learner.normalise import Normal, open_normal
 from hub.learner.observed import is_image
 from hub.learner.parameters import Fall, algorithm_of

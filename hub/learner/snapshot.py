@@ -17,7 +17,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
 from hub.learner.algorithms import with_sde
-from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
+from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
 from hub.learner.memory import LSTMS
 from hub.learner.observed import has_images
 from hub.learner.parameters import algorithm_of

@@ -22,7 +22,7 @@ import numpy as np
 from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.facts import AgentMade, PolicyChosen, PolicyMade, Updated
-from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, Update
+from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, Update
 from hub.learner.messages import Idle, Made, framed, policy_path
 from hub.learner.open import open_learner
 from hub.learner.parameters import algorithm_of

@@ -28,7 +28,7 @@ from tests.learning.lakes import lake
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hub.learner.learner import Learner
+    from hub.learner.interface import Learner
     from hub.learner.policy import Tensors
     from hub.learner.transitions import Transition
     from hub.words import Agent, Event, Floats

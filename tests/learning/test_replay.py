@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.learner.learner import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
+from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
 from hub.learner.replay import Replay
 from tests.learning.test_tabular import floats, transition
 
