@@ -228,7 +228,9 @@ def test_an_update_that_fails_is_dropped_and_the_version_stays(
     hub = devices(PPO, tmp_path / "before")
     hub.folder = tmp_path
     # A double that is no float32: JSON carries it, SB3's buffers make it infinite.
-    at = hub.versions[2].policy.position + 10
+    position = hub.versions[2].policy.position
+    rewarded = (event.seq for event in hub.log if event.reward is not None)
+    at = next(seq for seq in rewarded if seq > position + 10)
     hub.log = [
         msgspec.structs.replace(event, reward=1e39) if event.seq == at else event
         for event in hub.log
