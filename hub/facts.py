@@ -181,7 +181,8 @@ class Updated(Struct, frozen=True, tag="updated"):
     sha256: str
     duration_ms: float
     dropped: int = 0
-    """Transitions left out because they were too old or the trainer too slow."""
+    """Transitions left out because they were too old or the trainer too slow; off-policy, gradient
+    steps left out for the second reason."""
     skipped: list[tuple[int, int]] = field(default_factory=list)
     """First and last seq of each run of events that were taken in without gradient steps, or
     on-policy left out, for too much was waiting: the only thing about an update that depends on the

@@ -32,7 +32,12 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "127.0.0.1"
     drain_s: Annotated[
         float,
-        Meta(gt=0, description="After SIGTERM, how long waiting steps may take to be answered."),
+        Meta(
+            gt=0,
+            le=5,
+            description="After SIGTERM, how long waiting steps may take to be answered; the whole "
+            "end takes less than ten seconds.",
+        ),
     ] = 3.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -183,7 +184,10 @@ def _limits(options: dict[str, object]) -> dict[str, float | None]:
 
 
 def _number(name: str, text: str) -> float:
-    return float(text) if name in FRACTIONAL else int(text)
+    number = float(text) if name in FRACTIONAL else int(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _fallback(text: str) -> object:

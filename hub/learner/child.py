@@ -24,6 +24,8 @@ log: Final = logging.getLogger("hub.learner")
 
 HEALTHY_S: Final = 60.0
 """Having run so long, a process is started again without a wait."""
+FAILURES: Final = 5
+"""So many ends in a row are no accident: an operator is told."""
 END_S_MAX: Final = 1.0
 """A process that was told to end is killed after this."""
 
@@ -50,9 +52,22 @@ class Child:
         self._at_fault = False
         self._stopping = asyncio.Event()
 
-    def start(self, *, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
-        """Keep the process running. `opened` at each start, `received` for each frame it sends."""
-        self._task = asyncio.get_running_loop().create_task(self._keep(opened, received))
+    def start(
+        self,
+        *,
+        opened: Callable[[], None],
+        received: Callable[[bytes], None],
+        failing: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Keep the process running.
+
+        Args:
+            opened: called at each start.
+            received: called with each frame it sends.
+            failing: called when it has ended `FAILURES` times in a row without being healthy.
+        """
+        keeping = self._keep(opened, received, failing)
+        self._task = asyncio.get_running_loop().create_task(keeping)
 
     @property
     def pid(self) -> int | None:
@@ -95,16 +110,25 @@ class Child:
         if self._task is not None:
             await self._task
 
-    async def _keep(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
+    async def _keep(
+        self,
+        opened: Callable[[], None],
+        received: Callable[[bytes], None],
+        failing: Callable[[], None],
+    ) -> None:
         wait_s = 0.0
+        failures = 0
         while not self._stopping.is_set():
             began = self._clock.monotonic()
             await self._run(opened, received)
             if self._stopping.is_set():
                 return
             if self._clock.monotonic() - began > HEALTHY_S and not self._at_fault:
-                wait_s = 0.0
+                wait_s, failures = 0.0, 0
             self._at_fault = False
+            failures += 1
+            if failures == FAILURES:
+                failing()
             wait_s = min(
                 max(2 * wait_s, self._settings.restart_s_first), self._settings.restart_s_max
             )

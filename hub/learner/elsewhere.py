@@ -54,6 +54,12 @@ def names() -> list[str]:
     return [REMOTE.name, *sorted(_offered())]
 
 
+def usable() -> list[Algorithm]:
+    """The rows of all that can be used here, those that come from elsewhere last."""
+    found = [_read(name) for name in sorted(_offered())]
+    return [*OURS.values(), *(row for row in found if not isinstance(row, str))]
+
+
 @cache
 def _offered() -> dict[str, EntryPoint]:
     """By name; looked up once, so that what is installed later needs a restart."""

@@ -21,7 +21,7 @@ from hub.errors import OperatorFault
 from hub.learner.algorithms import ALGORITHMS
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import read_policy
-from hub.learner.sb3 import open_learner
+from hub.learner.sb3 import drive
 from hub.learner.scale_folding import fold_scale
 from hub.learner.snapshot import take_up
 from hub.learner.train import FOLLOWED
@@ -70,7 +70,7 @@ def _save(policy: PolicyFile, agent: Agent, path: Path) -> None:
     card = policy.card
     if card.parameters is not None:
         agent = structs.replace(agent, parameters=card.parameters)
-    learner = open_learner(agent, read_parameters(agent))
+    learner = drive(agent, read_parameters(agent))
     take_up(learner, card, {n: t for n, t in policy.tensors.items() if n != FOLLOWED})
     if card.clip_obs is not None:
         fold_scale(learner.model.policy, agent, policy.tensors)

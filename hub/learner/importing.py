@@ -116,7 +116,7 @@ def make_version(job: Job) -> Imported:
     from hub.learner.outline import check_fits
     from hub.learner.parameters import read_parameters
     from hub.learner.policy import IMPORTED, write_policy
-    from hub.learner.sb3 import open_learner
+    from hub.learner.sb3 import drive
     from hub.learner.snapshot import acting_of, card_of, settle, tensors_of
 
     checkpoint = read_checkpoint(Path(job.file), bytes_max=job.bytes_max)
@@ -131,7 +131,7 @@ def make_version(job: Job) -> Imported:
         _check_said(checkpoint.said, job.agent, parameters)
     if job.agent.algorithm not in ALGORITHMS:
         return _from_elsewhere(job, checkpoint)
-    learner = open_learner(job.agent, parameters)
+    learner = drive(job.agent, parameters)
     _load(learner.model, checkpoint, job.agent)
     take_in(learner.normal, checkpoint.statistics, job.file)
     settle(learner.model, parameters)

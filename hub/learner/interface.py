@@ -60,6 +60,10 @@ class Update(NamedTuple):
     metrics: dict[str, float]
 
 
+class Unsound(ValueError):
+    """What was to be learnt made numbers that are not finite; the version before stays."""
+
+
 class Learner(Protocol):
     """One agent's learner, in the trainer's process. Made with the agent and its parameters."""
 
@@ -80,6 +84,9 @@ class Learner(Protocol):
             version: the newest of the policy.
             behind: so much more is waiting that gradient steps should be left out where they can
                 be. Where they were is in the log.
+
+        Raises:
+            Unsound: the trainer goes on from the newest version; anything else ends its process.
         """
         ...
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hub.learner import snapshot
+from hub.learner.interface import Unsound
 from hub.learner.normalise import take_over
 from hub.learner.reopen import carry_rows
-from hub.learner.sb3 import open_learner
+from hub.learner.sb3 import drive
 
 if TYPE_CHECKING:
     from hub.learner.interface import Learner, Update
@@ -23,7 +24,7 @@ class Library:
     def __init__(self, agent: Agent, parameters: Parameters) -> None:
         self._agent = agent
         self._parameters = parameters
-        self._inner = open_learner(agent, parameters)
+        self._inner = drive(agent, parameters)
 
     @property
     def gradient_steps(self) -> int:
@@ -37,7 +38,10 @@ class Library:
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """In the order of the library's own `learn()`."""
-        return self._inner.learn(transition, version=version, behind=behind)
+        try:
+            return self._inner.learn(transition, version=version, behind=behind)
+        except ValueError as error:  # torch's distributions take no NaN
+            raise Unsound(str(error)) from error
 
     def remember(self, transition: Transition) -> bool:
         """A row of the replay buffer, off-policy."""

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from hub.facts import Alert
-from hub.learner.child import Child
+from hub.learner.child import FAILURES, Child
 from hub.learner.heads import Verdict
 from hub.learner.memory_limit import MemoryWatch
 from hub.learner.messages import (
@@ -106,8 +106,16 @@ class Pair:
 
     def start(self) -> None:
         """Start both processes, and again whenever one ends."""
-        self.actor.start(opened=self._actor_opened, received=self._actor_said)
-        self.trainer.start(opened=self._trainer_opened, received=self._trainer_said)
+        self.actor.start(
+            opened=self._actor_opened,
+            received=self._actor_said,
+            failing=lambda: self._failing("actor", "its devices get their fallback"),
+        )
+        self.trainer.start(
+            opened=self._trainer_opened,
+            received=self._trainer_said,
+            failing=lambda: self._failing("trainer", "the newest policy goes on acting"),
+        )
         self._limit()
 
     def stop(self) -> None:
@@ -128,7 +136,7 @@ class Pair:
         """Something is under way that a new start would have to begin again."""
         if self._unlogged or any(not step.chosen for step in self._open.values()):
             return True
-        return self.trainer.pid is not None and not self._idle
+        return not self._idle
 
     def configure(self, spec: Spec) -> None:
         """Act by the agent as it stands now; the trainer reads the same from the log."""
@@ -281,10 +289,20 @@ class Pair:
         log.error("%s", message)
         if not self._alerted:
             self._alerted = True
-            alert = self._event(Kind.ADMIN, self._loaded, Alert(message))
-            alert = structs.replace(alert, reason=message)
-            self._around.log.append([alert], lambda _: None)
+            self._alert(message)
         self.trainer.restart(at_fault=True)
+
+    def _failing(self, process: str, meanwhile: str) -> None:
+        message = (
+            f"the {process} of agent {self.name!r} ended {FAILURES} times in a row and is started "
+            f"again after a growing wait; meanwhile {meanwhile}. What the hub prints says why"
+        )
+        log.error("%s", message)
+        self._alert(message)
+
+    def _alert(self, message: str) -> None:
+        alert = self._event(Kind.ADMIN, self._loaded, Alert(message))
+        self._around.log.append([structs.replace(alert, reason=message)], lambda _: None)
 
     def _event(self, kind: Kind, version: int | None, fact: msgspec.Struct) -> Event:
         return Event(

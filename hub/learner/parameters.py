@@ -187,6 +187,13 @@ def algorithm_of(agent: Agent) -> Algorithm:
     return algorithm
 
 
+def that_learn_from_others(agent: Agent) -> list[str]:
+    """Algorithms that learn from whatever was done, of those that take the agent's actions."""
+    actions = type(parse(agent.actions))
+    rows = elsewhere.usable()
+    return [row.name for row in rows if row.family == "off_policy" and actions in row.heads]
+
+
 def _check_row(algorithm: Algorithm, table: dict[str, str]) -> None:
     """Refuse an algorithm from elsewhere whose parameters nobody could set."""
     for name, text in algorithm.defaults.items():
@@ -248,7 +255,7 @@ def _check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) ->
         raise OperatorFault(f"{algorithm.name} takes no dict of observations; declare one vector")
     if type(actions) not in algorithm.heads:
         names = " or ".join(kind.__name__ for kind in algorithm.heads)
-        others = ", ".join(row.name for row in ALGORITHMS.values() if type(actions) in row.heads)
+        others = ", ".join(row.name for row in elsewhere.usable() if type(actions) in row.heads)
         raise OperatorFault(
             f"{agent.algorithm} needs {names} actions, not {agent.actions!r}; "
             + (f"take one of {others}" if others else "no algorithm takes those")

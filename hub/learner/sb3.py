@@ -4,7 +4,7 @@
 turned inside out: each transition comes in, and SB3's own pieces do the rest, in `learn()`'s order.
 With one device and the same seed the weights are those of `learn()`, bit for bit (tests/learning).
 
-    learner = open_learner(agent, read_parameters(agent))
+    learner = drive(agent, read_parameters(agent))
     update = learner.learn(transition, version=7)     # most transitions complete no update
 """
 
@@ -51,7 +51,7 @@ SEEDS: Final = 1 << 32
 """numpy's generators take a seed below this."""
 
 
-def open_learner(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
+def drive(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
     """A learner as the agent declares it, its weights drawn from the agent's seed."""
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")

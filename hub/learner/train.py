@@ -22,7 +22,7 @@ import numpy as np
 from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.facts import AgentMade, PolicyChosen, PolicyMade, Updated
-from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, Update
+from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, Unsound, Update
 from hub.learner.messages import Idle, Made, framed, policy_path
 from hub.learner.open import open_learner
 from hub.learner.parameters import algorithm_of
@@ -188,7 +188,7 @@ class Trainer:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
                 update = self._learner.learn(transition, version=self.version, behind=behind)
-        except ValueError as error:  # torch's distributions take no NaN
+        except Unsound as error:
             self._give_up(str(error))
             return None
         finally:

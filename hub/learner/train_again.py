@@ -15,12 +15,12 @@ import numpy as np
 from msgspec import Struct
 
 from hub.errors import OperatorFault
-from hub.learner.algorithms import ALGORITHMS
-from hub.learner.parameters import algorithm_of, read_parameters
+from hub.learner.interface import Unsound
+from hub.learner.open import open_learner
+from hub.learner.parameters import algorithm_of, read_parameters, that_learn_from_others
 from hub.learner.policy import IMPORTED, write_policy
-from hub.learner.sb3 import open_learner
-from hub.learner.snapshot import acting_of, card_of, gradient_steps, is_sound, tensors_of
 from hub.learner.transitions import Follow
+from hub.words import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,10 +50,14 @@ def check_learns_from_others(agent: Agent) -> None:
     read_parameters(agent)
     if algorithm_of(agent).family == "off_policy":
         return
-    others = ", ".join(name for name, row in ALGORITHMS.items() if row.family == "off_policy")
+    why = (
+        "is not trained here"
+        if agent.algorithm == EXTERNAL
+        else "learns only from actions that its own policy drew; those in the log are another's"
+    )
+    others = ", ".join(that_learn_from_others(agent))
     raise OperatorFault(
-        f"{agent.algorithm} learns only from actions that its own policy drew, and those in the "
-        f"log were drawn by another; choose one that learns from what others did: {others}"
+        f"{agent.algorithm} {why}; choose one that learns from what others did: {others}"
     )
 
 
@@ -77,35 +81,33 @@ def train_again(
             of it is not finite.
     """
     check_learns_from_others(agent)
-    learner = open_learner(agent, read_parameters(agent))
+    learner = open_learner(agent)
     follow = Follow(missing_reward=agent.missing_reward)
-    taken = 0
+    taken = updates = 0
     try:
         for event in events:
             told(event.seq)
             transition = follow.fold(event)
+            learner.see(event, transition)
             if transition is None:
                 continue
             taken += transition.executed is not None or transition.action is not None
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
-                learner.learn(transition, version=0, behind=False)
-            if taken % LOOK_TRANSITIONS == 0 and not is_sound(learner.model):
+                updates += learner.learn(transition, version=0, behind=False) is not None
+            if taken % LOOK_TRANSITIONS == 0 and not learner.is_sound():
                 break
-    except ValueError as error:  # torch's distributions take no NaN
+    except Unsound as error:
         raise _unsound(taken) from error
-    if not gradient_steps(learner.model):
+    if not updates and not learner.gradient_steps:
         raise OperatorFault(
             f"{taken} transitions are too few for {agent.algorithm} to learn from: "
             "its learning_starts says how many it gathers first"
         )
-    if not is_sound(learner.model):
+    if not learner.is_sound():
         raise _unsound(taken)
-    parameters = read_parameters(agent)
-    card = card_of(learner, agent, parameters, version=IMPORTED, parent=None, position=0)
-    tensors = tensors_of(learner.model)
-    tensors |= acting_of(agent, parameters, tensors)
-    sha256 = write_policy(folder, agent.name, card, tensors)
-    return Trained(sha256, taken, gradient_steps(learner.model))
+    card = learner.card(agent, version=IMPORTED, parent=None, position=0)
+    sha256 = write_policy(folder, agent.name, card, learner.tensors())
+    return Trained(sha256, taken, learner.gradient_steps)
 
 
 def _unsound(taken: int) -> OperatorFault:

@@ -100,8 +100,10 @@ def own_hub(packages: Path, tmp_path: Path) -> Iterator[RealHub]:
 
 def test_the_documented_package_is_installed_and_learns(own_hub: RealHub, packages: Path) -> None:
     files = shown()
-    declared = tomllib.loads(files.pop("pyproject.toml"))["project"]
-    assert set(files) == {"averages_row.py", "averages.py"}
+    document = tomllib.loads(files.pop("pyproject.toml"))
+    declared = document["project"]
+    modules = document["tool"]["setuptools"]["py-modules"]
+    assert set(files) == {f"{module}.py" for module in modules}
     install(packages, declared["name"], files, declared["entry-points"]["sheepfold.algorithms"])
     own_hub.start()
     made = own_hub.command(

@@ -15,7 +15,7 @@ import msgspec
 from hub.learner.line import KINDS, line_of
 from hub.learner.parameters import read_parameters
 from hub.learner.rebuild import rebuild
-from hub.learner.sb3 import open_learner
+from hub.learner.sb3 import drive
 from hub.learner.train import KINDS as TRAINED
 from hub.learner.train import Trainer
 from hub.settings import LearnerSettings
@@ -93,7 +93,7 @@ def _trainer_s(agent: Agent, environment: str, folder: Path, steps: int) -> floa
 
 def _learn_s(agent: Agent, environment: str, steps: int) -> float:
     """Of SB3 itself, less what its environment took."""
-    model = open_learner(agent, read_parameters(agent)).model
+    model = drive(agent, read_parameters(agent)).model
     timed = _Timed(gymnasium.make(environment), model.observation_space, model.action_space)
     model.set_env(model._wrap_env(timed, verbose=0))
     started = time.process_time()
@@ -122,7 +122,7 @@ def train_without_pause(algorithm: str) -> None:
     os.nice(LearnerSettings().nice)
     environment, parameters, _ = SETTINGS[algorithm]
     agent = (pendulum if algorithm == "SAC" else cartpole)(algorithm, seed=1, **parameters)
-    model: Any = open_learner(agent, read_parameters(agent)).model
+    model: Any = drive(agent, read_parameters(agent)).model
     timed = _Timed(gymnasium.make(environment), model.observation_space, model.action_space)
     model.set_env(model._wrap_env(timed, verbose=0))
     model.learn(2048 if algorithm == "PPO" else 300)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hub.clock import SystemClock
-from hub.learner.child import HEALTHY_S, Child
+from hub.learner.child import FAILURES, HEALTHY_S, Child
 from hub.learner.start import learner_context
 from hub.settings import LearnerSettings
 
@@ -89,6 +89,27 @@ def test_it_starts_again_when_it_ended_until_it_is_stopped(child: Child) -> None
         child.stop()
         await child.ended()
         assert opened.empty()
+
+    asyncio.run(go())
+
+
+def test_it_is_said_once_that_it_ends_again_and_again(context: ForkServerContext) -> None:
+    async def go() -> None:
+        quick = LearnerSettings(restart_s_first=0.001, restart_s_max=0.001)
+        child = Child("child", lambda: (leave, ()), context, quick, SystemClock())
+        opened: asyncio.Queue[None] = asyncio.Queue()
+        said: list[int] = []
+        child.start(
+            opened=lambda: opened.put_nowait(None),
+            received=lambda _: None,
+            failing=lambda: said.append(opened.qsize()),
+        )
+        async with asyncio.timeout(OPENED_S):
+            for _ in range(2 * FAILURES):
+                await opened.get()
+        child.stop()
+        await child.ended()
+        assert len(said) == 1
 
     asyncio.run(go())
 

@@ -16,7 +16,7 @@ from hub.learner.features import features
 from hub.learner.messages import Question
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import PolicyFile
-from hub.learner.sb3 import OffPolicy, OnPolicy, open_learner
+from hub.learner.sb3 import OffPolicy, OnPolicy, drive
 from hub.learner.snapshot import acting_of, card_of, tensors_of
 from hub.learner.spaces import gym_space, shaped
 from hub.mask import allowed
@@ -82,7 +82,7 @@ CASES: Final[list[tuple[str, str, str]]] = [
 def opened(agent: Agent) -> tuple[OnPolicy | OffPolicy, PolicyFile]:
     """A learner with weights well away from where they begin, and its policy."""
     parameters = read_parameters(agent)
-    learner = open_learner(agent, parameters)
+    learner = drive(agent, parameters)
     chance = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for weights in learner.model.policy.parameters():

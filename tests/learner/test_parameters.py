@@ -11,7 +11,7 @@ from hub.errors import OperatorFault
 from hub.learner import parameters_table
 from hub.learner.algorithms import ALGORITHMS
 from hub.learner.parameters import Fall, read_parameters
-from hub.learner.sb3 import open_learner
+from hub.learner.sb3 import drive
 from hub.learner.signatures import render
 from hub.spaces import Discrete
 from hub.words import Agent, AgentName
@@ -40,7 +40,7 @@ def test_the_table_is_what_stable_baselines3_says_today() -> None:
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 def test_the_defaults_make_a_learner(algorithm: str) -> None:
     declared = agent(algorithm)
-    learner = open_learner(declared, read_parameters(declared))
+    learner = drive(declared, read_parameters(declared))
     assert type(learner.model).__name__ == algorithm
 
 

@@ -33,7 +33,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from hub.learner.messages import Question
 from hub.learner.parameters import read_parameters
-from hub.learner.sb3 import open_learner
+from hub.learner.sb3 import drive
 from hub.spaces import Discrete, parse
 from hub.words import Floats, Kind
 from tests.bench.table import table
@@ -161,7 +161,7 @@ def run(algorithm: str, arrangement: str, seed: int, folder: Path) -> Run:
 
 
 def _learnt(agent: Agent, task: Task) -> list[float]:
-    model: Any = open_learner(agent, read_parameters(agent)).model
+    model: Any = drive(agent, read_parameters(agent)).model
     env = gymnasium.make(task.environment)
     env.observation_space, env.action_space = model.observation_space, model.action_space
     model.set_env(model._wrap_env(env, verbose=0))

@@ -168,7 +168,7 @@ def test_a_version_acts_by_the_statistics_it_was_published_with(tmp_path: Path) 
 
 def logprob(policy: Any, log: list[Event], action: Event) -> float:
     """By SB3's own network, of the observation as this version's statistics scale it."""
-    from hub.learner.sb3 import open_learner
+    from hub.learner.sb3 import drive
     from hub.learner.snapshot import restore
 
     (observation,) = (
@@ -178,7 +178,7 @@ def logprob(policy: Any, log: list[Event], action: Event) -> float:
         and (event.device, event.step) == (action.device, action.step)
     )
     agent = scaled(PPO)
-    model: Any = open_learner(agent, read_parameters(agent)).model
+    model: Any = drive(agent, read_parameters(agent)).model
     resumed = {name: tensor for name, tensor in policy.tensors.items() if "followed" not in name}
     restore(model, resumed)
     assert observation.obs is not None

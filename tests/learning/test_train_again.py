@@ -9,12 +9,14 @@ from msgspec.structs import replace
 
 from hub.errors import OperatorFault
 from hub.learner.choose import Chooser
-from hub.learner.messages import policy_path
+from hub.learner.messages import Question, policy_path
+from hub.learner.open import open_learner
 from hub.learner.outline import check_fits, read_outline
 from hub.learner.policy import IMPORTED, read_policy
 from hub.learner.train_again import train_again
 from hub.learner.transitions import Follow
 from hub.words import AgentName
+from tests.learner.test_transitions import floats
 from tests.learning.farm import Farm
 from tests.learning.harness import cartpole
 from tests.learning.test_rebuild import lived
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from hub.words import Agent, Event
 
+QUESTION = Question(1, "cart", 0, 0, floats(0, 0.1, -0.2, 0.3))
 SMALL = {"learning_starts": "50", "train_freq": "4", "gradient_steps": "1", "net_arch": "16"}
 
 
@@ -55,13 +58,25 @@ def test_it_learns_from_every_transition_and_twice_the_same(
     assert heard == [event.seq for event in log]
 
 
-def test_what_comes_of_it_acts_for_the_new_agent(tmp_path: Path, log: list[Event]) -> None:
-    agent = scholar(**SMALL)
+LEARNERS = [
+    scholar(**SMALL),
+    scholar(**SMALL, norm_obs="true", norm_reward="true"),
+    scholar("BDPI", learning_starts="50", train_freq="64", net_arch="16"),
+    replace(scholar("tabular", bins="4"), observations=[[4], -5.0, 5.0]),
+]
+
+
+@pytest.mark.parametrize("agent", LEARNERS, ids=["DQN", "scaled", "BDPI", "tabular"])
+def test_what_comes_of_it_acts_for_the_new_agent(
+    tmp_path: Path, log: list[Event], agent: Agent
+) -> None:
     path = policy_path(tmp_path, agent.name, train_again(agent, log, tmp_path).sha256)
     check_fits(read_outline(path), agent)
     policy = read_policy(path)
     assert policy.card.version == IMPORTED
-    assert Chooser(policy, agent.seed).version == IMPORTED
+    (reply,) = Chooser(policy, agent.seed).choose([QUESTION], greedy=True)
+    assert reply.version == IMPORTED
+    open_learner(agent).take_up(policy.card, policy.tensors)
 
 
 def test_an_on_policy_algorithm_is_refused_before_anything_is_read(
