@@ -149,6 +149,17 @@ def test_a_trainer_without_a_version_makes_all_of_them_again(tmp_path: Path) -> 
     assert names(versions) == names(hub.versions)
 
 
+@pytest.mark.parametrize("agent", [DQN, HINDSIGHT], ids=title)
+def test_rewards_that_were_missing_are_filled_in_again(tmp_path: Path, agent: Agent) -> None:
+    hub = devices(replace(agent, missing_reward=0.5), tmp_path / "before", steps=600)
+    hub.folder = tmp_path
+    hub.log = [replace(event, reward=None) if event.seq % 7 == 0 else event for event in hub.log]
+    _, versions = resumed(hub, None)
+    for at in (1, len(versions) // 2):
+        _, again = resumed(hub, logged(versions[at]))
+        assert names(again) == names(versions[at + 1 :]), f"from version {at}"
+
+
 def test_no_event_is_used_twice_or_left_out(tmp_path: Path) -> None:
     hub = devices(DQN, tmp_path)
     updates = [made.update for made in hub.versions if made.update]
