@@ -155,7 +155,14 @@ _UNSCALED: Final = {
     "clip_reward": "10",
 }
 """VecNormalize's names; what SB3 does not do by itself either."""
-_DQN_DEFAULTS: Final = {
+_HINDSIGHT: Final = {
+    "replay_buffer": "uniform",
+    "n_sampled_goal": "4",
+    "goal_selection_strategy": "future",
+    "goal_reward": "none",
+}
+"""Those of SB3's HerReplayBuffer, but for the reward, which SB3 asks of an environment."""
+_DQN_DEFAULTS: Final = _HINDSIGHT | {
     "net_arch": "128,128",
     "activation_fn": "relu",
     "learning_rate": "5e-4",
@@ -171,7 +178,7 @@ _DQN_DEFAULTS: Final = {
     "total_timesteps": "50000",
     "publish_every": "256",
 }
-_CONTINUOUS_DEFAULTS: Final = {
+_CONTINUOUS_DEFAULTS: Final = _HINDSIGHT | {
     "net_arch": "64,64",
     "activation_fn": "relu",
     "learning_rate": "1e-3",
@@ -263,7 +270,7 @@ _ROWS: Final = (
         "CrossQ",
         "off_policy",
         _SQUASHED,
-        _CONTINUOUS_DEFAULTS,
+        {name: text for name, text in _CONTINUOUS_DEFAULTS.items() if name not in _HINDSIGHT},
         library="sb3_contrib",
         dicts=False,
         images=False,

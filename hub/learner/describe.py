@@ -50,6 +50,22 @@ enough.
 `clip_obs`, `clip_reward`) of SB3's VecNormalize. Take it when a declared range says little: metres
 beside degrees, or bounds of ±3.4e38. The log keeps what devices sent. A version carries the
 statistics that it acts by; a ZIP for SB3 has them folded into its first layers.
+
+`replay_buffer=her` replays episodes as if what they came to had been their goal (hindsight
+experience replay, Andrychowicz et al. 2017), by SB3's HerReplayBuffer. Take it when a goal changes
+from episode to episode and the reward says little before it is reached. Observations are then an
+object of `observation`, `achieved_goal` and `desired_goal`, as in Gymnasium's goal environments,
+and `goal_reward` is the reward that a device gives, for any goal:
+
+    --set replay_buffer=her --set 'goal_reward=0 if distance < 0.05 else -1'
+
+It may have numbers, `achieved[0]`, `desired[0]`, their Euclidean `distance`, `+ - * /`, `abs`,
+`sqrt`, `min`, `max`, `… if … else …`, comparisons, `and`, `or` and `not`. For each step with its
+own goal `n_sampled_goal` are replayed with another, from a later step of the same episode, its last
+or any (`goal_selection_strategy` `future`, `final` or `episode`). An episode is learnt from when it
+has ended, or, as truncated, when it has not within `buffer_size - 1` transitions. Only what the
+device says ends an episode; with another goal it would have ended elsewhere, so truncate rather
+than terminate where the task goes on.
 """
 OURS: Final = (TABULAR, BDPI, REMOTE)
 """What other packages bring is not on this page: it is the same on every machine."""

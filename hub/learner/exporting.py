@@ -70,7 +70,9 @@ def _save(policy: PolicyFile, agent: Agent, path: Path) -> None:
     card = policy.card
     if card.parameters is not None:
         agent = structs.replace(agent, parameters=card.parameters)
-    learner = drive(agent, read_parameters(agent))
+    # Without hindsight: a ZIP that has it can't be loaded without an environment.
+    parameters = structs.replace(read_parameters(agent), hindsight=None)
+    learner = drive(agent, parameters)
     take_up(learner, card, {n: t for n, t in policy.tensors.items() if n != FOLLOWED})
     if card.clip_obs is not None:
         fold_scale(learner.model.policy, agent, policy.tensors)

@@ -21,10 +21,11 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from hub.errors import HubFault, OperatorFault
+from hub.learner.hindsight import open_spaces
 from hub.learner.observed import is_measured
 from hub.learner.policy import as_bytes_tensor
 from hub.learner.scaling import EPSILON, MEAN, OBSERVATIONS, PREFIX, VARIANCE, Scale
-from hub.learner.spaces import Spaces, shaped
+from hub.learner.spaces import shaped
 from hub.spaces import Dict
 from hub.words import Floats, Kind
 
@@ -65,7 +66,7 @@ class Normal:
         assert isinstance(gamma, float), "the table says so"
         parts = observations.spaces if isinstance(observations, Dict) else None
         self.vec = VecNormalize(
-            DummyVecEnv([lambda: Spaces(observations, actions)]),
+            DummyVecEnv([lambda: open_spaces(observations, actions, parameters.hindsight)]),
             norm_obs=parameters.norm_obs,
             norm_reward=parameters.norm_reward,
             clip_obs=parameters.clip_obs,

@@ -18,6 +18,7 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 from hub.learner import elsewhere
 from hub.learner.algorithms import ALGORITHMS, EXTRA, Algorithm, installed
+from hub.learner.goals import Hindsight, read_hindsight
 from hub.learner.observed import channels_axis, is_image, is_measured
 from hub.learner.parameters_table import TABLE
 from hub.spaces import Box, Dict, MultiDiscrete, Space, parse, size
@@ -39,11 +40,16 @@ OWN: Final = (
     "clip_obs",
     "clip_reward",
     "lstm_hidden_size",
+    "replay_buffer",
+    "n_sampled_goal",
+    "goal_selection_strategy",
+    "goal_reward",
 )
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
 (in transitions of all devices); off-policy, the transitions between two versions; the noise that a
 deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
-observations and rewards are scaled by what was seen; and how wide a recurrent policy's state is."""
+observations and rewards are scaled by what was seen; how wide a recurrent policy's state is; and by
+those of HerReplayBuffer, whether and how episodes are replayed with other goals."""
 
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "tanh": "tanh",
@@ -116,6 +122,8 @@ class Parameters(Struct, frozen=True):
     clip_reward: float
     lstm_hidden_size: int
     """0 where there is no LSTM."""
+    hindsight: Hindsight | None
+    """None where episodes are replayed as they were."""
 
     @property
     def use_sde(self) -> bool:
@@ -152,6 +160,9 @@ def read_parameters(agent: Agent) -> Parameters:
         clip_obs=_number("clip_obs", texts.get("clip_obs", "10")),
         clip_reward=_number("clip_reward", texts.get("clip_reward", "10")),
         lstm_hidden_size=_width("lstm_hidden_size", texts),
+        hindsight=read_hindsight(
+            agent, texts, n_sampled_goal=_whole("n_sampled_goal", texts.get("n_sampled_goal", "4"))
+        ),
     )
     if algorithm.recurrent:
         _check_recurrent(agent, parameters)

@@ -20,13 +20,16 @@ class Refill:
     """Puts a replay buffer's rows back from the log; the snapshot holds everything else.
 
     Reading begins before the oldest row, at the observation it started from. What ended before
-    `seq_first` had left the buffer already.
+    `seq_first` had left the buffer already. `missing_reward` is the agent's until the log says
+    otherwise.
     """
 
-    def __init__(self, learner: Learner, *, seq_first: int) -> None:
+    def __init__(
+        self, learner: Learner, *, seq_first: int, missing_reward: float | None = None
+    ) -> None:
         self._learner = learner
         self._seq_first = seq_first
-        self._follow = Follow()
+        self._follow = Follow(missing_reward=missing_reward)
         self._learning = True
 
     def fold(self, event: Event) -> None:

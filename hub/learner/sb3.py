@@ -21,11 +21,13 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.fragments import Fragment, Fragments
+from hub.learner.hindsight import Episodes, open_spaces, replay_arguments
 from hub.learner.interface import Update
 from hub.learner.normalise import Normal, open_normal
 from hub.learner.observed import is_image
 from hub.learner.parameters import Fall, algorithm_of
-from hub.learner.spaces import Spaces, indices, shaped
+from hub.learner.rows import Rows
+from hub.learner.spaces import indices, shaped
 from hub.spaces import Box, Dict, parse
 
 if TYPE_CHECKING:
@@ -214,17 +216,13 @@ class OffPolicy:
     ) -> None:
         self.model = model
         self.normal = normal
-        self._observations = parse(agent.observations)
-        self._actions = parse(agent.actions)
         self._total = parameters.total_timesteps
         self._publish_every = parameters.publish_every
         frequency = parameters.arguments.get("train_freq", 1)
         assert isinstance(frequency, int), "the table says so"
         self._train_every = frequency
-        rows = model.buffer_size
-        self.started = np.zeros(rows, dtype=np.int64)
-        """For each row of the buffer, the seq of its observation: where a refill must begin."""
-        self.ended = np.zeros(rows, dtype=np.int64)
+        kind = Rows if parameters.hindsight is None else Episodes
+        self.rows = kind(model, parse(agent.observations), parse(agent.actions))
         self._first = 0
         self._taken = 0
         self._skipped = 0
@@ -232,7 +230,7 @@ class OffPolicy:
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """Take a transition in, as `OnPolicy.learn` does."""
         del version  # off-policy: whoever chose the action, it may be learnt from
-        if not self.remember(transition):
+        if not self.rows.take(transition):
             return None
         self._first = self._first or transition.seq_last
         self._taken += 1
@@ -242,9 +240,7 @@ class OffPolicy:
         model._on_step()
         if model.num_timesteps % self._train_every or model.num_timesteps <= model.learning_starts:
             return None
-        buffer = model.replay_buffer
-        assert buffer is not None, "made with the model"
-        if buffer.size() < min(model.learning_starts, model.buffer_size):
+        if not self.rows.is_enough(min(model.learning_starts, model.buffer_size)):
             return None  # weights from outside have seen more than the buffer has
         steps = model.gradient_steps if model.gradient_steps >= 0 else self._train_every
         if behind:
@@ -261,43 +257,16 @@ class OffPolicy:
         return update
 
     def remember(self, transition: Transition) -> bool:
-        """Make it a row of the replay buffer, untrained; False when its action is unknown.
-
-        A truncation is flagged: SB3 bootstraps there, as Pardo et al. 2018 say one must.
-        """
-        if transition.executed is None and transition.action is None:
-            return False
-        buffer = self.model.replay_buffer
-        assert buffer is not None, "made with the model"
-        self.started[buffer.pos] = transition.seq_first
-        self.ended[buffer.pos] = transition.seq_last
-        over = transition.terminated or transition.truncated
-        buffer.add(
-            _given(self._observations, transition.observation),
-            _given(self._observations, transition.next_observation),
-            self._done(transition),
-            np.array([transition.reward], dtype=np.float32),
-            np.array([over]),
-            [{"TimeLimit.truncated": over and not transition.terminated}],
-        )
-        return True
+        """Put it back into the replay buffer, untrained; False when its action is unknown."""
+        return self.rows.put_back(transition)
 
     def kept(self) -> Tensors:
-        """Beside the model's, what the next transitions go on from: nothing."""
-        return {}
+        """Beside the model's, what the next transitions go on from."""
+        return self.rows.kept()
 
     def take_back(self, tensors: Tensors) -> None:
         """Go on from what `kept` gave."""
-        del tensors
-
-    def _done(self, transition: Transition) -> np.ndarray[Any, np.dtype[Any]]:
-        """What the device really did, as the buffer holds it: Box actions scaled to [-1, 1]."""
-        values = transition.executed or transition.action
-        assert values is not None, "learn() has looked"
-        action = np.frombuffer(values, dtype="<f4").reshape(1, -1)
-        if not isinstance(self._actions, Box):
-            return indices(self._actions, action)
-        return self.model.policy.scale_action(action).clip(-1.0, 1.0)
+        self.rows.take_back(tensors)
 
 
 def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> Any:
@@ -310,11 +279,14 @@ def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> 
         warnings.simplefilter("ignore", UserWarning)  # a last minibatch may be a short one
         model = class_of(algorithm_of(agent))(
             _policy_name(observations, parameters),
-            Spaces(observations, actions) if normal is None else normal.vec,
+            open_spaces(observations, actions, parameters.hindsight)
+            if normal is None
+            else normal.vec,
             policy_kwargs=policy_kwargs(parameters),
             seed=agent.seed % SEEDS,
             device="cpu",
             **arguments,
+            **replay_arguments(parameters.hindsight),
         )
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model

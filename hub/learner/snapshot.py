@@ -17,7 +17,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
 from hub.learner.algorithms import with_sde
-from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
 from hub.learner.memory import LSTMS
 from hub.learner.observed import has_images
 from hub.learner.parameters import algorithm_of
@@ -168,10 +167,7 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
     if hasattr(learner.model, "exploration_rate"):
         learner.model.exploration_rate = card.exploration
     if isinstance(learner, OffPolicy):
-        buffer = learner.model.replay_buffer
-        assert buffer is not None, "made with the model"
-        # Rows go back to their own places, or the same random indices would draw other ones.
-        buffer.pos = card.counts[REPLAY_ROW]
+        learner.rows.begin_at(card.counts)
 
 
 def settle(model: BaseAlgorithm, parameters: Parameters) -> None:
@@ -221,13 +217,7 @@ def _counts(learner: OnPolicy | OffPolicy) -> dict[str, int]:
     model = learner.model
     counts = {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)}
     if isinstance(learner, OffPolicy):
-        buffer = learner.model.replay_buffer
-        assert buffer is not None, "made with the model"
-        oldest = buffer.pos if buffer.full else 0
-        rows = buffer.size()
-        counts[REPLAY_FROM] = int(learner.started[:rows].min()) if rows else 0
-        counts[REPLAY_FIRST] = int(learner.ended[oldest]) if rows else 0
-        counts[REPLAY_ROW] = oldest
+        counts |= learner.rows.counts()
     return counts
 
 

@@ -336,7 +336,11 @@ class Trainer:
         self._agent = agent
         self._follow = Follow(missing_reward=card.missing_reward)
         self._follow.restore(followed.tobytes())
-        self._refill = Refill(self._learner, seq_first=card.counts.get(REPLAY_FIRST, 0))
+        self._refill = Refill(
+            self._learner,
+            seq_first=card.counts.get(REPLAY_FIRST, 0),
+            missing_reward=card.missing_reward,
+        )
         if card.counts.get(REPLAY_FROM):
             self.read_after = card.counts[REPLAY_FROM] - 1
         self.version, self._sound = card.version, tensors

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub import spaces
-from hub.action.interlock import DEPTH_MAX, LENGTH_MAX, Undefined, read_condition
+from hub.action.interlock import Undefined, read_condition
 from hub.errors import OperatorFault
+from hub.expressions import DEPTH_MAX, LENGTH_MAX
 from tests.intake.fakes import floats
 
 THREE = spaces.parse([[3], -1000.0, 1000.0])

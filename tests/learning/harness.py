@@ -149,6 +149,13 @@ gymnasium.register(
 )
 
 
+def floats(values: Any) -> Floats:
+    """As the hub flattens them: the parts of a dict in the order of their names."""
+    if isinstance(values, dict):
+        values = np.concatenate([np.ravel(part) for _, part in sorted(values.items())])
+    return Floats(np.asarray(values, dtype="<f4").tobytes())
+
+
 class Device:
     """One environment, and what it has to say next."""
 
@@ -196,7 +203,7 @@ class Device:
             agent="walker",
             device=self.name,
             step=self.step,
-            obs=Floats(np.asarray(values, dtype="<f4").tobytes()),
+            obs=floats(values),
             **columns,
         )
 

@@ -21,13 +21,21 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 
 from hub.learner.algorithms import ALGORITHMS
+from hub.learner.hindsight import replay_arguments
 from hub.learner.messages import Drawn, drawn_of, payload_of, policy_path
 from hub.learner.parameters import Fall, read_parameters
 from hub.learner.policy import read_policy
 from hub.learner.sb3 import class_of, policy_kwargs
 from hub.learner.train import FOLLOWED, Trainer
-from hub.words import Agent, Event, Floats, Kind, Source
-from tests.learning.harness import Dials, StoppedClock, agent_of, cartpole, pendulum
+from hub.words import Agent, Event, Kind, Source
+from tests.learning.harness import (
+    Dials,
+    StoppedClock,
+    agent_of,
+    cartpole,
+    floats,
+    pendulum,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +59,7 @@ class Written(BaseCallback):
     def _on_step(self) -> bool:
         told = self.locals
         if self._begins:
-            self._observe(self.model._last_obs[0], first=True)  # type: ignore[index]
+            self._observe(first_of(self.model._last_obs), first=True)
         info, over = told["infos"][0], bool(told["dones"][0])
         action = told.get("clipped_actions", told["actions"])[0]
         sampled = told["actions"][0]
@@ -69,7 +77,7 @@ class Written(BaseCallback):
         )
         truncated = over and info["TimeLimit.truncated"]
         self._observe(
-            info["terminal_observation"] if over else told["new_obs"][0],
+            info["terminal_observation"] if over else first_of(told["new_obs"]),
             reward=float(told["rewards"][0]),
             terminated=over and not truncated,
             truncated=truncated,
@@ -122,8 +130,11 @@ def seeded(solve: Any, *arguments: Any, **named: Any) -> Any:
     return solve(*arguments, **named)
 
 
-def floats(values: Any) -> Floats:
-    return Floats(np.asarray(values, dtype="<f4").tobytes())
+def first_of(batch: Any) -> Any:
+    """The only device's, of an array or a dict of arrays."""
+    if isinstance(batch, dict):
+        return {name: part[0] for name, part in batch.items()}
+    return batch[0]
 
 
 def learned(
@@ -138,6 +149,8 @@ def learned(
         for name, value in parameters.arguments.items()
     }
     kind = "Cnn" if is_image_space(environment.observation_space) else "Mlp"
+    if isinstance(environment.observation_space, gymnasium.spaces.Dict):
+        kind = "MultiInput"
     model = model_class(
         f"{kind}LstmPolicy" if parameters.lstm_hidden_size else f"{kind}Policy",
         environment,
@@ -145,6 +158,7 @@ def learned(
         device="cpu",
         policy_kwargs=policy_kwargs(parameters),
         **arguments,
+        **replay_arguments(parameters.hindsight),
     )
     written = written or Written()
     model.learn(parameters.total_timesteps, callback=written)

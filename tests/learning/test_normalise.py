@@ -21,11 +21,10 @@ from hub.learner.scaling import MEAN, VARIANCE, scale_of
 from hub.learner.spaces import Spaces, shaped
 from hub.spaces import parse, size
 from hub.words import Event, Kind
-from tests.learning.harness import Hub, agent_of, cartpole, pendulum, run
+from tests.learning.harness import Hub, agent_of, cartpole, floats, pendulum, run
 from tests.learning.test_lockstep import (
     Written,
     assert_same,
-    floats,
     learned,
     scripted,
     trained,

@@ -25,7 +25,7 @@ from hub.settings import LogSettings
 from hub.words import Kind
 from tests.learning.farm import Farm
 from tests.learning.harness import StoppedClock, walk
-from tests.learning.test_resume import DQN, PPO, SAC, scaled, small
+from tests.learning.test_resume import DQN, HINDSIGHT, PPO, SAC, scaled, small, task_of, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +34,14 @@ if TYPE_CHECKING:
     from hub.log.replay import Replay
     from hub.words import Agent, Event
 
-ALGORITHMS: Final = [PPO, DQN, SAC]
+ALGORITHMS: Final = [PPO, DQN, SAC, HINDSIGHT]
 DEVICES: Final = 4
 
 
 def lived(farm: Farm, count: int) -> None:
     """That many steps of all devices; each time the devices boot anew."""
-    environment = "Pendulum-v1" if farm.agent.algorithm == "SAC" else "CartPole-v1"
     begun = len(farm.log)
-    for step, _ in enumerate(walk(Booted(farm, begun), environment, DEVICES)):
+    for step, _ in enumerate(walk(Booted(farm, begun), task_of(farm.agent), DEVICES)):
         if step >= count:
             return
 
@@ -84,9 +83,7 @@ def policies(farm: Farm) -> list[Event]:
     return [event for event in farm.log if event.kind is Kind.POLICY]
 
 
-@pytest.mark.parametrize(
-    "agent", [*ALGORITHMS, small("RecurrentPPO")], ids=lambda agent: agent.algorithm
-)
+@pytest.mark.parametrize("agent", [*ALGORITHMS, small("RecurrentPPO")], ids=title)
 def test_every_version_comes_again_though_the_trainer_was_killed(
     tmp_path: Path, agent: Agent
 ) -> None:
@@ -111,7 +108,7 @@ def test_every_version_comes_again_though_the_trainer_was_killed(
 @pytest.mark.parametrize(
     "agent",
     [*ALGORITHMS, scaled(PPO), scaled(DQN)],
-    ids=["PPO", "DQN", "SAC", "PPO scaled", "DQN scaled"],
+    ids=["PPO", "DQN", "SAC", "DQN with hindsight", "PPO scaled", "DQN scaled"],
 )
 def test_what_operators_did_in_between_comes_again(tmp_path: Path, agent: Agent) -> None:
     farm = Farm(agent, tmp_path / "live", seed=2, troubles=0.004)
@@ -134,7 +131,7 @@ def test_what_operators_did_in_between_comes_again(tmp_path: Path, agent: Agent)
     assert done.versions == len(policies(farm))
 
 
-@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=title)
 def test_it_begins_at_the_newest_restart_and_takes_what_was_imported(
     tmp_path: Path, agent: Agent
 ) -> None:
@@ -217,14 +214,14 @@ def prove(agent: Agent, folder: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=title)
 def test_any_life_comes_again(tmp_path: Path, agent: Agent, seed: int) -> None:
     prove(agent, tmp_path, seed)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("agent", ALGORITHMS, ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("agent", ALGORITHMS, ids=title)
 def test_a_hundred_lives_come_again(tmp_path: Path, agent: Agent) -> None:
     for seed in range(100, 200):
         prove(agent, tmp_path / str(seed), seed)

@@ -17,6 +17,7 @@ from hub.learner.policy import read_policy, write_policy
 from hub.learner.train import Trainer
 from hub.spaces import Discrete
 from hub.words import Agent, Event, Kind
+from tests.learning.bits import bits, environment_of
 from tests.learning.harness import Hub, StoppedClock, cartpole, dials, pendulum, run
 
 if TYPE_CHECKING:
@@ -62,16 +63,28 @@ def scaled(agent: Agent) -> Agent:
 PPO: Final = small("PPO")
 DQN: Final = small("DQN")
 SAC: Final = small("SAC")
+HINDSIGHT: Final = bits("DQN", 6, seed=3, **OFF_POLICY)
 
 
 def devices(agent: Agent, folder: Path, *, steps: int = 900) -> Hub:
     """A log of four devices, and every version the trainer made of it."""
     hub = Hub(agent, folder, policies_kept=FILES_KEPT)
-    environment = "CartPole-v1" if agent.actions == 2 else "Pendulum-v1"
-    if isinstance(agent.actions, dict):
-        environment = "Dials-v0"
-    run(hub, environment, devices=4, steps_max=steps, threshold=1e9)
+    run(hub, task_of(agent), devices=4, steps_max=steps, threshold=1e9)
     return hub
+
+
+def task_of(agent: Agent) -> str:
+    """The environment that the agent's spaces are of."""
+    if isinstance(agent.actions, dict):
+        return "Dials-v0"
+    if "replay_buffer" in agent.parameters:
+        return environment_of(agent)
+    return "CartPole-v1" if agent.actions == 2 else "Pendulum-v1"
+
+
+def title(agent: Agent) -> str:
+    """Of a case."""
+    return agent.algorithm + (" with hindsight" if "replay_buffer" in agent.parameters else "")
 
 
 def logged(made: Made) -> LoggedPolicy:
@@ -103,6 +116,9 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
         scaled(PPO),
         scaled(DQN),
         scaled(SAC),
+        HINDSIGHT,
+        bits("SAC", 6, seed=3, **OFF_POLICY),
+        bits("DQN", 6, seed=3, **OFF_POLICY | {"buffer_size": "120", "norm_reward": "true"}),
     ],
     ids=[
         *ALGORITHMS,
@@ -114,6 +130,9 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
         "PPO scaled",
         "DQN scaled",
         "SAC scaled",
+        "DQN with hindsight",
+        "SAC with hindsight",
+        "DQN with hindsight, scaled",
     ],
 )
 def test_a_resumed_trainer_makes_the_same_bytes(tmp_path: Path, agent: Agent) -> None:
@@ -128,6 +147,17 @@ def test_a_trainer_without_a_version_makes_all_of_them_again(tmp_path: Path) -> 
     hub = devices(PPO, tmp_path)
     _, versions = resumed(hub, None)
     assert names(versions) == names(hub.versions)
+
+
+@pytest.mark.parametrize("agent", [DQN, HINDSIGHT], ids=title)
+def test_rewards_that_were_missing_are_filled_in_again(tmp_path: Path, agent: Agent) -> None:
+    hub = devices(replace(agent, missing_reward=0.5), tmp_path / "before", steps=600)
+    hub.folder = tmp_path
+    hub.log = [replace(event, reward=None) if event.seq % 7 == 0 else event for event in hub.log]
+    _, versions = resumed(hub, None)
+    for at in (1, len(versions) // 2):
+        _, again = resumed(hub, logged(versions[at]))
+        assert names(again) == names(versions[at + 1 :]), f"from version {at}"
 
 
 def test_no_event_is_used_twice_or_left_out(tmp_path: Path) -> None:
@@ -204,7 +234,7 @@ def said(fact: AgentMade | PolicyChosen, events: list[Event], *, at: int) -> lis
     return [msgspec.structs.replace(event, seq=i) for i, event in enumerate(changed, 1)]
 
 
-@pytest.mark.parametrize("agent", [PPO, DQN], ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("agent", [PPO, DQN, HINDSIGHT], ids=title)
 def test_while_learning_is_off_nothing_is_learnt_and_a_resume_knows_it(
     tmp_path: Path, agent: Agent
 ) -> None:
@@ -250,15 +280,23 @@ CHANGES: Final = {
     "rewards scaled": {"norm_reward": "true"},
     "a smaller buffer": {"buffer_size": "150"},
     "a larger buffer": {"buffer_size": "600"},
+    "a much smaller buffer": {"buffer_size": "40", "learning_starts": "30"},
+    "other goals": {"goal_selection_strategy": "final", "n_sampled_goal": "1"},
+    "another reward of goals": {"goal_reward": "-distance"},
+    "goals no more": {"replay_buffer": "uniform", "goal_reward": "none"},
 }
 
 
-@pytest.mark.parametrize("agent", [PPO, DQN, SAC], ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT], ids=title)
 @pytest.mark.parametrize("change", CHANGES)
 def test_other_parameters_count_from_where_the_log_has_them(
     tmp_path: Path, agent: Agent, change: str
 ) -> None:
     if (agent is PPO and "buffer" in change) or (agent is SAC and "scale" in change):
+        return
+    if agent is HINDSIGHT and "for its scale" in change:
+        return  # bits are no measurements
+    if agent is not HINDSIGHT and "goal" in change:
         return
     hub = devices(agent, tmp_path / "before", steps=700)
     hub.folder = tmp_path
@@ -280,7 +318,7 @@ def test_other_parameters_count_from_where_the_log_has_them(
     assert names(unchanged)[len(before) :] != names(versions)[len(before) :]
 
 
-@pytest.mark.parametrize("agent", [PPO, DQN, SAC], ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT], ids=title)
 def test_training_goes_on_from_the_version_an_operator_chose(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path / "before", steps=1000)
     hub.folder = tmp_path
@@ -322,7 +360,7 @@ def test_a_version_made_while_an_operator_chose_leaves_no_trace(tmp_path: Path) 
     assert names(again) == names(first[4:])
 
 
-@pytest.mark.parametrize("agent", [PPO, DQN, SAC], ids=lambda agent: agent.algorithm)
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT], ids=title)
 def test_what_was_left_out_under_load_stands_in_the_update(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path / "before", steps=700)
     busy = Trainer(agent, tmp_path / "busy", StoppedClock(), policies_kept=FILES_KEPT)
