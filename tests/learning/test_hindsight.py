@@ -20,7 +20,7 @@ from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM
 from hub.learner.messages import Question, policy_path
 from hub.learner.parameters import read_parameters
 from hub.learner.policy import read_policy
-from hub.learner.sb3 import OffPolicy, open_learner
+from hub.learner.sb3 import OffPolicy, drive
 from hub.spaces import parse
 from tests.learning.bits import Bits, bits
 from tests.learning.harness import Hub, floats, run
@@ -103,7 +103,7 @@ SEEDS = range(60)
 @cache
 def learner() -> OffPolicy:
     agent = bits("DQN", 2, seed=3, buffer_size=str(ROWS), learning_starts="1", net_arch="2")
-    inner = open_learner(agent, read_parameters(agent))
+    inner = drive(agent, read_parameters(agent))
     assert isinstance(inner, OffPolicy)
     return inner
 
