@@ -135,7 +135,9 @@ def promote(agent: str, version: int, data: Path) -> None:
 
 @policy.command()
 @click.argument("agent")
-@click.option("--to", "version", type=int, help="Default: the version before the one that acts.")
+@click.option(
+    "--to", "version", type=int, help="Default: what acted before; again, what acted before that."
+)
 @data_option
 def rollback(agent: str, version: int | None, data: Path) -> None:
     """Let an older version act again, under a new number; learning goes on from it."""
@@ -191,10 +193,12 @@ def _version(known: Policies, versions: list[Version], wanted: int | None) -> Ve
 
 
 def _before(known: Policies, versions: list[Version]) -> Version:
-    """The version before the one that acts, or before the one whose file that has."""
+    """What acted before the version that acts; after a rollback, before the one it went back to."""
     acting = _version(known, versions, None)
-    first = min(one.version for one in versions if one.sha256 == acting.sha256)
-    older = [one for one in versions if one.version < first]
+    back = {one.version: one.parent for one in known.chosen if one.how == "rolled_back"}
+    parent = back.get(acting.version)
+    first = acting.version if parent is None else parent
+    older = [one for one in versions if one.version < first and one.sha256 != acting.sha256]
     if not older:
         raise OperatorFault(f"agent {known.agent.name!r} has no version before {first}")
     return older[-1]

@@ -112,6 +112,15 @@ def test_rollback_goes_one_version_back_each_time(office: Office) -> None:
     assert "no version before 0" in said.err
 
 
+def test_rollback_undoes_a_promotion(office: Office) -> None:
+    office.has("a", "b", "c", "d")
+    rows(office.say("promote", "walker", "1"))
+    office.has("a", "b", "c", "d", "b")
+    assert rows(office.say("rollback", "walker"))[0]["sha256"] == "d" * 64
+    office.has("a", "b", "c", "d", "b", "d")
+    assert rows(office.say("rollback", "walker"))[0]["sha256"] == "c" * 64
+
+
 def test_rollback_to_a_version(office: Office) -> None:
     office.has("a", "b", "c", "d")
     assert rows(office.say("rollback", "walker", "--to", "1"))[0]["sha256"] == "b" * 64
