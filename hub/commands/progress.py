@@ -1,8 +1,13 @@
-"""How far a fold of the log is, on stderr."""
+"""How far a fold of the log is, on stderr; and where it may be cancelled.
+
+with Progress(first, last, clock) as progress:
+    fold(events, told=progress.at)
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import signal
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
@@ -14,6 +19,9 @@ PROGRESS_S: Final = 1.0
 
 class Progress:
     """Says once a second how far it is; its time begins with the first event.
+
+    Ctrl-C takes effect between two events: within one, torch might be the one that hears of it, and
+    swallow it. A second Ctrl-C is not put off.
 
     Args:
         first: seq after which events go in.
@@ -28,9 +36,31 @@ class Progress:
         self._began: float | None = None
         self._said = 0.0
         self._events = 0
+        self._cancelled = False
+        self._handler: Any = None
+
+    def __enter__(self) -> Self:
+        self._handler = signal.signal(signal.SIGINT, self._cancel)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._handler)
+        if self._cancelled and kind is None:
+            raise KeyboardInterrupt
+
+    def _cancel(self, *_: object) -> None:
+        if self._cancelled:
+            raise KeyboardInterrupt
+        self._cancelled = True
 
     def at(self, seq: int) -> None:
-        """An event comes next."""
+        """An event comes next.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        if self._cancelled:
+            raise KeyboardInterrupt
         now = self._clock.monotonic()
         if self._began is None:  # what had to be loaded before it says nothing of the rate
             self._began = self._said = now

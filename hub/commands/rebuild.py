@@ -99,8 +99,8 @@ def _rebuild(log: Replay, agent: str, at: int | None, folder: Path, data: Path) 
     found = line.line_of(agent, log.events(agent, line.KINDS, after=0, upto=at))
     clock = SystemClock()
     events = log.events(agent, train.KINDS, after=found.begins, upto=found.wanted.seq)
-    progress = Progress(found.begins, found.wanted.position, clock)
-    return learner.rebuild(found, events, folder, data, clock, told=progress.at)
+    with Progress(found.begins, found.wanted.position, clock) as progress:
+        return learner.rebuild(found, events, folder, data, clock, told=progress.at)
 
 
 @contextlib.contextmanager

@@ -72,7 +72,8 @@ def train_into(data: Path, log: Replay, wanted: Wanted) -> dict[str, Any]:
     with private(), tempfile.TemporaryDirectory(prefix="sheepfold-") as name:
         events = log.events(wanted.agent, KINDS, after=0, upto=last)
         folder = Path(name)
-        done = train_again(agent, events, folder, told=Progress(0, last, clock).at)
+        with Progress(0, last, clock) as progress:
+            done = train_again(agent, events, folder, told=progress.at)
         origin = Origin(wanted.agent, last, done.transitions)
         chosen = Chosen(done.sha256, "trained_again", origin=origin)
         with _kept(data, folder, agent.name, done.sha256):
