@@ -90,10 +90,11 @@ def test_the_first_pass_over_a_rollout_of_four_devices_meets_the_logged_probabil
     """If a state were not the one acted from, the ratio would not be 1 before the first step.
 
     Method: one epoch of one batch, so that approx_kl is of before it. The few actions chosen by the
-    version before make it no more than small; states that flow from run to run make it large.
+    version before make it no more than small; states that flow from run to run make it large,
+    where the policy has come to lean on what it remembers, as with this seed.
     """
     parameters = {"n_steps": "96", "batch_size": "96", "n_epochs": "1", "lstm_hidden_size": "16"}
-    agent = cartpole("RecurrentPPO", seed=3, learning_rate="3e-2", **parameters)
+    agent = cartpole("RecurrentPPO", seed=5, learning_rate="3e-2", **parameters)
     hub = Hub(agent, tmp_path, handover_steps=0)
     run(hub, "CartPole-v1", devices=4, steps_max=900, threshold=1e9)
     kls = first_kls(hub.versions)
