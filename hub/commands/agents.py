@@ -172,7 +172,7 @@ def _limits(options: dict[str, object]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for name in LIMITS:
         text = options.get(name)
-        if not isinstance(text, str):  # deadline_ms is a number already
+        if text is None:
             continue
         try:
             found[name] = None if text == "none" else _number(name, str(text))

@@ -10,14 +10,13 @@ if TYPE_CHECKING:
     from hub.words import Agent
 
 LIMITS: Final = {
-    "deadline_ms": (1, 3_600_000),
     "max_episode_steps": (1, 1_000_000_000),
     "silent_s": (0.001, 1e9),
     "cpu_percent": (1, 100),
     "memory_mb": (64, 1 << 20),
     "lag_max": (0, 1_000_000),
 }
-"""By the name of the Agent's field. None, where the field may be it, means no limit of its own."""
+"""By the name of the Agent's field; None is always allowed, and means no limit of its own."""
 FRACTIONAL: Final = {"silent_s"}
 """The others are whole numbers."""
 
