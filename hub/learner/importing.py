@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from hub.learner.checkpoint import Checkpoint
+    from hub.learner.interface import Learner
     from hub.learner.parameters import Parameters
+    from hub.learner.policy import Tensors
 
 MEMORY_BYTES_MIN: Final = 6 << 30
 """Of addresses: torch alone maps 4 GiB of libraries."""
@@ -112,12 +114,10 @@ def make_version(job: Job) -> Imported:
     """
     import hub.learner.one_thread  # noqa: F401 - before torch
     from hub.learner.checkpoint import read_checkpoint
+    from hub.learner.library import Library
     from hub.learner.normalise import take_in
     from hub.learner.outline import check_fits
     from hub.learner.parameters import read_parameters
-    from hub.learner.policy import IMPORTED, write_policy
-    from hub.learner.sb3 import drive
-    from hub.learner.snapshot import acting_of, card_of, settle, tensors_of
 
     checkpoint = read_checkpoint(Path(job.file), bytes_max=job.bytes_max)
     parameters = read_parameters(job.agent)
@@ -131,24 +131,16 @@ def make_version(job: Job) -> Imported:
         _check_said(checkpoint.said, job.agent, parameters)
     if job.agent.algorithm not in ALGORITHMS:
         return _from_elsewhere(job, checkpoint)
-    learner = drive(job.agent, parameters)
-    _load(learner.model, checkpoint, job.agent)
-    take_in(learner.normal, checkpoint.statistics, job.file)
-    settle(learner.model, parameters)
-    card = card_of(learner, job.agent, parameters, version=IMPORTED, parent=None, position=0)
-    tensors = tensors_of(learner.model)
-    tensors |= acting_of(job.agent, parameters, tensors)
-    tensors |= {} if learner.normal is None else learner.normal.tensors()
-    sha256 = write_policy(Path(job.folder), job.agent.name, card, tensors)
-    weights = checkpoint.weights.values()
-    return Imported(sha256, len(weights), sum(tensor.size for tensor in weights))
+    learner = Library(job.agent, parameters)
+    _load(learner.inner.model, checkpoint, job.agent)
+    take_in(learner.inner.normal, checkpoint.statistics, job.file)
+    return _written(job, learner, checkpoint.weights)
 
 
 def _from_elsewhere(job: Job, checkpoint: Checkpoint) -> Imported:
     """A version of an algorithm that is in no library: its own tensors in a new learner."""
     from hub.learner.interface import check_alike
     from hub.learner.open import open_learner
-    from hub.learner.policy import IMPORTED, write_policy
 
     learner = open_learner(job.agent)
     ours, theirs = learner.tensors(), checkpoint.weights
@@ -158,10 +150,17 @@ def _from_elsewhere(job: Job, checkpoint: Checkpoint) -> Imported:
         raise OperatorFault(f"the policy does not fit agent {job.agent.name!r}: {error}") from error
     theirs = {name: tensor for name, tensor in theirs.items() if name in ours}
     learner.restore(ours | theirs)
+    return _written(job, learner, theirs)
+
+
+def _written(job: Job, learner: Learner, taken: Tensors) -> Imported:
+    """The learner as a version, now that the tensors of the file are in it."""
+    from hub.learner.policy import IMPORTED, write_policy
+
     learner.settle()
     card = learner.card(job.agent, version=IMPORTED, parent=None, position=0)
     sha256 = write_policy(Path(job.folder), job.agent.name, card, learner.tensors())
-    return Imported(sha256, len(theirs), sum(tensor.size for tensor in theirs.values()))
+    return Imported(sha256, len(taken), sum(tensor.size for tensor in taken.values()))
 
 
 def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:

@@ -24,33 +24,33 @@ class Library:
     def __init__(self, agent: Agent, parameters: Parameters) -> None:
         self._agent = agent
         self._parameters = parameters
-        self._inner = drive(agent, parameters)
+        self.inner = drive(agent, parameters)
 
     @property
     def gradient_steps(self) -> int:
         """As the library's optimizer counts them."""
-        return snapshot.gradient_steps(self._inner.model)
+        return snapshot.gradient_steps(self.inner.model)
 
     def see(self, event: Event, transition: Transition | None) -> None:
         """Count the observation, and the reward, in the statistics that scale them."""
-        if self._inner.normal is not None:
-            self._inner.normal.gather(event, transition)
+        if self.inner.normal is not None:
+            self.inner.normal.gather(event, transition)
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """In the order of the library's own `learn()`."""
         try:
-            return self._inner.learn(transition, version=version, behind=behind)
+            return self.inner.learn(transition, version=version, behind=behind)
         except ValueError as error:  # torch's distributions take no NaN
             raise Unsound(str(error)) from error
 
     def remember(self, transition: Transition) -> bool:
         """A row of the replay buffer, off-policy."""
-        return self._inner.remember(transition)
+        return self.inner.remember(transition)
 
     def card(self, agent: Agent, *, version: int, parent: int | None, position: int) -> Card:
         """By the head that the algorithm's row has for the agent's actions."""
         return snapshot.card_of(
-            self._inner,
+            self.inner,
             agent,
             self._parameters,
             version=version,
@@ -60,41 +60,41 @@ class Library:
 
     def tensors(self) -> Tensors:
         """By the library's own names, and what only actors need beside them."""
-        tensors = snapshot.tensors_of(self._inner.model)
+        tensors = snapshot.tensors_of(self.inner.model)
         acting = snapshot.acting_of(self._agent, self._parameters, tensors)
-        normal = self._inner.normal
-        return tensors | acting | self._inner.kept() | ({} if normal is None else normal.tensors())
+        normal = self.inner.normal
+        return tensors | acting | self.inner.kept() | ({} if normal is None else normal.tensors())
 
     def restore(self, tensors: Tensors) -> None:
         """Weights, optimizers, both random generators, and the statistics of the last version."""
-        snapshot.restore(self._inner.model, tensors)
-        if self._inner.normal is not None:
-            self._inner.normal.fall_back()
+        snapshot.restore(self.inner.model, tensors)
+        if self.inner.normal is not None:
+            self.inner.normal.fall_back()
 
     def take_up(self, card: Card, tensors: Tensors) -> None:
         """The same, and how far the model had come."""
-        snapshot.take_up(self._inner, card, tensors)
+        snapshot.take_up(self.inner, card, tensors)
 
     def published(self) -> None:
         """Until the next version, observations are scaled by the statistics of this one."""
-        if self._inner.normal is not None:
-            self._inner.normal.freeze()
+        if self.inner.normal is not None:
+            self.inner.normal.freeze()
 
     def inherit(self, before: Learner) -> None:
         """The rows of its replay buffer, off-policy, or what it remembers of each device."""
         if isinstance(before, Library):
-            carry_rows(before._inner, self._inner)
-            self._inner.take_back(before._inner.kept())
+            carry_rows(before.inner, self.inner)
+            self.inner.take_back(before.inner.kept())
 
     def see_as(self, before: Learner) -> None:
         """By the other's statistics, where both have some."""
         if isinstance(before, Library):
-            take_over(before._inner.normal, self._inner.normal)
+            take_over(before.inner.normal, self.inner.normal)
 
     def settle(self) -> None:
         """Explore as at the end of the schedules; on-policy there is nothing to do."""
-        snapshot.settle(self._inner.model, self._parameters)
+        snapshot.settle(self.inner.model, self._parameters)
 
     def is_sound(self) -> bool:
         """Of the model's policy."""
-        return snapshot.is_sound(self._inner.model)
+        return snapshot.is_sound(self.inner.model)
