@@ -117,6 +117,14 @@ def from_stored(table: pa.Table) -> pa.Table:
     return table
 
 
+def by_seq(table: pa.Table) -> pa.Table:
+    """The rows by seq, as they are when they were read in the order in which they were inserted."""
+    seqs = table.column("seq").to_numpy()
+    if len(seqs) < 2 or (seqs[1:] > seqs[:-1]).all():
+        return table
+    return table.take(pa.array(np.argsort(seqs, kind="stable")))
+
+
 def _array(values: list[Any], kind: pa.DataType, form: str | None, nones: list[None]) -> pa.Array:
     if values == nones:
         return pa.nulls(len(values), kind)  # most columns of most kinds

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hub.words import Event, Kind
 
-PAGE_BYTES: Final = 2 << 20
+PAGE_BYTES: Final = 4 << 20
 """Of one page, about: a few ms in the worker thread."""
 EVENT_BYTES: Final = 64
 """Of a typical event; what `reader_events_max` is turned into bytes with."""
@@ -329,12 +329,12 @@ class Subscriber(asyncio.Protocol):
         self._feed.forget(self)
 
 
-def _ipc(rows: pa.Table) -> bytes:
+def _ipc(rows: pa.Table) -> memoryview:
     """An Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as stream:
         stream.write_table(rows)
-    return bytes(sink.getvalue())
+    return memoryview(sink.getvalue())
 
 
 def _same(message: messages.Token, token: str | None) -> bool:

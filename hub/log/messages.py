@@ -160,7 +160,8 @@ class Rows(Struct, frozen=True, tag="rows"):
 
     seq_first: int
     seq_last: int
-    rows: bytes
+    rows: memoryview
+    """Read where it lies: a page is too large to be copied for nothing."""
     live: bool
     """The reader has all that is committed."""
 

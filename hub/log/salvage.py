@@ -19,6 +19,7 @@ import shutil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hub.errors import LogUnavailable
+from hub.log import columns
 from hub.log.duck import DuckFile, LogDamaged, wal_of
 from hub.log.segments.manifest import sync_folder
 
@@ -146,7 +147,8 @@ def last_of_broken(path: Path, settings: LogSettings) -> int:
 
 def _read_around(file: DuckFile, first: int, last: int) -> Iterator[pa.Table]:
     try:
-        yield file.table("page", first=first, last=last, agent=None, kinds=None)
+        page = file.table("page", first=first, last=last, agent=None, kinds=None)
+        yield columns.by_seq(page)
     except LogDamaged:
         if last - first < PAGE_ROWS_MIN:
             return

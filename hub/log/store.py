@@ -236,7 +236,8 @@ class DuckLog:
                 raise LogUnavailable(f"segments of seq {first}.. can't be read: {error}") from error
         if last > self.begins:
             start = max(first, self.begins + 1)
-            parts.append(self.table("page", first=start, last=last, agent=agent, kinds=numbers))
+            page = self.table("page", first=start, last=last, agent=agent, kinds=numbers)
+            parts.append(columns.by_seq(page))
         table = pa.concat_tables([part.select(columns.FIELDS) for part in parts])
         table = upcast(table, self.keys)
         return self._revealed(table) if reveal else table

@@ -117,6 +117,15 @@ def test_an_empty_vector_is_not_an_absent_one() -> None:
     ]
 
 
+@given(st.lists(st.integers(1, 9), unique=True))
+def test_rows_that_were_not_read_by_seq_are_put_so(seqs: list[int]) -> None:
+    pages = [columns.to_batch([observation(seq)], seq) for seq in seqs]
+    rows = columns.by_seq(pa.Table.from_batches(pages, columns.SCHEMA))
+    assert [(event.seq, event.step) for event in columns.to_events(rows)] == sorted(
+        (seq, seq) for seq in seqs
+    )
+
+
 def test_a_number_that_no_column_can_hold_is_refused() -> None:
     with pytest.raises((pa.ArrowException, OverflowError)):
         columns.to_batch([observation(1, session=2**63)], 1)
