@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from itertools import repeat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import structs
@@ -19,6 +19,7 @@ from msgspec import structs
 from hub.learner.chance import Chance, normals
 from hub.learner.exploring import Drift, Matrices
 from hub.learner.features import features
+from hub.learner.interface import Choice
 from hub.learner.memory import Memory, each_device_once
 from hub.learner.messages import Question, Reply
 from hub.learner.net import Net
@@ -55,19 +56,6 @@ SDE_MEAN_MAX: Final = 2.0
 """SAC's and TQC's own bound on the mean with gSDE."""
 STATE_DEPENDENT: Final = ("state_dependent", "squashed_state_dependent")
 LOG_SQRT_2PI: Final = 0.5 * math.log(2.0 * math.pi)
-
-
-class Choice(NamedTuple):
-    """Actions for a batch."""
-
-    actions: Matrix
-    """float32 (batch, m), within the bounds."""
-    logprobs: Matrix | None
-    """(batch,); None when greedy."""
-    values: Matrix | None
-    """(batch,)."""
-    raw: Matrix | None = None
-    """(batch, m), before the bounds cut it."""
 
 
 class Chooser:

@@ -24,7 +24,7 @@ from hub.learner.policy import read_policy
 from hub.learner.sb3 import drive
 from hub.learner.scale_folding import fold_scale
 from hub.learner.snapshot import take_up
-from hub.learner.train import FOLLOWED
+from hub.learner.transitions import FOLLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hub.learner.algorithms import PolicyKind
-    from hub.learner.choose import Choice
     from hub.learner.parameters import Activation
     from hub.learner.policy import Tensors
     from hub.learner.transitions import Transition
@@ -140,6 +139,19 @@ class Learner(Protocol):
     def is_sound(self) -> bool:
         """Whether every weight is a finite number."""
         ...
+
+
+class Choice(NamedTuple):
+    """Actions for a batch, as a chooser draws them."""
+
+    actions: NDArray[np.float32]
+    """float32 (batch, m), within the bounds."""
+    logprobs: NDArray[np.float32] | None
+    """(batch,); None when greedy."""
+    values: NDArray[np.float32] | None
+    """(batch,)."""
+    raw: NDArray[np.float32] | None = None
+    """(batch, m), before the bounds cut it."""
 
 
 class OwnChooser(Protocol):

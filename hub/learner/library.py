@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from hub.learner import snapshot
 from hub.learner.interface import Unsound
 from hub.learner.normalise import take_over
-from hub.learner.reopen import carry_rows
-from hub.learner.sb3 import drive
+from hub.learner.sb3 import OffPolicy, drive
 
 if TYPE_CHECKING:
     from hub.learner.interface import Learner, Update
     from hub.learner.parameters import Parameters
     from hub.learner.policy import Card, Tensors
+    from hub.learner.sb3 import OnPolicy
     from hub.learner.transitions import Transition
     from hub.words import Agent, Event
 
@@ -83,7 +83,7 @@ class Library:
     def inherit(self, before: Learner) -> None:
         """The rows of its replay buffer, off-policy, or what it remembers of each device."""
         if isinstance(before, Library):
-            carry_rows(before.inner, self.inner)
+            _carry_rows(before.inner, self.inner)
             self.inner.take_back(before.inner.kept())
 
     def see_as(self, before: Learner) -> None:
@@ -98,3 +98,9 @@ class Library:
     def is_sound(self) -> bool:
         """Of the model's policy."""
         return snapshot.is_sound(self.inner.model)
+
+
+def _carry_rows(before: OnPolicy | OffPolicy, learner: OnPolicy | OffPolicy) -> None:
+    """Put the newest rows of one replay buffer into another, oldest first; on-policy: nothing."""
+    if isinstance(before, OffPolicy) and isinstance(learner, OffPolicy):
+        learner.rows.inherit(before.rows)

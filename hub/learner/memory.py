@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float32]
 
-LSTMS: Final = ("lstm_actor", "lstm_critic")
-"""sb3-contrib's names: for the action, and for V(o)."""
 DEVICES_MAX: Final = 4096
 """Remembered at once; the one that was silent for longest is forgotten first."""
 HIDDEN, CELL = 0, 1

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from hub.errors import HubFault
 from hub.learner.open import open_learner
-from hub.learner.sb3 import OffPolicy
 
 if TYPE_CHECKING:
     from hub.learner.interface import Learner
     from hub.learner.policy import Card, Tensors
-    from hub.learner.sb3 import OnPolicy
     from hub.words import Agent
 
 
@@ -41,9 +39,3 @@ def begin_again(before: Learner, agent: Agent) -> Learner:
     learner.inherit(before)
     learner.see_as(before)
     return learner
-
-
-def carry_rows(before: OnPolicy | OffPolicy, learner: OnPolicy | OffPolicy) -> None:
-    """Put the newest rows of one replay buffer into another, oldest first; on-policy: nothing."""
-    if isinstance(before, OffPolicy) and isinstance(learner, OffPolicy):
-        learner.rows.inherit(before.rows)

@@ -17,7 +17,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from hub.errors import HubFault
 from hub.learner import folding, normalise, scaling
 from hub.learner.algorithms import with_sde
-from hub.learner.memory import LSTMS
 from hub.learner.observed import has_images
 from hub.learner.parameters import algorithm_of
 from hub.learner.policy import Card
@@ -38,6 +37,8 @@ NUMPY_RANDOM: Final = RESUME + "random/numpy"
 COUNTERS: Final = ("num_timesteps", "_n_updates", "_n_calls")
 """Of SB3's models: transitions taken, updates made, and DQN's steps towards its next target."""
 INITIAL_EPSILON: Final = "exploration_initial_eps"
+LSTMS: Final = ("lstm_actor", "lstm_critic")
+"""sb3-contrib's names: for the action, and for V(o)."""
 
 
 def tensors_of(model: BaseAlgorithm) -> Tensors:

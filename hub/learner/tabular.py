@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.learner.choose import Choice
-from hub.learner.interface import Acting, Plain, Update, executed
+from hub.learner.interface import Acting, Choice, Plain, Update, executed
 from hub.learner.parameters import Fall
 from hub.learner.reference import cells
 from hub.spaces import Box, Discrete, parse

@@ -36,7 +36,7 @@ from hub.learner.policy import (
 )
 from hub.learner.refill import Refill, fact_of
 from hub.learner.reopen import begin_again, reopen
-from hub.learner.transitions import Follow, Transition
+from hub.learner.transitions import FOLLOWED, Follow, Transition
 from hub.learner.waiting import in_order
 from hub.log.messages import socket_path
 from hub.log.read import Reader
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 KINDS: Final = (Kind.OBSERVATION, Kind.ACTION, Kind.ADMIN)
 """What a trainer reads of its agent."""
-FOLLOWED: Final = "resume/followed"
 
 
 def train_from_feed(

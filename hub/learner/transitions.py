@@ -56,6 +56,8 @@ class Transition(Struct, frozen=True, gc=False):
     """Observations that the state of a recurrent policy had seen before; None = not known."""
 
 
+FOLLOWED: Final = "resume/followed"
+"""Name of a `Follow.snapshot` among the tensors of a version."""
 BOOTS_KEPT: Final = 16
 """Of each device: how far its boots before had come."""
 

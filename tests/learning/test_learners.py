@@ -17,9 +17,9 @@ from hub.learner.messages import LoggedPolicy, Made, policy_path
 from hub.learner.open import open_learner
 from hub.learner.policy import read_policy
 from hub.learner.rebuild import rebuild
-from hub.learner.train import FOLLOWED, Trainer
 from hub.learner.train import KINDS as TRAINED
-from hub.learner.transitions import Follow
+from hub.learner.train import Trainer
+from hub.learner.transitions import FOLLOWED, Follow
 from hub.words import Kind
 from tests.learning.farm import Farm
 from tests.learning.harness import Hub, StoppedClock, cartpole, pendulum, run, walk

@@ -26,7 +26,8 @@ from hub.learner.messages import Drawn, drawn_of, payload_of, policy_path
 from hub.learner.parameters import Fall, read_parameters
 from hub.learner.policy import read_policy
 from hub.learner.sb3 import class_of, policy_kwargs
-from hub.learner.train import FOLLOWED, Trainer
+from hub.learner.train import Trainer
+from hub.learner.transitions import FOLLOWED
 from hub.words import Agent, Event, Kind, Source
 from tests.learning.harness import (
     Dials,
