@@ -12,7 +12,7 @@ import numpy as np
 
 from hub.frames import Splitter
 from hub.learner.messages import Answers, Ask, Load, Question, decode_from_actor, framed
-from hub.learner.start import learner_context, run_actor
+from hub.learner.processes.start import learner_context, run_actor
 from hub.words import Floats
 from tests.bench.learner_figures import ActCost, Lateness
 from tests.learning.harness import Hub, cartpole, pendulum
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hub.learner.choose import Chooser
+    from hub.learner.acting.choose import Chooser
     from hub.words import Agent
 
 AGENTS: Final[dict[str, Callable[..., Agent]]] = {
