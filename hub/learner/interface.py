@@ -35,8 +35,7 @@ from hub.learner.versions.policy import Card
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hub.learner.algorithms.libraries import PolicyKind
-    from hub.learner.algorithms.parameters import Activation
+    from hub.learner.algorithms.row import Activation, PolicyKind
     from hub.learner.experience.transitions import Transition
     from hub.learner.versions.policy import Tensors
     from hub.words import Agent, Event, Floats

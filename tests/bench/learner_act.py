@@ -73,7 +73,7 @@ def lateness(folder: Path, seconds: float, *, quick: bool) -> Iterator[Lateness]
 def questions(count: int, chooser: Chooser) -> list[Question]:
     """From 32 devices, with observations about zero."""
     chance = np.random.default_rng(1)
-    width = chooser.net._action[0][0].shape[0]
+    width = chooser._drawing.net._action[0][0].shape[0]
     values = chance.normal(size=(count, width)).astype("<f4")
     return [
         Question(i, f"device-{i % DEVICES}", 1, i, Floats(row.tobytes()))
@@ -84,7 +84,8 @@ def questions(count: int, chooser: Chooser) -> list[Question]:
 def _chooser(agent: Agent, folder: Path) -> Chooser:
     hub = Hub(agent, folder)
     assert hub._chooser is not None, "version 0 acts at once"
-    hub._chooser.exploration = min(hub._chooser.exploration, PAST_WARM_UP)
+    drawing = hub._chooser._drawing
+    drawing.exploration = min(drawing.exploration, PAST_WARM_UP)
     return hub._chooser
 
 

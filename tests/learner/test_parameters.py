@@ -10,7 +10,8 @@ import pytest
 from hub.errors import OperatorFault
 from hub.learner.algorithms import parameters_table
 from hub.learner.algorithms.libraries import ALGORITHMS
-from hub.learner.algorithms.parameters import Fall, read_parameters
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.algorithms.row import Fall
 from hub.learner.sb3.drive import drive
 from hub.learner.sb3.signatures import render
 from hub.spaces import Discrete

@@ -21,7 +21,8 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 
 from hub.learner.algorithms.libraries import ALGORITHMS
-from hub.learner.algorithms.parameters import Fall, read_parameters
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.algorithms.row import Fall
 from hub.learner.experience.transitions import FOLLOWED
 from hub.learner.messages import Drawn, drawn_of, payload_of, policy_path
 from hub.learner.sb3.drive import class_of, policy_kwargs

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hub.learner.algorithms.parameters import Activation
+    from hub.learner.algorithms.row import Activation
     from hub.learner.versions.policy import Tensors
 
     Matrix = NDArray[np.float32]

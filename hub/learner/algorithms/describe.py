@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from hub.learner.algorithms.libraries import ALGORITHMS, REMOTE, Algorithm
+from hub.learner.algorithms.elsewhere import REMOTE
+from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import OWN, table_of
 from hub.learner.algorithms.reference import BDPI, TABULAR
+from hub.learner.algorithms.row import Algorithm
 
 HEAD: Final = """# Algorithms
 

@@ -20,7 +20,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import OperatorFault
-from hub.learner.algorithms.libraries import ALGORITHMS, REMOTE, Algorithm
+from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.algorithms.row import Algorithm, Head
+from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from hub.words import EXTERNAL
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -29,6 +32,15 @@ log: Final = logging.getLogger("hub.learner")
 
 GROUP: Final = "sheepfold.algorithms"
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+REMOTE: Final = Algorithm(
+    EXTERNAL,
+    "none",
+    {space: Head("own") for space in (Discrete, Box, MultiDiscrete, MultiBinary)},
+    {},
+    library="elsewhere",
+    parameters={},
+)
+"""No learner of the hub's: a remote one acts, over HTTP."""
 OURS: Final = ALGORITHMS | {REMOTE.name: REMOTE}
 """Whose names are taken."""
 HEAVY: Final = ("torch", "numpy")
@@ -101,7 +113,7 @@ def _wrong(name: str, row: object, heavy: list[str]) -> str | None:
     if heavy:
         return f"its module imports {heavy[0]}, which only its learner may; keep them apart"
     if not isinstance(row, Algorithm):
-        return f"it is a {type(row).__name__}, not an Algorithm (hub.learner.algorithms.libraries)"
+        return f"it is a {type(row).__name__}, not an Algorithm (hub.learner.algorithms.row)"
     if row.name != name or not NAME.fullmatch(name):
         return f"its row is called {row.name!r}; both names must be one of [A-Za-z0-9_-]{{1,40}}"
     if row.parameters is None or not row.heads:

@@ -1,105 +1,22 @@
-"""The algorithms there are, one row each: adding one is a row here and a case in its tests.
+"""The rows of Stable-Baselines3 and sb3-contrib: adding one is a row here and a case in its tests.
 
     ALGORITHMS["PPO"].family                 # "on_policy"
     installed(ALGORITHMS["TQC"].library)     # whether it is there
 
-No torch: the hub reads this to refuse what can't be learnt, and the trainer to open what can.
-A row names the library's own class, unmodified, and says which of its tensors act. Rows of
-algorithms from elsewhere are found by `elsewhere.py`.
+A row names the library's own class, unmodified, and says which of its tensors act. Sheepfold's own
+rows are in `reference.py`, those of other packages are found by `elsewhere.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 
+from hub.learner.algorithms.row import Algorithm, Head, PolicyKind
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
-from hub.words import EXTERNAL
-
-if TYPE_CHECKING:
-    from hub.learner.algorithms.parameters import Parameters
-    from hub.words import Agent
-
-PolicyKind = Literal[
-    "categorical",
-    "multi_categorical",
-    "bernoulli",
-    "gaussian",
-    "epsilon_greedy",
-    "epsilon_greedy_quantiles",
-    "squashed_gaussian",
-    "state_dependent",
-    "squashed_state_dependent",
-    "deterministic",
-    "own",
-]
-"""How an action is drawn from what the network gives; `own` = by a class that the row names."""
-Family = Literal["on_policy", "off_policy", "none"]
-"""`none` = nothing is learnt here: a remote learner acts."""
-
-
-class Head(Struct, frozen=True):
-    """Which of a library's layers choose actions of one kind of space."""
-
-    kind: PolicyKind
-    hidden: str = ""
-    """The sequence of hidden layers; every other one of them is an activation."""
-    last: str | None = None
-    """The linear layer behind it; None = the sequence has it at its end."""
-    value_hidden: str | None = None
-    """The same for V(o); None where there is none."""
-    value_last: str | None = None
-    spread: str | None = None
-    """Gaussians: the tensor, or the linear layer beside `last`, of log(standard deviation)."""
-    extractor: str = "features_extractor"
-    """The module that makes a vector of an image, before `hidden`."""
-
-
-class Algorithm(Struct, frozen=True):
-    """One class of Stable-Baselines3 or sb3-contrib, or a learner from elsewhere."""
-
-    name: str
-    """The class's name; elsewhere the entry point's."""
-    family: Family
-    heads: dict[type[Space], Head]
-    """By the action spaces it takes."""
-    defaults: dict[str, str]
-    """Parameters where they are not the library's own defaults."""
-    library: str = "stable_baselines3"
-    dicts: bool = True
-    """It takes Dict observations."""
-    images: bool = True
-    """It takes images, which then go through a convolutional network."""
-    recurrent: bool = False
-    """Between observations it keeps the states of two LSTMs, for its actions and for V(o)."""
-    normalised: bool = False
-    """Its layers are folded with their batch normalisation before they act."""
-    learner: str = "hub.learner.sb3.library:Library"
-    """`module:class` of the Learner; imported by trainers only, called with agent and parameters.
-    What follows is for algorithms from elsewhere."""
-    parameters: dict[str, str] | None = None
-    """Names and kinds (`READERS` in `parameters.py`); None = in the generated table."""
-    observations: tuple[type[Space], ...] | None = None
-    """The observation spaces it takes; None = all."""
-    chooser: str | None = None
-    """`module:class` of the OwnChooser, where a head's kind is `own`."""
-    check: Callable[[Agent, Parameters], None] | None = None
-    """Refuses agents that it can't learn (`OperatorFault`); called in the hub, without numpy."""
-
-
-def with_sde(head: Head) -> Head:
-    """The head of the same algorithm when its noise depends on the state (gSDE).
-
-    Raises:
-        KeyError: it has no such noise.
-    """
-    kind = {"gaussian": "state_dependent", "squashed_gaussian": "squashed_state_dependent"}
-    last = "actor.mu.0" if head.last == "actor.mu" else head.last  # a clip stands behind it
-    return structs.replace(head, kind=kind[head.kind], last=last)
 
 
 def _actor_critic(kind: PolicyKind, *, spread: str | None = None) -> Head:
@@ -282,15 +199,6 @@ ALGORITHMS: Final = {
 }
 """By name. Defaults are tuned on small control tasks with four devices."""
 
-REMOTE: Final = Algorithm(
-    EXTERNAL,
-    "none",
-    {space: Head("own") for space in (Discrete, Box, MultiDiscrete, MultiBinary)},
-    {},
-    library="elsewhere",
-    parameters={},
-)
-"""No learner of the hub's: a remote one acts, over HTTP."""
 
 EXTRA: Final = {"sb3_contrib": "sheepfold[contrib]"}
 """What to install for a library that Sheepfold itself does not need."""

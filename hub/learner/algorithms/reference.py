@@ -10,11 +10,11 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import OperatorFault
-from hub.learner.algorithms.libraries import Algorithm, Head
+from hub.learner.algorithms.row import Algorithm, Head
 from hub.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, choices, parse
 
 if TYPE_CHECKING:
-    from hub.learner.algorithms.parameters import Parameters
+    from hub.learner.algorithms.row import Parameters
     from hub.spaces import Space
     from hub.words import Agent
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from hub.learner.algorithms.parameters import Parameters
+    from hub.learner.algorithms.row import Parameters
     from hub.learner.exchange.checkpoint import Checkpoint
     from hub.learner.interface import Learner
     from hub.learner.versions.policy import Tensors

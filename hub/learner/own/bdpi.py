@@ -45,7 +45,7 @@ from hub.spaces import Discrete, parse, size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hub.learner.algorithms.parameters import Parameters
+    from hub.learner.algorithms.row import Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner
     from hub.learner.versions.policy import Tensors

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.learner.algorithms.parameters import Fall
 from hub.learner.algorithms.reference import cells
+from hub.learner.algorithms.row import Fall
 from hub.learner.interface import Acting, Choice, Plain, Update, executed
 from hub.spaces import Box, Discrete, parse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hub.learner.algorithms.parameters import Argument, Parameters
+    from hub.learner.algorithms.row import Argument, Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.versions.policy import Card, Tensors
     from hub.spaces import Space

@@ -21,7 +21,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
 from hub.learner.algorithms.observed import is_image
-from hub.learner.algorithms.parameters import Fall, algorithm_of
+from hub.learner.algorithms.parameters import algorithm_of
+from hub.learner.algorithms.row import Fall
 from hub.learner.experience.fragments import Fragment, Fragments
 from hub.learner.interface import Update
 from hub.learner.sb3.hindsight import Episodes, open_spaces, replay_arguments
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-    from hub.learner.algorithms.libraries import Algorithm
-    from hub.learner.algorithms.parameters import Parameters
+    from hub.learner.algorithms.row import Algorithm, Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.sb3.recurrent import States
     from hub.learner.versions.policy import Tensors

@@ -10,7 +10,7 @@ from hub.learner.sb3.drive import OffPolicy, drive
 from hub.learner.sb3.normalise import take_over
 
 if TYPE_CHECKING:
-    from hub.learner.algorithms.parameters import Parameters
+    from hub.learner.algorithms.row import Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner, Update
     from hub.learner.sb3.drive import OnPolicy

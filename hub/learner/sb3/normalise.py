@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-    from hub.learner.algorithms.parameters import Parameters
+    from hub.learner.algorithms.row import Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.versions.policy import Tensors
     from hub.spaces import Space

@@ -15,9 +15,9 @@ import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from hub.errors import HubFault
-from hub.learner.algorithms.libraries import with_sde
 from hub.learner.algorithms.observed import has_images
 from hub.learner.algorithms.parameters import algorithm_of
+from hub.learner.algorithms.row import with_sde
 from hub.learner.sb3 import folding, normalise
 from hub.learner.sb3.drive import OffPolicy
 from hub.learner.versions import scaling
@@ -27,7 +27,7 @@ from hub.spaces import parse
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from hub.learner.algorithms.parameters import Parameters
+    from hub.learner.algorithms.row import Parameters
     from hub.learner.sb3.drive import OnPolicy
     from hub.learner.versions.policy import Tensors
     from hub.words import Agent

@@ -22,8 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hub.errors import HubFault
-from hub.learner.algorithms.libraries import PolicyKind
-from hub.learner.algorithms.parameters import Activation
+from hub.learner.algorithms.row import Activation, PolicyKind
 from hub.learner.messages import POLICY_SUFFIX, policy_path
 from hub.learner.versions.outline import CARD_KEY, LENGTH_BYTES
 
