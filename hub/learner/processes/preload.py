@@ -8,7 +8,7 @@ import torch
 
 import hub.learner.acting.act
 import hub.learner.sb3.library
-import hub.learner.training.train  # noqa: F401 - imported to be there
+import hub.learner.training.live  # noqa: F401 - imported to be there
 
 # Torch imports a fifth of itself (1 s) only when the first optimizer is made.
 torch.optim.Adam([torch.zeros(1)])

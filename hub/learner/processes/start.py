@@ -83,7 +83,7 @@ def run_trainer(
     os.nice(settings.nice)
     _end_with(connection)
     tie_to(FORK_SERVER)
-    from hub.learner.training.train import train_from_feed
+    from hub.learner.training.live import train_from_feed
 
     try:
         with contextlib.suppress(*HUB_ENDED):

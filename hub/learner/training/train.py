@@ -1,4 +1,4 @@
-"""The trainer process, THE LEARNER'S PATH: from committed events to policy versions.
+"""The trainer, THE LEARNER'S PATH: from committed events to policy versions.
 
     log ──feed──▶ follow ──transition──▶ learner ──update──▶ policy file ──Made──▶ hub
 
@@ -19,17 +19,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.facts import AgentMade, PolicyChosen, PolicyMade, Updated
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.experience.transitions import FOLLOWED, Follow, Transition
 from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, Unsound, Update
-from hub.learner.messages import Idle, Made, framed, policy_path
+from hub.learner.messages import Made, policy_path
 from hub.learner.open import open_learner
 from hub.learner.training.refill import Refill, fact_of
 from hub.learner.training.reopen import begin_again, reopen
-from hub.learner.training.waiting import in_order
 from hub.learner.versions.policy import (
     PolicyFile,
     as_bytes_tensor,
@@ -38,56 +36,17 @@ from hub.learner.versions.policy import (
     read_policy,
     write_policy,
 )
-from hub.log.messages import socket_path
-from hub.log.read import Reader
 from hub.words import Agent, Event, Kind
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
 
     from hub.clock import Clock
     from hub.learner.messages import LoggedPolicy
     from hub.learner.versions.policy import Tensors
-    from hub.registry.fold import Begun
-    from hub.settings import LearnerSettings
 
 KINDS: Final = (Kind.OBSERVATION, Kind.ACTION, Kind.ADMIN)
 """What a trainer reads of its agent."""
-
-
-def train_from_feed(
-    connection: socket.socket,
-    begun: Begun,
-    folder: Path,
-    newest: LoggedPolicy | None,
-    pinned: frozenset[str],
-    settings: LearnerSettings,
-) -> None:
-    """Learn until the log or the hub is gone; each version is told through `connection`.
-
-    Raises:
-        HubFault: the log process went away; the hub starts both again.
-    """
-    agent = begun.agent
-    trainer = Trainer(
-        agent, folder, SystemClock(), policies_kept=settings.policies_kept, pinned=pinned
-    )
-    made = trainer.open(newest, after=begun.seq, version=begun.version)
-    if made is not None:
-        connection.sendall(framed(made))
-    with Reader(socket_path(folder), trainer.read_after, agent=agent.name, kinds=KINDS) as feed:
-
-        def tell(idle: Idle) -> None:
-            connection.sendall(framed(idle))
-
-        def lag_max() -> int:
-            return settings.lag_max if trainer.lag_max is None else trainer.lag_max
-
-        for event, behind in in_order(feed, lag_max=lag_max, tell=tell):
-            made = trainer.take(event, behind=behind)
-            if made is not None:
-                connection.sendall(framed(made))
 
 
 class Trainer:
