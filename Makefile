@@ -8,7 +8,7 @@ export PYTHONHASHSEED := 0
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
-TABLE := hub/learner/parameters_table.py
+TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo hub test check learning soak-kill soak-log soak-truth soak-learning bench schemas clean
@@ -50,7 +50,7 @@ bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/res
 
 schemas: $(INSTALLED) ## Write schemas/, deploy/hub.toml and the table of parameters anew from the code
 	@$(BIN)/sheepfold schemas
-	@$(BIN)/python -m hub.learner.signatures > $(TABLE).new && mv $(TABLE).new $(TABLE)
+	@$(BIN)/python -m hub.learner.sb3.signatures > $(TABLE).new && mv $(TABLE).new $(TABLE)
 
 clean: ## Remove .venv and every cache; data stays
 	@rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

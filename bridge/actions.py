@@ -23,7 +23,7 @@ from bridge.native import secret_of
 from bridge.openapi import Explanation
 from hub import spaces
 from hub.errors import AccessDenied, DeviceFault, LogUnavailable, OperatorFault
-from hub.learner import elsewhere
+from hub.learner.algorithms import elsewhere
 from hub.log.analyst.ask import stream
 from hub.log.analyst.messages import Ask
 from hub.registry.access import agent_of, operator_of

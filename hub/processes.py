@@ -39,8 +39,8 @@ from hub.intake.restore import restore
 from hub.intake.session import Sessions
 from hub.intake.silence import Silence
 from hub.intake.websocket import open_websocket
-from hub.learner.parameters import read_parameters
-from hub.learner.pool import Pool
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.processes.pool import Pool
 from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
 from hub.log.segments.archive import Archive

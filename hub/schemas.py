@@ -24,7 +24,7 @@ from msgspec import Meta, Struct
 
 from hub import facts, payloads, topics, words
 from hub.intake.observation import LONG_NAMES
-from hub.learner.describe import algorithms_page
+from hub.learner.algorithms.describe import algorithms_page
 from hub.settings import Settings
 
 OPENAPI: Final = "bridge.openapi:document"

@@ -98,7 +98,7 @@ def export(agent: str, version: int | None, target: Path, data: Path) -> None:
     path = _path(data, known, one)
     if not path.exists():
         raise OperatorFault(_gone(known.agent, one))
-    from hub.learner.exporting import export_policy
+    from hub.learner.exchange.exporting import export_policy
 
     export_policy(path, known.agent, target)
     print_line({"agent": agent, "version": one.version, "file": str(target)})
@@ -114,7 +114,7 @@ def import_(agent: str, file: Path, data: Path) -> None:
     Nothing in the file is run. It must fit the agent's spaces and network.
     """
     known = _known(data, agent)
-    from hub.learner.importing import Job, import_policy
+    from hub.learner.exchange.importing import Job, import_policy
     from hub.settings import load
 
     bytes_max = load().learner.import_mb_max << 20

@@ -21,7 +21,7 @@ from hub.errors import OperatorFault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub.learner.rebuild import Rebuilt
+    from hub.learner.training.rebuild import Rebuilt
     from hub.log.replay import Replay
 
 
@@ -93,14 +93,15 @@ def _train_as(data: Path, wanted: Wanted) -> None:
 def _rebuild(log: Replay, agent: str, at: int | None, folder: Path, data: Path) -> Rebuilt:
     # First, for numpy and torch ask how many threads they may have when they are loaded.
     import hub.learner.one_thread  # noqa: F401 - before torch
-    from hub.learner import line, train
-    from hub.learner import rebuild as learner
+    from hub.learner.training.rebuild import rebuild
+    from hub.learner.training.train import KINDS
+    from hub.learner.versions import line
 
     found = line.line_of(agent, log.events(agent, line.KINDS, after=0, upto=at))
     clock = SystemClock()
-    events = log.events(agent, train.KINDS, after=found.begins, upto=found.wanted.seq)
+    events = log.events(agent, KINDS, after=found.begins, upto=found.wanted.seq)
     with Progress(found.begins, found.wanted.position, clock) as progress:
-        return learner.rebuild(found, events, folder, data, clock, told=progress.at)
+        return rebuild(found, events, folder, data, clock, told=progress.at)
 
 
 @contextlib.contextmanager

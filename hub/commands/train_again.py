@@ -65,7 +65,7 @@ def train_into(data: Path, log: Replay, wanted: Wanted) -> dict[str, Any]:
     last = last if wanted.at is None else min(last, wanted.at)
     # First, for numpy and torch ask how many threads they may have when they are loaded.
     import hub.learner.one_thread  # noqa: F401 - before torch
-    from hub.learner.train_again import train_again
+    from hub.learner.training.train_again import train_again
 
     clock = SystemClock()
     began = clock.monotonic()

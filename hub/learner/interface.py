@@ -18,8 +18,8 @@ Rule 2: `tensors`, the counts in the Card and the rows put back by `remember` ar
     learner at a version: nothing is pickled.
 Rule 3: nothing is learnt from an action that is not known.
 
-Stable-Baselines3's are learners by `library.py`; others derive from `Plain`, which has what most
-would write alike. `docs/own-algorithm.md` is a whole one.
+Stable-Baselines3's are learners by `sb3/library.py`; others derive from `Plain`, which has what
+most would write alike. `docs/own-algorithm.md` is a whole one.
 """
 
 from __future__ import annotations
@@ -30,16 +30,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import numpy as np
 
 from hub.errors import HubFault
-from hub.learner.policy import Card
+from hub.learner.versions.policy import Card
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hub.learner.algorithms import PolicyKind
-    from hub.learner.choose import Choice
-    from hub.learner.parameters import Activation
-    from hub.learner.policy import Tensors
-    from hub.learner.transitions import Transition
+    from hub.learner.algorithms.row import Activation, PolicyKind
+    from hub.learner.experience.transitions import Transition
+    from hub.learner.versions.policy import Tensors
     from hub.words import Agent, Event, Floats
 
 REPLAY_FROM: Final = "replay_from"
@@ -142,8 +140,21 @@ class Learner(Protocol):
         ...
 
 
+class Choice(NamedTuple):
+    """Actions for a batch, as a chooser draws them."""
+
+    actions: NDArray[np.float32]
+    """float32 (batch, m), within the bounds."""
+    logprobs: NDArray[np.float32] | None
+    """(batch,); None when greedy."""
+    values: NDArray[np.float32] | None
+    """(batch,)."""
+    raw: NDArray[np.float32] | None = None
+    """(batch, m), before the bounds cut it."""
+
+
 class OwnChooser(Protocol):
-    """Draws actions in the actor's process where none of the kinds in `choose.py` does: numpy only.
+    """Draws actions in the actor's process where none of its own kinds does: numpy only.
 
     Made with a version's Card and tensors, by the class that the algorithm's row names.
     """

@@ -12,14 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubFault, OperatorFault
-from hub.learner import elsewhere
-from hub.learner.parameters import algorithm_of, read_parameters
+from hub.learner.algorithms import elsewhere
+from hub.learner.algorithms.parameters import algorithm_of, read_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.learner.interface import Learner, OwnChooser
-    from hub.learner.policy import Card, Tensors
+    from hub.learner.versions.policy import Card, Tensors
     from hub.words import Agent
 
 

@@ -374,7 +374,7 @@ class Acts:
 
 
 class Policies(Protocol):
-    """The learners' side of what an operator does to policies; `hub.learner.pool.Pool` is one."""
+    """The learners' side of what an operator does to policies, `Pool` in the product."""
 
     def check_fits(self, agent: Agent, sha256: str) -> int:
         """The seq up to which a policy file was learnt.

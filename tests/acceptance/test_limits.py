@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from hub.facts import Updated
-from hub.learner.proc import cpu_s
+from hub.learner.processes.proc import cpu_s
 from tests.acceptance.devices import Http
 from tests.acceptance.real_hub import until
 

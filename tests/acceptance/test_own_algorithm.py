@@ -38,7 +38,7 @@ BROKEN: Final = {
 }
 """Entry points, and what is said of them."""
 BROKEN_ROWS: Final = """
-from hub.learner.algorithms import Algorithm, Head
+from hub.learner.algorithms.row import Algorithm, Head
 from hub.spaces import Discrete
 def row(name, kind, default):
     return Algorithm(name, "off_policy", {Discrete: Head("epsilon_greedy")}, {"gamma": default},

@@ -11,8 +11,8 @@ import pytest
 from msgspec import structs
 
 from hub.facts import Alert, PolicyMade
+from hub.learner.experience.transitions import Follow
 from hub.learner.messages import Drawn, drawn_of, payload_of
-from hub.learner.transitions import Follow
 from hub.registry.fold import VERSIONS_TIMED_MAX, spec_of
 from hub.step import Choice
 from hub.words import AgentName, Event, Floats, Interlock, Kind, Safety, Source

@@ -17,7 +17,7 @@ CODE: Final = ("hub", "bridge")
 
 ENTRIES: Final = {
     "hub.__main__": "`sheepfold` and `python -m hub`",
-    "hub.learner.signatures": "makes `parameters_table.py` for `make schemas`",
+    "hub.learner.sb3.signatures": "makes `algorithms/parameters_table.py` for `make schemas`",
     "hub.log.memory": "the log as a list: what the others are compared with in tests",
 }
 """Modules that nothing of ours imports, and why they stand."""

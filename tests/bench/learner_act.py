@@ -12,7 +12,7 @@ import numpy as np
 
 from hub.frames import Splitter
 from hub.learner.messages import Answers, Ask, Load, Question, decode_from_actor, framed
-from hub.learner.start import learner_context, run_actor
+from hub.learner.processes.start import learner_context, run_actor
 from hub.words import Floats
 from tests.bench.learner_figures import ActCost, Lateness
 from tests.learning.harness import Hub, cartpole, pendulum
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hub.learner.choose import Chooser
+    from hub.learner.acting.choose import Chooser
     from hub.words import Agent
 
 AGENTS: Final[dict[str, Callable[..., Agent]]] = {
@@ -73,7 +73,7 @@ def lateness(folder: Path, seconds: float, *, quick: bool) -> Iterator[Lateness]
 def questions(count: int, chooser: Chooser) -> list[Question]:
     """From 32 devices, with observations about zero."""
     chance = np.random.default_rng(1)
-    width = chooser.net._action[0][0].shape[0]
+    width = chooser._drawing.net._action[0][0].shape[0]
     values = chance.normal(size=(count, width)).astype("<f4")
     return [
         Question(i, f"device-{i % DEVICES}", 1, i, Floats(row.tobytes()))
@@ -84,7 +84,8 @@ def questions(count: int, chooser: Chooser) -> list[Question]:
 def _chooser(agent: Agent, folder: Path) -> Chooser:
     hub = Hub(agent, folder)
     assert hub._chooser is not None, "version 0 acts at once"
-    hub._chooser.exploration = min(hub._chooser.exploration, PAST_WARM_UP)
+    drawing = hub._chooser._drawing
+    drawing.exploration = min(drawing.exploration, PAST_WARM_UP)
     return hub._chooser
 
 

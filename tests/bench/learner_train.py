@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import gymnasium
 import msgspec
 
-from hub.learner.line import KINDS, line_of
-from hub.learner.parameters import read_parameters
-from hub.learner.rebuild import rebuild
-from hub.learner.sb3 import drive
-from hub.learner.train import KINDS as TRAINED
-from hub.learner.train import Trainer
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.sb3.drive import drive
+from hub.learner.training.rebuild import rebuild
+from hub.learner.training.train import KINDS as TRAINED
+from hub.learner.training.train import Trainer
+from hub.learner.versions.line import KINDS, line_of
 from hub.settings import LearnerSettings
 from tests.bench.learner_figures import Refolded, Throughput
 from tests.learning.farm import Farm

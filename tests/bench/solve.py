@@ -27,8 +27,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from hub.learner.parameters import read_parameters
-from hub.learner.sb3 import ACTIVATIONS
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.sb3.drive import ACTIVATIONS
 from tests.acceptance.real_hub import RealHub, until
 from tests.acceptance.test_learning_kills import EPISODES, Carts
 from tests.bench.table import table

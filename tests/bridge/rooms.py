@@ -21,7 +21,7 @@ from hub.action.guard import Guard
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
-from hub.learner.parameters import read_parameters
+from hub.learner.algorithms.parameters import read_parameters
 from hub.log import recover
 from hub.log.memory import MemoryLog
 from hub.registry.acts import Acts, NewAgent

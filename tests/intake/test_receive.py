@@ -10,7 +10,7 @@ import pytest
 from hub.errors import DeviceFault
 from hub.facts import EpisodeEnded, Refusal
 from hub.intake.receive import Receiver
-from hub.learner.transitions import Follow
+from hub.learner.experience.transitions import Follow
 from hub.settings import StepSettings
 from hub.words import AgentName, Code, DeviceId, Kind, Message, Protocol
 from tests.intake.fakes import (

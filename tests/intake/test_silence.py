@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.intake.silence import Silence
-from hub.learner.transitions import Follow
+from hub.learner.experience.transitions import Follow
 from hub.settings import StepSettings
 from hub.words import Kind
 from tests.intake.fakes import EagerLog, agent_spec

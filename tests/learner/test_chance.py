@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hub.learner.chance import GAMMA, Chance, mixed, mixed_all, normals
+from hub.learner.acting.chance import GAMMA, Chance, mixed, mixed_all, normals
 from hub.learner.messages import Question
 from hub.words import Floats
 
@@ -35,7 +35,7 @@ def test_words_are_mixed_as_splitmix64_mixes_them() -> None:
 def test_a_boot_forgotten_for_many_others_draws_the_same_numbers_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hub.learner.chance.KEYS_MAX", 3)
+    monkeypatch.setattr("hub.learner.acting.chance.KEYS_MAX", 3)
     chance = Chance(seed=1, count=2)
     asked = [Question(0, f"device-{i}", 3, 5, Floats(b"")) for i in range(8)]
     first = [chance.uniforms([one]) for one in asked]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hub.clock import SystemClock
-from hub.learner.child import FAILURES, HEALTHY_S, Child
-from hub.learner.start import learner_context
+from hub.learner.processes.child import FAILURES, HEALTHY_S, Child
+from hub.learner.processes.start import learner_context
 from hub.settings import LearnerSettings
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from hub.learner.algorithms import ALGORITHMS
-from hub.learner.choose import Chooser
+from hub.learner.acting.choose import Chooser
+from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.features import features
 from hub.learner.messages import Question
-from hub.learner.parameters import read_parameters
-from hub.learner.policy import PolicyFile
-from hub.learner.sb3 import OffPolicy, OnPolicy, drive
-from hub.learner.snapshot import acting_of, card_of, tensors_of
-from hub.learner.spaces import gym_space, shaped
+from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
+from hub.learner.sb3.snapshot import acting_of, card_of, tensors_of
+from hub.learner.sb3.spaces import gym_space, shaped
+from hub.learner.versions.policy import PolicyFile
 from hub.mask import allowed
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, parse, size
 from hub.words import Agent, AgentName, Floats

@@ -10,12 +10,12 @@ import torch
 from msgspec.structs import replace
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 
-from hub.learner.choose import Chooser
-from hub.learner.exploring import Drift
+from hub.learner.acting.choose import Chooser
+from hub.learner.acting.exploring import Drift
+from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import Question
-from hub.learner.parameters import read_parameters
-from hub.learner.policy import PolicyFile
-from hub.learner.snapshot import card_of
+from hub.learner.sb3.snapshot import card_of
+from hub.learner.versions.policy import PolicyFile
 from tests.learner.test_choose import agent_of, batch, observed, opened, questions
 
 if TYPE_CHECKING:

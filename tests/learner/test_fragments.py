@@ -7,8 +7,8 @@ from itertools import pairwise
 import msgspec
 from hypothesis import given
 
-from hub.learner.fragments import Fragments
-from hub.learner.transitions import Transition
+from hub.learner.experience.fragments import Fragments
+from hub.learner.experience.transitions import Transition
 from hub.words import Source
 from tests.learner.test_transitions import STORIES, floats, fold, told
 

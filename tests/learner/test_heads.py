@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from hub.facts import AgentMade, AgentRestarted, PolicyMade
-from hub.learner.heads import Heads, Verdict
 from hub.learner.messages import Made
+from hub.learner.versions.heads import Heads, Verdict
 from hub.registry.fold import Registry
 from hub.words import Agent, AgentName, Event, Kind
 

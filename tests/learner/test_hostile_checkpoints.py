@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from hub.errors import OperatorFault
-from hub.learner.checkpoint import read_checkpoint
-from hub.learner.exporting import export_policy
-from hub.learner.importing import Job, import_policy, make_version
+from hub.learner.exchange.checkpoint import read_checkpoint
+from hub.learner.exchange.exporting import export_policy
+from hub.learner.exchange.importing import Job, import_policy, make_version
 from tests.learner.hostile import KINDS, Source, packed, unpacked
 from tests.learner.test_importing import AGENTS, version
 

@@ -17,14 +17,14 @@ import pytest
 from stable_baselines3 import DQN, PPO, SAC
 
 from hub.errors import OperatorFault
-from hub.learner.algorithms import ALGORITHMS
-from hub.learner.choose import Chooser
-from hub.learner.exporting import export_policy
-from hub.learner.importing import Job, make_version
+from hub.learner.acting.choose import Chooser
+from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.exchange.exporting import export_policy
+from hub.learner.exchange.importing import Job, make_version
 from hub.learner.messages import Question, policy_path
-from hub.learner.policy import IMPORTED, read_policy, write_policy
-from hub.learner.scaling import MEAN, VARIANCE
-from hub.learner.train import Trainer
+from hub.learner.training.train import Trainer
+from hub.learner.versions.policy import IMPORTED, read_policy, write_policy
+from hub.learner.versions.scaling import MEAN, VARIANCE
 from hub.spaces import Discrete
 from tests.learner.test_transitions import floats
 from tests.learning.harness import StoppedClock, cartpole, pendulum

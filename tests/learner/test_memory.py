@@ -9,14 +9,14 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from hub.learner.choose import Chooser
-from hub.learner.memory import DEVICES_MAX, each_device_once
+from hub.learner.acting.choose import Chooser
+from hub.learner.acting.memory import DEVICES_MAX, each_device_once
 from hub.learner.messages import Question, Reply
 from tests.learner.test_choose import agent_of, opened
 from tests.learner.test_transitions import floats
 
 if TYPE_CHECKING:
-    from hub.learner.policy import PolicyFile
+    from hub.learner.versions.policy import PolicyFile
 
 STEPS: Final = 12
 

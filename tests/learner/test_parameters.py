@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from hub.errors import OperatorFault
-from hub.learner import parameters_table
-from hub.learner.algorithms import ALGORITHMS
-from hub.learner.parameters import Fall, read_parameters
-from hub.learner.sb3 import drive
-from hub.learner.signatures import render
+from hub.learner.algorithms import parameters_table
+from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.algorithms.row import Fall
+from hub.learner.sb3.drive import drive
+from hub.learner.sb3.signatures import render
 from hub.spaces import Discrete
 from hub.words import Agent, AgentName
 

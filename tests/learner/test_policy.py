@@ -11,7 +11,14 @@ import pytest
 
 from hub.errors import HubFault
 from hub.learner.messages import policy_path
-from hub.learner.policy import Card, Tensors, newest_readable, prune, read_policy, write_policy
+from hub.learner.versions.policy import (
+    Card,
+    Tensors,
+    newest_readable,
+    prune,
+    read_policy,
+    write_policy,
+)
 from hub.words import AgentName
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from hub.learner.messages import (
     framed,
     policy_path,
 )
-from hub.learner.start import learner_context, run_actor, run_trainer
-from hub.learner.train import Trainer
+from hub.learner.processes.start import learner_context, run_actor, run_trainer
+from hub.learner.training.train import Trainer
 from hub.log.messages import Page, Subscribe, from_reader, socket_path
 from hub.log.messages import framed as log_framed
 from hub.registry.fold import Begun

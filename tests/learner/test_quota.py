@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hub.clock import SystemClock
-from hub.learner.child import Child
-from hub.learner.proc import PROC, cpu_s
-from hub.learner.quota import Quota
+from hub.learner.processes.child import Child
+from hub.learner.processes.proc import PROC, cpu_s
+from hub.learner.processes.quota import Quota
 from hub.settings import LearnerSettings
 from tests.learner.test_child import OPENED_S, SETTINGS, context, opened_once
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.learner.transitions import Follow, Transition
+from hub.learner.experience.transitions import Follow, Transition
 from hub.words import Event, Floats, Kind, Source
 
 BOOTS = 3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.learner.messages import Idle
-from hub.learner.waiting import IDLE_S, in_order
+from hub.learner.training.waiting import IDLE_S, in_order
 from hub.words import Event, Kind
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from hub.facts import AgentMade
-from hub.learner.choose import Chooser
-from hub.learner.heads import Heads, Verdict
+from hub.learner.acting.choose import Chooser
 from hub.learner.messages import Drawn, LoggedPolicy, Made, Question, payload_of, policy_path
-from hub.learner.policy import read_policy
-from hub.learner.train import KINDS, Trainer
+from hub.learner.training.train import KINDS, Trainer
+from hub.learner.versions.heads import Heads, Verdict
+from hub.learner.versions.policy import read_policy
 from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, Trained
 from hub.words import Agent, Event, Floats, Kind, Source

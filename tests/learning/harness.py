@@ -15,10 +15,10 @@ import gymnasium
 import msgspec
 import numpy as np
 
-from hub.learner.choose import Chooser
+from hub.learner.acting.choose import Chooser
 from hub.learner.messages import Drawn, Made, Question, payload_of, policy_path
-from hub.learner.policy import read_policy
-from hub.learner.train import Trainer
+from hub.learner.training.train import Trainer
+from hub.learner.versions.policy import read_policy
 from hub.mask import TAKEN_BY
 from hub.words import Agent, AgentName, Event, Floats, Kind, Source
 

@@ -31,9 +31,9 @@ import numpy as np
 from msgspec import Struct
 from stable_baselines3.common.callbacks import BaseCallback
 
+from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import Question
-from hub.learner.parameters import read_parameters
-from hub.learner.sb3 import drive
+from hub.learner.sb3.drive import drive
 from hub.spaces import Discrete, parse
 from hub.words import Floats, Kind
 from tests.bench.table import table

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from hub.learner.bdpi import BDPI
-from hub.learner.parameters import read_parameters
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.own.bdpi import BDPI
 from tests.learning.harness import Hub, agent_of, cartpole, run
 
 if TYPE_CHECKING:

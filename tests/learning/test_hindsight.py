@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from stable_baselines3 import DQN, HerReplayBuffer
 
 from hub.errors import OperatorFault
-from hub.learner.choose import Chooser
-from hub.learner.exporting import export_policy
-from hub.learner.hindsight import HELD, Episodes, GoalSpaces
+from hub.learner.acting.choose import Chooser
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.exchange.exporting import export_policy
 from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM
 from hub.learner.messages import Question, policy_path
-from hub.learner.parameters import read_parameters
-from hub.learner.policy import read_policy
-from hub.learner.sb3 import OffPolicy, drive
+from hub.learner.sb3.drive import OffPolicy, drive
+from hub.learner.sb3.hindsight import HELD, Episodes, GoalSpaces
+from hub.learner.versions.policy import read_policy
 from hub.spaces import parse
 from tests.learning.bits import Bits, bits
 from tests.learning.harness import Hub, floats, run
@@ -31,7 +31,7 @@ from tests.learning.test_tabular import transition
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hub.learner.transitions import Transition
+    from hub.learner.experience.transitions import Transition
     from hub.words import Agent
 
 GOAL: Final = [[2], "-inf", "inf"]

@@ -12,14 +12,14 @@ import pytest
 from msgspec.structs import replace
 
 from hub.errors import HubFault
-from hub.learner.line import line_of
+from hub.learner.experience.transitions import FOLLOWED, Follow
 from hub.learner.messages import LoggedPolicy, Made, policy_path
 from hub.learner.open import open_learner
-from hub.learner.policy import read_policy
-from hub.learner.rebuild import rebuild
-from hub.learner.train import FOLLOWED, Trainer
-from hub.learner.train import KINDS as TRAINED
-from hub.learner.transitions import Follow
+from hub.learner.training.rebuild import rebuild
+from hub.learner.training.train import KINDS as TRAINED
+from hub.learner.training.train import Trainer
+from hub.learner.versions.line import line_of
+from hub.learner.versions.policy import read_policy
 from hub.words import Kind
 from tests.learning.farm import Farm
 from tests.learning.harness import Hub, StoppedClock, cartpole, pendulum, run, walk
@@ -28,9 +28,9 @@ from tests.learning.lakes import lake
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner
-    from hub.learner.policy import Tensors
-    from hub.learner.transitions import Transition
+    from hub.learner.versions.policy import Tensors
     from hub.words import Agent, Event, Floats
 
 FILES_KEPT: Final = 1000

@@ -20,13 +20,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 
-from hub.learner.algorithms import ALGORITHMS
-from hub.learner.hindsight import replay_arguments
+from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.algorithms.row import Fall
+from hub.learner.experience.transitions import FOLLOWED
 from hub.learner.messages import Drawn, drawn_of, payload_of, policy_path
-from hub.learner.parameters import Fall, read_parameters
-from hub.learner.policy import read_policy
-from hub.learner.sb3 import class_of, policy_kwargs
-from hub.learner.train import FOLLOWED, Trainer
+from hub.learner.sb3.drive import class_of, policy_kwargs
+from hub.learner.sb3.hindsight import replay_arguments
+from hub.learner.training.train import Trainer
+from hub.learner.versions.policy import read_policy
 from hub.words import Agent, Event, Kind, Source
 from tests.learning.harness import (
     Dials,

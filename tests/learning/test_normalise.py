@@ -11,14 +11,14 @@ import torch
 from msgspec.structs import replace
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from hub.learner.algorithms import ALGORITHMS
+from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import policy_path
-from hub.learner.normalise import Normal
-from hub.learner.parameters import read_parameters
-from hub.learner.policy import read_policy
-from hub.learner.sb3 import class_of
-from hub.learner.scaling import MEAN, VARIANCE, scale_of
-from hub.learner.spaces import Spaces, shaped
+from hub.learner.sb3.drive import class_of
+from hub.learner.sb3.normalise import Normal
+from hub.learner.sb3.spaces import Spaces, shaped
+from hub.learner.versions.policy import read_policy
+from hub.learner.versions.scaling import MEAN, VARIANCE, scale_of
 from hub.spaces import parse, size
 from hub.words import Event, Kind
 from tests.learning.harness import Hub, agent_of, cartpole, floats, pendulum, run
@@ -167,8 +167,8 @@ def test_a_version_acts_by_the_statistics_it_was_published_with(tmp_path: Path) 
 
 def logprob(policy: Any, log: list[Event], action: Event) -> float:
     """By SB3's own network, of the observation as this version's statistics scale it."""
-    from hub.learner.sb3 import drive
-    from hub.learner.snapshot import restore
+    from hub.learner.sb3.drive import drive
+    from hub.learner.sb3.snapshot import restore
 
     (observation,) = (
         event

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from hub.errors import OperatorFault
 from hub.facts import Updated
-from hub.learner.line import KINDS, line_of
 from hub.learner.messages import policy_path
-from hub.learner.policy import IMPORTED, read_policy, write_policy
-from hub.learner.rebuild import Rebuilt, rebuild
-from hub.learner.train import KINDS as TRAINED
+from hub.learner.training.rebuild import Rebuilt, rebuild
+from hub.learner.training.train import KINDS as TRAINED
+from hub.learner.versions.line import KINDS, line_of
+from hub.learner.versions.policy import IMPORTED, read_policy, write_policy
 from hub.log.replay import from_files
 from hub.settings import LogSettings
 from hub.words import Kind

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 
-from hub.learner.algorithms import ALGORITHMS
+from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.messages import Drawn, Made, drawn_of, payload_of
-from hub.learner.recurrent import _Buffer
-from hub.learner.sb3 import class_of
+from hub.learner.sb3.drive import class_of
+from hub.learner.sb3.recurrent import _Buffer
 from hub.words import Event, Kind, Source
 from tests.learning.harness import Glances, Hub, agent_of, cartpole, run
 from tests.learning.test_lockstep import Written, assert_same, learned, trained

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, REPLAY_ROW
-from hub.learner.replay import Replay
+from hub.learner.own.replay import Replay
 from tests.learning.test_tabular import floats, transition
 
 if TYPE_CHECKING:
-    from hub.learner.transitions import Transition
+    from hub.learner.experience.transitions import Transition
 
 SIZES = st.integers(1, 8)
 COUNTS = st.integers(0, 30)

@@ -11,10 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from hub.facts import AgentMade, PolicyChosen
-from hub.learner.algorithms import ALGORITHMS
+from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.messages import LoggedPolicy, Made, policy_path
-from hub.learner.policy import read_policy, write_policy
-from hub.learner.train import Trainer
+from hub.learner.training.train import Trainer
+from hub.learner.versions.policy import read_policy, write_policy
 from hub.spaces import Discrete
 from hub.words import Agent, Event, Kind
 from tests.learning.bits import bits, environment_of

@@ -10,13 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from hub.errors import OperatorFault
-from hub.learner.exporting import export_policy
-from hub.learner.importing import Job, make_version
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.exchange.exporting import export_policy
+from hub.learner.exchange.importing import Job, make_version
+from hub.learner.experience.transitions import Transition
 from hub.learner.messages import policy_path
-from hub.learner.parameters import read_parameters
-from hub.learner.policy import read_policy
-from hub.learner.tabular import TABLE, Tabular, rows
-from hub.learner.transitions import Transition
+from hub.learner.own.tabular import TABLE, Tabular, rows
+from hub.learner.versions.policy import read_policy
 from hub.spaces import parse
 from hub.words import Floats, Source
 from tests.learning.harness import Hub, agent_of, run

@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from hub.errors import OperatorFault
-from hub.learner.choose import Chooser
+from hub.learner.acting.choose import Chooser
+from hub.learner.experience.transitions import Follow
 from hub.learner.messages import Question, policy_path
 from hub.learner.open import open_learner
-from hub.learner.outline import check_fits, read_outline
-from hub.learner.policy import IMPORTED, read_policy
-from hub.learner.train_again import train_again
-from hub.learner.transitions import Follow
+from hub.learner.training.train_again import train_again
+from hub.learner.versions.outline import check_fits, read_outline
+from hub.learner.versions.policy import IMPORTED, read_policy
 from hub.words import AgentName
 from tests.learner.test_transitions import floats
 from tests.learning.farm import Farm

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from hub.learner.transitions import Follow
+from hub.learner.experience.transitions import Follow
 from tests.simulation.machines import Machine, habit_of
 from tests.simulation.world import DEADLINE_MS, Faults, World
 
 if TYPE_CHECKING:
-    from hub.learner.transitions import Transition
+    from hub.learner.experience.transitions import Transition
     from hub.words import Event
     from tests.simulation.machines import Habit, Truth
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from hub.learner.transitions import Follow
+from hub.learner.experience.transitions import Follow
 from hub.words import Kind
 from tests.log.analyst.asking import Asked
 from tests.simulation import world
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from hub.learner.transitions import Transition
+    from hub.learner.experience.transitions import Transition
     from hub.words import Event
     from tests.simulation.session import Session
 

@@ -1,0 +1,173 @@
+"""A policy version's numpy half: features, forward pass, and how an action is drawn.
+
+    chooser = Chooser(read_policy(path), seed=agent.seed)
+    replies = chooser.choose(questions, greedy=False)
+
+The same numbers as Stable-Baselines3's own policies to float32 rounding, 13 times faster alone
+(15-20 µs), without torch. What is logged is what stands here: it is never computed again.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from msgspec import structs
+
+from hub.learner.acting import continuous, discrete
+from hub.learner.acting.chance import Chance
+from hub.learner.acting.drawing import Drawing
+from hub.learner.acting.memory import Memory, each_device_once
+from hub.learner.features import features
+from hub.learner.interface import Choice
+from hub.learner.messages import Question, Reply
+from hub.learner.versions.scaling import Scale, scale_of
+from hub.spaces import Box, Dict, Discrete, MultiBinary, Space, choices, parse, size
+from hub.words import Floats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from hub.learner.algorithms.row import PolicyKind
+    from hub.learner.versions.policy import PolicyFile
+
+    Matrix = NDArray[np.float32]
+
+
+class Chooser:
+    """One version, ready to act."""
+
+    def __init__(self, policy: PolicyFile, seed: int, before: Chooser | None = None) -> None:
+        """`before` acted until now: what it had going on a device goes on."""
+        card, tensors = policy.card, policy.tensors
+        self.version = card.version
+        self._observations = parse(card.observations)
+        self._actions = parse(card.actions)
+        self._name = card.kind
+        self._kind = KINDS[card.kind]
+        drawing = None if before is None else before._drawing
+        self._drawing: Drawing = Drawing(policy, seed, drawing)
+        self.memory: Memory | None = None
+        """Of a recurrent policy."""
+        if card.recurrent:
+            memory = None if before is None else before.memory
+            self.memory = Memory(tensors, card.recurrent, memory)
+            self._drawing.net.split = self.memory.width
+        self._first = self._actions.start if isinstance(self._actions, Discrete) else 0
+        own = self._drawing.own
+        count = own.uniforms if own else UNIFORMS[card.kind](self._actions)
+        self._chance = Chance(seed, count)
+        self._size = size(self._observations)
+        self._plain = own is not None or isinstance(self._observations, Box | MultiBinary)
+        self._features = features
+        if card.extractor is not None:
+            # Torch, and only here: convolutions are what numpy can't do in time.
+            from hub.learner.sb3.images import Extractor
+
+            self._plain = False
+            self._features = Extractor(self._observations, tensors, card.extractor)
+        self._scale: Scale | None = None
+        if card.clip_obs is not None:
+            self._scale = scale_of(self._observations, tensors, clip=card.clip_obs)
+
+    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
+        """A reply to each question, in order."""
+        if self.memory is None and self._drawing.drift is None:
+            return self._choose(questions, greedy=greedy)
+        replies = []
+        for run in each_device_once(questions):
+            replies += self._choose(run, greedy=greedy)
+        return replies
+
+    def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
+        joined = b"".join([question.values for question in questions])
+        observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
+        if self._scale is not None:
+            observations = self._scale(observations)
+        x = observations if self._plain else self._features(self._observations, observations)
+        seen: list[int] = []
+        if self.memory is not None:
+            x, seen = self.memory.remember(questions, x)
+        self._drawing.asked = questions
+        uniforms = None if greedy else self._chance.uniforms(questions)
+        if any([question.mask is not None for question in questions]):  # noqa: C419 - half the time
+            choice = MASKED[self._name](self._drawing, x, uniforms, self._masks(questions))
+        else:
+            choice = self._kind(self._drawing, x, uniforms)
+        if self._first:
+            choice = choice._replace(actions=choice.actions + np.float32(self._first))
+        replies = self._replies(questions, choice)
+        if self.memory is not None:
+            replies = [structs.replace(r, memory=n) for r, n in zip(replies, seen, strict=True)]
+        return replies
+
+    def _masks(self, questions: Sequence[Question]) -> NDArray[np.bool_]:
+        """What each question allows, (batch, choices)."""
+        assert not isinstance(self._actions, (Box, Dict)), "only choices have a mask"
+        everything = b"\1" * sum(choices(self._actions))
+        joined = b"".join([question.mask or everything for question in questions])
+        return np.frombuffer(joined, dtype=np.bool_).reshape(len(questions), -1)
+
+    def _replies(self, questions: Sequence[Question], choice: Choice) -> list[Reply]:
+        count = len(questions)
+        actions = np.ascontiguousarray(choice.actions)
+        width = actions.shape[1] * actions.itemsize
+        rows: list[Floats] = actions.view(f"V{width}")[:, 0].tolist()
+        logprobs = [None] * count if choice.logprobs is None else choice.logprobs.tolist()
+        values = [None] * count if choice.values is None else choice.values.tolist()
+        raws: list[Floats | None] = [None] * count
+        if choice.raw is not None:
+            for i in np.flatnonzero((choice.raw != actions).any(axis=1)):
+                raws[i] = Floats(choice.raw[i].tobytes())
+        ids = [question.id for question in questions]
+        return list(map(Reply, ids, rows, raws, logprobs, values, repeat(self.version)))
+
+
+# --- the kinds of policy ---------------------------------------------------------------------
+
+
+def _own(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+    """As the algorithm's own class says; `x` is as devices sent it."""
+    assert drawing.own is not None, "made with the chooser"
+    return drawing.own.choose(x, uniforms)
+
+
+KINDS: Final[dict[PolicyKind, Callable[[Drawing, Matrix, NDArray[np.float64] | None], Choice]]] = {
+    "categorical": discrete.categorical,
+    "multi_categorical": discrete.multi_categorical,
+    "bernoulli": discrete.bernoulli,
+    "gaussian": continuous.gaussian,
+    "epsilon_greedy": discrete.epsilon_greedy,
+    "epsilon_greedy_quantiles": discrete.epsilon_greedy_quantiles,
+    "squashed_gaussian": continuous.squashed_gaussian,
+    "state_dependent": continuous.state_dependent,
+    "squashed_state_dependent": continuous.squashed_state_dependent,
+    "deterministic": continuous.deterministic,
+    "own": _own,
+}
+
+MASKED: Final[
+    dict[
+        PolicyKind,
+        Callable[[Drawing, Matrix, NDArray[np.float64] | None, NDArray[np.bool_]], Choice],
+    ]
+] = {"categorical": discrete.categorical, "multi_categorical": discrete.multi_categorical}
+"""The kinds that can leave choices out."""
+
+UNIFORMS: Final[dict[PolicyKind, Callable[[Space], int]]] = {
+    "categorical": lambda _: 1,
+    "multi_categorical": size,
+    "bernoulli": size,
+    "gaussian": lambda actions: 2 * size(actions),
+    "epsilon_greedy": lambda _: 2,
+    "epsilon_greedy_quantiles": lambda _: 2,
+    "squashed_gaussian": lambda actions: 2 * size(actions),
+    "state_dependent": lambda _: 0,
+    "squashed_state_dependent": size,
+    "deterministic": lambda actions: 2 * size(actions),
+    "own": lambda _: 0,  # its class says
+}
+"""Random numbers that one action uses."""

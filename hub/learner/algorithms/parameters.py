@@ -1,0 +1,138 @@
+"""An agent's parameters: text in, typed arguments of its algorithm out, or a refusal that helps.
+
+    parameters = read_parameters(agent)      # raises OperatorFault; needs no torch
+
+Types come from `parameters_table.py`, which is generated from Stable-Baselines3's own constructors
+(a test fails when it is stale), so the hub can refuse a bad parameter when an agent is created
+without importing torch. What an agent leaves out is set from its algorithm's row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hub.errors import OperatorFault
+from hub.learner.algorithms import elsewhere, values
+from hub.learner.algorithms.goals import read_hindsight
+from hub.learner.algorithms.libraries import ALGORITHMS, EXTRA, installed
+from hub.learner.algorithms.parameters_table import TABLE
+from hub.learner.algorithms.row import Algorithm, Parameters
+from hub.learner.algorithms.spaces_taken import check_recurrent, check_spaces
+from hub.spaces import parse
+
+if TYPE_CHECKING:
+    from hub.words import Agent
+
+OWN: Final = (
+    "net_arch",
+    "activation_fn",
+    "total_timesteps",
+    "publish_every",
+    "action_noise",
+    "norm_obs",
+    "norm_reward",
+    "clip_obs",
+    "clip_reward",
+    "lstm_hidden_size",
+    "replay_buffer",
+    "n_sampled_goal",
+    "goal_selection_strategy",
+    "goal_reward",
+)
+"""Parameters that are not arguments of the constructor: the network's, the length of schedules
+(in transitions of all devices); off-policy, the transitions between two versions; the noise that a
+deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
+observations and rewards are scaled by what was seen; how wide a recurrent policy's state is; and by
+those of HerReplayBuffer, whether and how episodes are replayed with other goals."""
+
+
+def read_parameters(agent: Agent) -> Parameters:
+    """The agent's parameters over the defaults.
+
+    Raises:
+        OperatorFault: an unknown algorithm or name, an ill-typed value, or spaces that the
+            algorithm can't take. The message lists what is valid.
+    """
+    algorithm = algorithm_of(agent)
+    table, defaults = table_of(algorithm), algorithm.defaults
+    valid = {*table, *(name for name in OWN if name in defaults)}
+    for name in agent.parameters:
+        if name not in valid:
+            raise OperatorFault(
+                f"{agent.algorithm} has no parameter {name!r}; it has {', '.join(sorted(valid))}"
+            )
+    texts = {**defaults, **agent.parameters}
+    parameters = Parameters(
+        arguments={n: values.READERS[table[n]](n, text) for n, text in texts.items() if n in table},
+        net_arch=values.layers("net_arch", texts.get("net_arch", "")),
+        activation_fn=values.activation("activation_fn", texts.get("activation_fn", "tanh")),
+        total_timesteps=values.whole("total_timesteps", texts.get("total_timesteps", "1")),
+        publish_every=values.whole("publish_every", texts.get("publish_every", "1")),
+        action_noise=values.noise("action_noise", texts.get("action_noise", "none")),
+        noise_drifts=texts.get("action_noise", "none").startswith(values.DRIFT_PREFIX),
+        norm_obs=values.truth("norm_obs", texts.get("norm_obs", "false")),
+        norm_reward=values.truth("norm_reward", texts.get("norm_reward", "false")),
+        clip_obs=values.number("clip_obs", texts.get("clip_obs", "10")),
+        clip_reward=values.number("clip_reward", texts.get("clip_reward", "10")),
+        lstm_hidden_size=values.state_width("lstm_hidden_size", texts),
+        hindsight=read_hindsight(
+            agent,
+            texts,
+            n_sampled_goal=values.whole("n_sampled_goal", texts.get("n_sampled_goal", "4")),
+        ),
+    )
+    if algorithm.recurrent:
+        check_recurrent(agent, parameters)
+    if algorithm.family != "none":
+        check_spaces(agent, algorithm, parameters)
+    if algorithm.check is not None:
+        algorithm.check(agent, parameters)
+    return parameters
+
+
+def table_of(algorithm: Algorithm) -> dict[str, str]:
+    """The names of its parameters, with the kind of their values."""
+    return TABLE[algorithm.name] if algorithm.parameters is None else algorithm.parameters
+
+
+def algorithm_of(agent: Agent) -> Algorithm:
+    """The row of the agent's algorithm.
+
+    Raises:
+        OperatorFault: there is none, it is broken, or its library is not installed.
+    """
+    algorithm = elsewhere.find(agent.algorithm)
+    if algorithm is None:
+        names = ", ".join([*ALGORITHMS, *elsewhere.names()])
+        raise OperatorFault(f"algorithm {agent.algorithm!r} is unknown; take {names}")
+    if algorithm.parameters:
+        _check_row(algorithm, algorithm.parameters)
+    if algorithm.library in EXTRA and not installed(algorithm.library):
+        raise OperatorFault(
+            f"{algorithm.name} needs {algorithm.library}, which is not installed; "
+            f"pip install {EXTRA[algorithm.library]!r}"
+        )
+    return algorithm
+
+
+def that_learn_from_others(agent: Agent) -> list[str]:
+    """Algorithms that learn from whatever was done, of those that take the agent's actions."""
+    actions = type(parse(agent.actions))
+    rows = elsewhere.usable()
+    return [row.name for row in rows if row.family == "off_policy" and actions in row.heads]
+
+
+def _check_row(algorithm: Algorithm, table: dict[str, str]) -> None:
+    """Refuse an algorithm from elsewhere whose parameters nobody could set."""
+    for name, text in algorithm.defaults.items():
+        if name not in table and name not in OWN:
+            raise OperatorFault(f"{algorithm.name} has a default for {name!r}, no parameter of it")
+        if table.get(name, "int") not in values.READERS:
+            kinds = ", ".join(values.READERS)
+            raise OperatorFault(
+                f"{algorithm.name} says that {name} is of kind {table[name]!r}; there are {kinds}"
+            )
+        if name in table:
+            values.READERS[table[name]](name, text)
+    if missing := sorted(set(table) - set(algorithm.defaults)):
+        raise OperatorFault(f"{algorithm.name} has no default for {', '.join(missing)}")

@@ -1,0 +1,1 @@
+"""Policies from others and for others, as files; nobody vouches for what comes in."""

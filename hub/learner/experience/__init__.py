@@ -1,0 +1,1 @@
+"""What happened, as it can be learnt from: Events, Transitions, Fragments."""
