@@ -18,7 +18,6 @@ pytestmark = pytest.mark.acceptance
 
 COOL: Final = [0.0, 0.0, 0.0, 0.0]
 HOT: Final = [0.9, 0.0, 0.0, 0.0]
-STEPS_MAX: Final = 400
 
 
 class Device:
@@ -40,11 +39,15 @@ class Device:
 
     def act_until(self, seen: list[float], source: str | None) -> dict[str, Any]:
         """Steps until somebody chooses: None is the policy."""
-        for _ in range(STEPS_MAX):
-            answer = self.act(seen)
-            if answer.get("src") == source:
-                return answer
-        raise AssertionError(f"in {STEPS_MAX} steps nothing came from {source or 'the policy'}")
+        answer: dict[str, Any] = {}
+
+        def came() -> bool:
+            answer.clear()
+            answer.update(self.act(seen))
+            return answer.get("src") == source
+
+        until(came, f"an action of {source or 'the policy'}")
+        return answer
 
 
 def explained(hub: RealHub, key: str, seq: int) -> tuple[int, Any]:
