@@ -32,9 +32,11 @@ MIX_2: Final = 0x94D049BB133111EB
 UNIFORM_BITS: Final = 52
 """One fewer than float64's precision, so that half a unit can be added exactly."""
 KEYS_MAX: Final = 65_536
-"""Boots whose key is remembered; then all are made anew."""
+"""Devices whose key is remembered; then all are made anew."""
 ALONE_MAX: Final = 4
 """So many numbers are mixed one by one: numpy's calls would cost more than they save."""
+NEVER: Final = (None, b"")
+"""The newest boot of a device that has not asked before."""
 BOOT: Final = struct.Struct("<Q").pack
 KEY_BYTES: Final = 8
 SHIFT: Final = 64 - UNIFORM_BITS
@@ -53,19 +55,26 @@ class Chance:
     def __init__(self, seed: int, count: int) -> None:
         self.count = count
         self._keyed = hashlib.blake2b(key=str(seed).encode(), digest_size=KEY_BYTES)
-        self._keys: dict[tuple[str, int], bytes] = {}
+        self._keys: dict[str, tuple[int, bytes]] = {}
+        """Of each device, its newest boot and where that boot's stream begins."""
         self._stride = count * GAMMA & WORD
         self._ahead = [i * GAMMA & WORD for i in range(1, count + 1)]
         self._ahead_all = np.array(self._ahead, dtype=np.uint64)
 
     def uniforms(self, questions: Sequence[Question]) -> NDArray[np.float64]:
         """Numbers in (0, 1), float64 (len(questions), count)."""
-        known = self._keys
-        keys = [known.get((q.device, q.boot)) or self._key(q.device, q.boot) for q in questions]
+        known = self._keys.get
+        keys = [
+            newest[1]
+            if (newest := known(question.device, NEVER))[0] == question.boot
+            else self._key(question.device, question.boot)
+            for question in questions
+        ]
         if len(keys) * self.count <= ALONE_MAX:
             rows = [self._alone(key, q.step) for key, q in zip(keys, questions, strict=True)]
             return np.array(rows, dtype=np.float64)
-        steps = np.array([question.step for question in questions], dtype=np.uint64)
+        packed = struct.pack(f"<{len(keys)}Q", *[question.step for question in questions])
+        steps = np.frombuffer(packed, dtype="<u8")
         starts = np.frombuffer(b"".join(keys), dtype="<u8") + steps * np.uint64(self._stride)
         words = mixed_all(starts[:, None] + self._ahead_all)
         # Half a unit up: 0 would have an infinite normal quantile.
@@ -82,7 +91,8 @@ class Chance:
             self._keys.clear()
         keyed = self._keyed.copy()
         keyed.update(BOOT(boot) + device.encode())
-        key = self._keys[device, boot] = keyed.digest()
+        key = keyed.digest()
+        self._keys[device] = boot, key
         return key
 
 
