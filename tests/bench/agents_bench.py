@@ -16,7 +16,7 @@ from hub.registry.acts import NewAgent
 from tests.bench.load import Load, connect
 from tests.bench.open_hub import HOST, Status
 from tests.bench.processes import cpu_s, pss_mib
-from tests.bench.talk import READ_BYTES, NativeTalk
+from tests.bench.talk import READ_BYTES, NativeTalk, walking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,8 +93,12 @@ def measure_agents(folder: Path, plan: AgentsPlan, steps: list[WalkStep]) -> Age
     )
     with served:
         keys = list(_declared(data, plan.defined))
-        talks = [NativeTalk(f"load-{i}", keys[i], steps, 200 * i) for i in range(len(AWAKE))]
-        with Load(HOST, served.ready.http, talks) as load:
+        port = served.ready.http
+        talks = [
+            (port, NativeTalk(f"load-{i}", keys[i], walking(steps, 200 * i)))
+            for i in range(len(AWAKE))
+        ]
+        with Load(HOST, talks) as load:
             _await_all(data, load)
             load.run(plan.learn_s)
             pids = status_of(data).pids
@@ -109,7 +113,7 @@ def measure_agents(folder: Path, plan: AgentsPlan, steps: list[WalkStep]) -> Age
         wake_ms = []
         for turn in range(plan.rounds):
             for i in range(len(AWAKE)):
-                talk = NativeTalk(f"wake-{i}-{turn}", keys[i], steps, 0)
+                talk = NativeTalk(f"wake-{i}-{turn}", keys[i], walking(steps, 0))
                 wake_ms.append(_woken_ms(served.ready.http, talk))
             _await_sleep(data)
         return AgentsFigures(

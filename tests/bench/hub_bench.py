@@ -12,7 +12,7 @@ from hub.words import Protocol
 from tests.bench.load import Load, Measured, connect, run_reconnecting
 from tests.bench.open_hub import HOST, OpenHub, open_hub
 from tests.bench.processes import cpu_s, pss_mib
-from tests.bench.talk import MqttTalk, NativeTalk, ShepherdTalk
+from tests.bench.talk import MqttTalk, NativeTalk, ShepherdTalk, walking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tests.bench.walk import WalkStep
 
 TALKS: Final[dict[Protocol, Callable[[str, str, list[WalkStep], int], Talk]]] = {
-    Protocol.MQTT: MqttTalk,
-    Protocol.HTTP: NativeTalk,
+    Protocol.MQTT: lambda device, key, steps, at: MqttTalk(device, key, walking(steps, at)),
+    Protocol.HTTP: lambda device, key, steps, at: NativeTalk(device, key, walking(steps, at)),
     Protocol.SHEPHERD: ShepherdTalk,
 }
 
@@ -46,8 +46,9 @@ def cells(folder: Path, plan: Plan, steps: list[WalkStep]) -> Iterator[Cell]:
     for protocol in Protocol:
         with open_hub(folder / str(protocol), steps) as hub:
             for count in plan.devices:
-                talks = _talks(hub, protocol, count, steps)
-                with Load(HOST, hub.port(protocol), talks) as load:
+                port = hub.port(protocol)
+                talks = [(port, talk) for talk in _talks(hub, protocol, count, steps)]
+                with Load(HOST, talks) as load:
                     load.run(plan.warm_up_s / 2)
                     before = hub.status()
                     load.run(plan.warm_up_s / 2)

@@ -1,8 +1,8 @@
 """Closed-loop devices in one process: each asks, waits for its answer, asks again at once.
 
-with Load("127.0.0.1", port, talks) as load:
-load.run(1.0)                     # warm up
-measured = load.run(4.0)
+with Load("127.0.0.1", [(port, talk), …]) as load:
+    load.run(1.0)                     # warm up
+    measured = load.run(4.0)
 """
 
 from __future__ import annotations
@@ -61,20 +61,18 @@ class Load:
 
     Args:
         host: of all ports.
-        port: of `talks`.
-        talks: the devices.
+        talks: the devices, each with the port where it is heard.
     """
 
-    def __init__(self, host: str, port: int, talks: Sequence[Talk]) -> None:
+    def __init__(self, host: str, talks: Sequence[tuple[int, Talk]]) -> None:
         self._host = host
-        self._port = port
         self._talks = talks
         self._lines: dict[int, _Line] = {}
         self._epoll = select.epoll()
 
     def __enter__(self) -> Self:
-        for talk in self._talks:
-            connection = connect((self._host, self._port))
+        for port, talk in self._talks:
+            connection = connect((self._host, port))
             talk.greet(connection)
             self._lines[connection.fileno()] = _Line(connection, talk)
             self._epoll.register(connection, select.EPOLLIN)

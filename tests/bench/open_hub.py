@@ -14,7 +14,7 @@ from hub.demo.serving import ServedHub
 from hub.words import Protocol
 from tests.bench.load import Load
 from tests.bench.processes import roles
-from tests.bench.talk import NativeTalk
+from tests.bench.talk import NativeTalk, walking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,8 +73,8 @@ class Status(Struct, frozen=True):
 
 def _wake(hub: OpenHub, steps: list[WalkStep]) -> None:
     """Step until the policy answers: until then each action is a fallback, at its deadline."""
-    talk = NativeTalk("early", hub.key, steps, 0)
-    with Load(HOST, hub.port(Protocol.HTTP), [talk]) as load:
+    talk = NativeTalk("early", hub.key, walking(steps, 0))
+    with Load(HOST, [(hub.port(Protocol.HTTP), talk)]) as load:
         for _ in range(WAKE_TRIES):
             load.run(WAKE_S)
             (acted,) = hub.served.sql(ACTED_SQL, _Acted)

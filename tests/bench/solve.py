@@ -29,15 +29,18 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.sb3.drive import ACTIVATIONS
-from tests.acceptance.real_hub import RealHub, until
-from tests.acceptance.test_learning_kills import EPISODES, Carts
+from tests.acceptance.real_hub import HOST, RealHub
+from tests.bench.carts import EPISODES, Cart
+from tests.bench.load import Load
 from tests.bench.table import table
+from tests.bench.talk import MqttTalk, NativeTalk, Talk
 from tests.learning.harness import cartpole
 
 RETURN: Final = 475.0
 ENVIRONMENTS: Final = 4
 STEPS_MAX: Final = 150_000
-PATIENCE_S: Final = 900.0
+LOOK_S: Final = 0.1
+"""Between two looks at whether it is learnt."""
 
 
 def through_the_hub(folder: Path, seed: int) -> tuple[float, int]:
@@ -45,17 +48,27 @@ def through_the_hub(folder: Path, seed: int) -> tuple[float, int]:
     hub = RealHub(folder / f"data-{seed}")
     hub.start()
     try:
-        with Carts(hub, seed=seed) as carts:
-            until(lambda: carts.steps > 0, "the first observation")
-            began = time.perf_counter()
-            until(
-                lambda: carts.learned(RETURN) or carts.steps > STEPS_MAX,
-                f"a return of {RETURN}",
-                timeout_s=PATIENCE_S,
-            )
-            return time.perf_counter() - began, carts.steps
+        key = hub.make_agent("cart", parameters={})
+        carts = [Cart(seed=10 * seed + i) for i in range(ENVIRONMENTS)]
+        talks: list[tuple[int, Talk]] = []
+        for i, cart in enumerate(carts):
+            if i % 2:
+                talks.append((hub.ready.http, NativeTalk(f"cart-{i}", key, cart.says)))
+            else:
+                talks.append((hub.ready.mqtt, MqttTalk(f"cart-{i}", key, cart.says)))
+        began = time.perf_counter()
+        with Load(HOST, talks) as load:
+            while not learned(carts) and sum(cart.steps for cart in carts) < STEPS_MAX:
+                load.run(LOOK_S)
+            return time.perf_counter() - began, sum(cart.steps for cart in carts)
     finally:
         hub.end()
+
+
+def learned(carts: list[Cart]) -> bool:
+    """The last episodes of each were long."""
+    newest = [total for cart in carts for total in cart.returns[-EPISODES // len(carts) :]]
+    return len(newest) >= EPISODES and mean(newest) >= RETURN
 
 
 def in_one_process(seed: int) -> tuple[float, int]:

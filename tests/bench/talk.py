@@ -6,9 +6,11 @@ know nothing of sockets and time: `load.py` moves their bytes and holds the watc
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import socket
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_BYTES: Final = 65_536
 _encode = msgspec.json.encode
+
+
+Says = Callable[[bytes], bytes]
+"""What a device says next, from its step number on; it is given what it was answered."""
 
 
 class Talk(Protocol):
@@ -40,11 +46,11 @@ class Talk(Protocol):
 class MqttTalk:
     """QoS 1 `obs` out; PUBACK and `act` in, which is acknowledged with the next `obs`."""
 
-    def __init__(self, device: str, key: str, steps: list[WalkStep], start: int) -> None:
+    def __init__(self, device: str, key: str, says: Says) -> None:
+        self.answer = b""
         self._device = device
         self._key = key
-        self._bodies = _native_bodies(steps)
-        self._at = start
+        self._says = says
         self._step = 0
         self._topic = _mqtt_string(f"rl/v1/{device}/obs")
         self._buffer = bytearray()
@@ -63,10 +69,9 @@ class MqttTalk:
             assert _read_exactly(connection, 5)[4] == 1, "SUBACK says no"
 
     def ask(self) -> bytes:
-        body = b'{"s":%d,%b' % (self._step, self._bodies[self._at])
+        body = b'{"s":%d,%b' % (self._step, self._says(self.answer))
         packet_id = struct.pack(">H", self._step % 65_535 + 1)
         self._step += 1
-        self._at = (self._at + 1) % len(self._bodies)
         asked = self._owed + _packet(0x32, self._topic + packet_id + body)
         self._owed = b""
         return asked
@@ -87,6 +92,7 @@ class MqttTalk:
         topic_end = head + 2 + topic_bytes
         if packet[0] & 0x06:
             self._owed += b"\x40\x02" + packet[topic_end : topic_end + 2]
+        self.answer = packet[topic_end + (2 if packet[0] & 0x06 else 0) :]
         return packet.endswith(b"/act", head + 2, topic_end)
 
 
@@ -94,6 +100,7 @@ class HttpTalk:
     """Requests on one kept connection, answers told by status and length."""
 
     def __init__(self) -> None:
+        self.answer = b""
         self._buffer = b""
 
     def greet(self, connection: socket.socket) -> None:
@@ -107,6 +114,7 @@ class HttpTalk:
         return None if response is None else self._accepts(*response)
 
     def _accepts(self, head: bytes, body: bytes) -> bool:
+        self.answer = body
         return head.startswith(b"HTTP/1.1 200") and bool(body)
 
     def _response(self, data: bytes) -> tuple[bytes, bytes] | None:
@@ -127,17 +135,16 @@ class HttpTalk:
 class NativeTalk(HttpTalk):
     """`POST /v1/step`."""
 
-    def __init__(self, device: str, key: str, steps: list[WalkStep], start: int) -> None:
+    def __init__(self, device: str, key: str, says: Says) -> None:
         super().__init__()
-        self._bodies = _native_bodies(steps, prefix=b'"device":%b,' % _encode(device))
+        self._device = b'"device":%b,' % _encode(device)
+        self._says = says
         self._head = _request_head("/v1/step", f"Authorization: Bearer {key}\r\n")
-        self._at = start
         self._step = 0
 
     def ask(self) -> bytes:
-        body = b'{"s":%d,%b' % (self._step, self._bodies[self._at])
+        body = b'{"s":%d,%b%b' % (self._step, self._device, self._says(self.answer))
         self._step += 1
-        self._at = (self._at + 1) % len(self._bodies)
         return self._head % len(body) + body
 
 
@@ -193,16 +200,27 @@ class EchoTalk:
         return None if self._missing else True
 
 
-def _native_bodies(steps: list[WalkStep], prefix: bytes = b"") -> list[bytes]:
-    """The objects from after their step number on, with their closing braces."""
+def walking(steps: list[WalkStep], start: int) -> Says:
+    """Round the walk, from one place of it; what is answered changes nothing."""
     # Every talk is a boot of its own: the same device counts from 0 again in the next measurement.
     boot = secrets.randbits(32)
-    bodies = []
-    for step in steps:
-        reward = b"" if step.reward is None else b',"r":%b' % _encode(step.reward)
-        values = _encode(step.observation)
-        bodies.append(b'%b"b":%d,"o":%b%b,"d":%d}' % (prefix, boot, values, reward, step.done))
-    return bodies
+    bodies = [native_body(boot, step.observation, step.reward, done=step.done) for step in steps]
+    round_and_round = itertools.cycle(bodies[start:] + bodies[:start])
+    return lambda _answer: next(round_and_round)
+
+
+def native_body(
+    boot: int,
+    observation: list[float],
+    reward: float | None,
+    *,
+    done: bool,
+    truncated: bool = False,
+) -> bytes:
+    """The object from after its step number on, with its closing brace."""
+    paid = b"" if reward is None else b',"r":%b' % _encode(reward)
+    ends = b',"d":%d,"tr":%d}' % (done, truncated) if truncated else b',"d":%d}' % done
+    return b'"b":%d,"o":%b%b%b' % (boot, _encode(observation), paid, ends)
 
 
 def _request_head(path: str, fields: str = "") -> bytes:

@@ -20,7 +20,7 @@ from msgspec import Struct
 from hub.words import Event, Floats, Kind, Source
 from tests.bench.load import Load
 from tests.bench.processes import cpu_s
-from tests.bench.talk import EchoTalk, MqttTalk
+from tests.bench.talk import EchoTalk, MqttTalk, walking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def echoes(counts: tuple[int, ...], seconds: float) -> Iterator[Echo]:
         port = int(server.stdout.readline())
         for count in counts:
             talks = [EchoTalk(b"x" * ECHO_BYTES) for _ in range(count)]
-            with Load("127.0.0.1", port, talks) as load:
+            with Load("127.0.0.1", [(port, talk) for talk in talks]) as load:
                 yield _measured("asyncio echo", load, count, seconds, [server.pid])
 
 
@@ -119,8 +119,8 @@ def broker_echoes(
         assert echo.stdout is not None
         assert echo.stdout.readline() == b"subscribed\n"
         for count in counts:
-            talks = [MqttTalk(f"load-{i}", "key", steps, start=i) for i in range(count)]
-            with Load("127.0.0.1", port, talks) as load:
+            talks = [MqttTalk(f"load-{i}", "key", walking(steps, i)) for i in range(count)]
+            with Load("127.0.0.1", [(port, talk) for talk in talks]) as load:
                 pids = [broker.pid, echo.pid]
                 yield _measured("mosquitto + paho echo", load, count, seconds, pids)
 
