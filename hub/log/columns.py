@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import structs
 
 from hub.words import FLOAT_BYTES, Event, Floats, Kind, Source
@@ -114,6 +115,16 @@ def from_stored(table: pa.Table) -> pa.Table:
         if place >= 0 and pa.types.is_binary(table.schema.field(place).type):
             chunks = [_lists(chunk) for chunk in table.column(place).chunks]
             table = table.set_column(place, name, pa.chunked_array(chunks, _FLOATS))
+    return table
+
+
+def wanted(rows: pa.RecordBatch, agent: str | None, kinds: list[int] | None) -> pa.Table:
+    """The rows of one agent and of some kinds; None = of all."""
+    table = pa.Table.from_batches([rows])
+    if agent is not None:
+        table = table.filter(pc.equal(table.column("agent"), agent))
+    if kinds is not None:
+        table = table.filter(pc.is_in(table.column("kind"), pa.array(kinds, pa.uint8())))
     return table
 
 

@@ -273,6 +273,7 @@ class LogProcess(asyncio.Protocol):
     # --- questions --------------------------------------------------------------------------
 
     async def _restore(self, id_: int) -> None:
+        self._log.settle()
         loop = asyncio.get_running_loop()
         recovered = await loop.run_in_executor(self._reading, resume.recover, self._log)
         self._send(messages.Restored(id_, recovered))
@@ -280,6 +281,7 @@ class LogProcess(asyncio.Protocol):
     async def _rotate(self, id_: int, upto: int) -> None:
         """Go on in a file that begins after `upto`: filled beside commits, swapped between two."""
         loop, log = asyncio.get_running_loop(), self._log
+        log.settle()
         try:
             draft = await loop.run_in_executor(self._reading, self._begin_draft, upto)
         except HubFault as fault:  # the disk is full, the manifest damaged: the file is as it was

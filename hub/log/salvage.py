@@ -215,6 +215,17 @@ def _longest_that_opens(path: Path, trial: Path, whole: bytes, settings: LogSett
         shutil.rmtree(trial)
 
 
+def keep_aside(path: Path, clock: Clock) -> Path:
+    """A copy of a file that is broken somewhere, before it is written on; where it is.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    aside = _folder_aside(path.parent, clock) / path.name
+    _write_durably(aside, path.read_bytes())
+    return aside
+
+
 def _being_read_out(folder: Path) -> Path | None:
     """The broken file that an earlier start had not read to its end, moved aside by now."""
     marker = folder / SALVAGING

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hub.errors import LogUnavailable
+from hub.log import columns
 from hub.log.duck import SCHEMA_VERSION, DuckFile, sql
 from hub.log.pages import PageSize
 from hub.log.salvage import last_of_broken, readable_pages
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.log.segments.history import History
     from hub.settings import LogSettings
+    from hub.words import Event
 
 PAGE_BYTES: Final = 16 << 20
 
@@ -94,6 +96,28 @@ def fill_from_broken(file: DuckFile, broken: Path, settings: LogSettings, last: 
         _insert(file, page) for page in readable_pages(broken, settings, extent["last"] + 1, last)
     )
     return [f"{taken} events were read from {broken}"] if taken else []
+
+
+def fill_from_journal(file: DuckFile, entries: list[tuple[int, list[Event]]]) -> int:
+    """Take what the file lacks; the last seq that it has then."""
+    (extent,) = file.table("extent", begins=0).to_pylist()
+    last = int(extent["last"])
+    for first, events in entries:
+        missing = events[max(0, last + 1 - first) :]
+        if missing:
+            first += len(events) - len(missing)
+            file.insert(columns.to_batch(missing, first))
+            last = first + len(missing) - 1
+    return last
+
+
+def given(file: DuckFile, last: int) -> int:
+    """The last seq that was given, as far as the file knows, which ends with `last`.
+
+    What was lost before and said then counts: those seqs are not given again.
+    """
+    (epochs,) = file.table("epochs", first=1, last=last).to_pylist()
+    return max(int(epochs["given"]), last)
 
 
 def take(file: DuckFile, begins: int, acknowledged: int, damage: list[str], clock: Clock) -> Stock:

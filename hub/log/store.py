@@ -1,24 +1,28 @@
 """The log as one folder has it: the hot DuckDB file, and sealed segments for what is older.
 
     log = DuckLog.open(data, settings.log, clock=clock)
-    first = log.append(events)          # one Arrow batch, one INSERT, one fdatasync
+    first = log.append(events)          # durable: into the journal, with one fdatasync
+    log.settle()                        # from there into the file, as one Arrow batch
+
+    append ──▶ journal ──settle──▶ hot DuckDB file ──seal──▶ segments
+                  └────────── rows: read over all three ─────────┘
 
 Rule 1: DuckDB opens a write-ahead log with a torn tail, or without it, and says nothing. So the
     last acknowledged seq stands in a file of its own, and a log that ends before it is damaged:
     said loudly, and the numbers are not given again.
-Rule 2: what segments have and the file has not is taken from there. A folder with segments alone
-    is a log.
+Rule 2: what segments or the journal have and the file has not is taken from there. A folder with
+    segments alone is a log.
 Rule 3: what a device sent besides numbers is sealed before it is stored; readers get it revealed,
     or as it is stored.
 
-One thread appends; `rows`, `read`, `table` and recovery may run in one other thread.
+One thread appends and settles; `rows`, `read`, `table` and recovery may run in one other thread.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +32,8 @@ from hub.errors import HubFault, LogUnavailable
 from hub.log import columns, rotate, salvage, stock
 from hub.log.acknowledged import Acknowledged
 from hub.log.duck import SCHEMA_VERSION, DuckFile, LogDamaged
+from hub.log.journal import FILE_NAME as JOURNAL
+from hub.log.journal import Journal
 from hub.log.payload_keys import FOLDER as KEYS
 from hub.log.payload_keys import PREFIX, PayloadKeys
 from hub.log.segments.history import History
@@ -44,6 +50,17 @@ if TYPE_CHECKING:
     from hub.words import Event
 
 PAGE_ROWS: Final = 16_384
+RECENT_ROWS: Final = 4096
+"""Settled in one go, in about 10 ms."""
+
+
+class Recent(NamedTuple):
+    """What stands in the journal alone."""
+
+    first: int
+    """Seq of the first of them, or of the next event when there is none."""
+    events: list[Event]
+    """As they are stored; their seqs follow each other."""
 
 
 class State(Struct, frozen=True):
@@ -71,6 +88,7 @@ class DuckLog:
         file: DuckFile,
         *,
         acknowledged: Acknowledged,
+        journal: Journal,
         history: History,
         keys: PayloadKeys,
         hub: str,
@@ -83,6 +101,8 @@ class DuckLog:
         self.keys = keys
         self.state = state
         self._acknowledged = acknowledged
+        self._journal = journal
+        self._recent = Recent(state.next_seq, [])
         self._hub = hub
 
     @classmethod
@@ -140,12 +160,14 @@ class DuckLog:
             if opened.broken is not None:
                 last = max(acknowledged, history.seq_last)
                 damage += stock.fill_from_broken(file, opened.broken, settings, last)
+            damage += _replay(folder, file, meta["hub"], acknowledged, clock)
             if begins > history.seq_last:
                 damage.append(
                     f"events {history.seq_last + 1} to {begins} are sealed, and the manifest of "
                     f"{folder / SEGMENTS} does not say so; put it back from a backup"
                 )
             found = stock.take(file, begins, acknowledged, damage, clock)
+            journal = Journal.open(folder, meta["hub"])
         except HubFault:
             file.abandon()
             raise
@@ -155,6 +177,7 @@ class DuckLog:
         return cls(
             file,
             acknowledged=side_file,
+            journal=journal,
             history=history,
             keys=keys,
             hub=meta["hub"],
@@ -184,11 +207,38 @@ class DuckLog:
                 stored = self._sealed(events)
             except OSError as error:
                 raise LogUnavailable(f"a payload's key can't be made: {error}") from error
-            self.file.insert(columns.to_batch(stored, first))
+            recent = self._recent.events
+            room = len(recent) + len(stored) <= RECENT_ROWS
+            if room and self._journal.append(first, stored):
+                recent += stored
+            else:
+                self._file(recent + list(stored))
             last = first + len(events) - 1
             self.state = structs.replace(self.state, last_seq=last, next_seq=last + 1)
             self._acknowledged.write(last)
         return Seq(first)
+
+    def settle(self) -> None:
+        """Take what the journal holds into the file, where the queries of `table` find it.
+
+        Raises:
+            LogUnavailable: it failed; nothing is lost, but the log must be opened again.
+        """
+        if self._recent.events:
+            self._file(self._recent.events)
+
+    def _file(self, events: list[Event]) -> None:
+        """Commit the events to the file: those of the journal, and what is to follow them."""
+        first = self._recent.first
+        self.file.insert(columns.to_batch(events, first))
+        # Readers go by the one or the other: never are the rows in neither, or in both.
+        self._recent = Recent(first + len(events), [])
+        self._journal.clear()
+
+    @property
+    def settled(self) -> int:
+        """Seq up to which the file has all."""
+        return self._recent.first - 1
 
     def read(
         self, after: int = 0, *, limit: int = PAGE_ROWS, agent: str | None = None
@@ -223,6 +273,7 @@ class DuckLog:
             LogUnavailable: the file or a segment can't be read.
         """
         numbers = None if kinds is None else [int(kind) for kind in kinds]
+        recent = self._recent  # once: it is settled in the other thread
         parts: list[pa.Table] = []
         if first <= self.begins:
             if self.history.seq_last < min(last, self.begins):
@@ -234,10 +285,14 @@ class DuckLog:
                 parts.append(self.history.page(first, min(last, self.begins), agent, numbers))
             except (HubFault, OSError) as error:
                 raise LogUnavailable(f"segments of seq {first}.. can't be read: {error}") from error
-        if last > self.begins:
-            start = max(first, self.begins + 1)
-            page = self.table("page", first=start, last=last, agent=agent, kinds=numbers)
+        start, end = max(first, self.begins + 1), min(last, recent.first - 1)
+        if start <= end:
+            page = self.table("page", first=start, last=end, agent=agent, kinds=numbers)
             parts.append(columns.by_seq(page))
+        if last >= recent.first:
+            start = max(first, recent.first)
+            events = recent.events[start - recent.first : last - recent.first + 1]
+            parts.append(columns.wanted(columns.to_batch(events, start), agent, numbers))
         table = pa.concat_tables([part.select(columns.FIELDS) for part in parts])
         table = upcast(table, self.keys)
         return self._revealed(table) if reveal else table
@@ -247,7 +302,7 @@ class DuckLog:
         return columns.to_events(self._revealed(upcast(table, self.keys)))
 
     def table(self, name: str, **parameters: object) -> pa.Table:
-        """The result of a named query of `hub/log/sql/` on the hot file alone.
+        """The result of a named query of `hub/log/sql/` on the hot file alone, as it was settled.
 
         Raises:
             LogUnavailable: it can't be read; the next start reads the whole file and mends it.
@@ -259,12 +314,17 @@ class DuckLog:
             raise
 
     @property
+    def journal_bytes(self) -> int:
+        """Bytes of the journal in use, 0 right after everything was settled."""
+        return self._journal.position
+
+    @property
     def wal_bytes(self) -> int:
         """Size of the write-ahead log, 0 right after a checkpoint."""
         return self.file.wal_bytes
 
     def checkpoint(self, *, tidy: bool = False) -> None:
-        """Move the write-ahead log into the file; commits wait about 10 ms a MB.
+        """Settle, and move the write-ahead log into the file; commits wait about 10 ms a MB.
 
         Args:
             tidy: also join small row groups, up to 90 ms: for when nothing else is to be done.
@@ -272,12 +332,15 @@ class DuckLog:
         Raises:
             LogUnavailable: it failed; the events are safe, but the log must be opened again.
         """
+        self.settle()
         self.file.checkpoint(tidy=tidy)
         self._acknowledged.sync()
 
     def close(self) -> None:
         """Checkpoint and give the files back."""
+        self.settle()
         self.file.close()
+        self._journal.close()
         self._acknowledged.close()
 
     def _sealed(self, events: Sequence[Event]) -> Sequence[Event]:
@@ -322,6 +385,23 @@ def _look(history: History, file: DuckFile) -> list[str]:
             raise LogUnavailable(f"{fault}; put it back from a backup") from fault
         return [f"{fault}; nothing is sealed until it is put back from a backup"]
     return []
+
+
+def _replay(folder: Path, file: DuckFile, hub: str, acknowledged: int, clock: Clock) -> list[str]:
+    """Take from the journal what the file lacks; for a person, what was broken of it.
+
+    Raises:
+        LogUnavailable: it can't be read, or not be taken in now.
+    """
+    left = Journal.read(folder, hub)
+    last = stock.fill_from_journal(file, left.entries)
+    if not (folder / JOURNAL).exists() or stock.given(file, last) >= acknowledged:
+        return []
+    try:
+        aside = salvage.keep_aside(folder / JOURNAL, clock)
+    except OSError as error:
+        raise LogUnavailable(f"{folder / JOURNAL} can't be kept aside: {error}") from error
+    return [f"the journal holds nothing after event {last} (byte {left.end}); a copy is {aside}"]
 
 
 def _clean(keys: PayloadKeys) -> None:

@@ -32,7 +32,7 @@ def sections(figures: LogFigures) -> Iterator[tuple[str, list[str]]]:
 
 
 def _commits(commits: Sequence[DurableCommit], bulk_rows_per_s: float) -> list[str]:
-    heads = ["rows", "× plain write", "of bulk", "p50 ms", "p99 ms", "plain p50 ms", "WAL bytes"]
+    heads = ["rows", "× plain write", "of bulk", "p50 ms", "p99 ms", "plain p50 ms", "bytes"]
     return [
         f"Plain write: write + fdatasync of as many bytes. Bulk: one insert of an Arrow table with "
         f"the same columns into DuckDB, {bulk_rows_per_s:,.0f} rows/s.",
@@ -47,7 +47,7 @@ def _commits(commits: Sequence[DurableCommit], bulk_rows_per_s: float) -> list[s
                     f"{row.p50_ms:.2f}",
                     f"{row.p99_ms:.2f}",
                     f"{row.plain_p50_ms:.2f}",
-                    f"{row.wal_bytes:,}",
+                    f"{row.journal_bytes:,}",
                     f"{row.rows_per_s:,.0f}",
                 ]
                 for row in commits

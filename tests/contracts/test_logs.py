@@ -25,6 +25,7 @@ class FileLog(DuckLog):
     """A DuckLog that answers `recover` itself."""
 
     def recover(self) -> Recovered:
+        self.settle()
         return resume.recover(self)
 
 

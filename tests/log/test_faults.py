@@ -20,6 +20,7 @@ import pytest
 
 from hub.clock import SystemClock
 from hub.log import recover, resume
+from hub.log.journal import FILE_NAME as JOURNAL
 from hub.log.link import LogLink
 from hub.log.rotate import Draft
 from hub.log.salvage import FILE_NAME
@@ -81,6 +82,7 @@ async def test_killed_at_any_moment_the_log_loses_and_doubles_nothing(
     found = log.read(limit=2 * writer.sent + 1)
     assert [event.seq for event in found] == list(range(1, 2 * writer.sent + 1))
     assert [event.step for event in found] == [step for step in range(writer.sent) for _ in "ab"]
+    log.settle()
     assert resume.recover(log) == recover.fold(found)
     log.close()
 
@@ -188,29 +190,52 @@ async def test_a_full_disk_loses_nothing_and_freed_it_goes_on_unaided(
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a killed process leaves: 40 commits of ten rows, 200 sealed, all of it in the WAL."""
-    folder = tmp_path_factory.mktemp("crashed")
+    return _left(tmp_path_factory, settled=True)
+
+
+@pytest.fixture(scope="module")
+def crashed_early(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, all of it in the journal."""
+    return _left(tmp_path_factory, settled=False)
+
+
+def _left(folders: pytest.TempPathFactory, *, settled: bool) -> Path:
+    folder = folders.mktemp("crashed")
     log = _opened(folder)
     for first in range(0, 200, 5):
         log.append(steps(first, first + 4))
+        if settled:
+            log.settle()
     seal(log, 200)
-    left = tmp_path_factory.mktemp("left")
+    left = folders.mktemp("left")
     shutil.copytree(folder, left, dirs_exist_ok=True)
     log.close()
+    if settled:
+        (left / JOURNAL).unlink()
     return left
 
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "flip"])
+@pytest.mark.parametrize(
+    ("fixture", "name"), [("crashed", f"{FILE_NAME}.wal"), ("crashed_early", JOURNAL)]
+)
 @pytest.mark.timeout(900)
 def test_damage_anywhere_in_the_tail_keeps_what_came_before_and_is_said(
-    crashed: Path, tmp_path: Path, damage: str, faults: int
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    fixture: str,
+    name: str,
+    damage: str,
+    faults: int,
 ) -> None:
+    crashed: Path = request.getfixturevalue(fixture)
     for seed in range(faults):
         chance = random.Random(seed)
         folder = tmp_path / str(seed)
         shutil.copytree(crashed, folder)
-        wal = folder / f"{FILE_NAME}.wal"
+        wal = folder / name
         data = bytearray(wal.read_bytes())
-        at = chance.randrange(len(data))
+        at = chance.randrange(len(data.rstrip(b"\0")))
         if damage == "cut":
             del data[at:]
         elif damage == "zeros":
@@ -251,6 +276,7 @@ def test_clock_jumps_change_no_order(tmp_path: Path) -> None:
     assert history.page(1, 6, None, None).column("seq").to_pylist() == [1, 2, 3, 4, 5, 6]
     assert manifest.sealed_before(NOW_US, 2 * NOW_US) == 0, "a later event is among them"
     assert manifest.sealed_before(NOW_US + DAY_US, NOW_US + 2 * DAY_US) == 6, "in no future"
+    log.settle()
     Draft.begin(log, 6, LogSettings()).finish(log)
     assert unnumbered(log.read()) == events
     log.close()

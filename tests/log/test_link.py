@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.errors import HubFault, LogUnavailable
+from hub.log.journal import FILE_NAME as JOURNAL
 from hub.log.link import LogLink
 from hub.log.messages import socket_path
 from hub.log.read import Reader
@@ -166,6 +167,7 @@ async def test_damage_is_in_the_answer(tmp_path: Path) -> None:
     await until(lambda: seqs == [1])
     await link.close()
     (tmp_path / FILE_NAME).unlink()
+    (tmp_path / JOURNAL).unlink()
     opened = await link.open()
     assert (opened.last_seq, opened.next_seq, opened.epoch) == (0, 5, 2)
     assert "events 1 to 4" in str(opened.damage)

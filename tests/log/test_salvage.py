@@ -15,6 +15,7 @@ import pytest
 from hub.clock import SystemClock
 from hub.errors import LogUnavailable
 from hub.log.acknowledged import FILE_NAME as MARK
+from hub.log.journal import FILE_NAME as JOURNAL
 from hub.log.rotate import Draft
 from hub.log.salvage import FILE_NAME, SALVAGING, SUSPECT
 from hub.log.segments.manifest import FILE_NAME as MANIFEST
@@ -63,13 +64,15 @@ def killed_in(folder: Path, module: str, name: str, call: int) -> bool:
 
 
 def left_by_a_kill(folder: Path, batches: int, rows: int) -> None:
-    """A log whose events stand in its write-ahead log."""
+    """A log whose events stand in its write-ahead log alone."""
     code = (
         "import os, sys; from pathlib import Path; from tests.log.test_salvage import opened; "
         "from tests.log.events import steps; log = opened(Path(sys.argv[1])); "
-        f"[log.append(steps(1, {rows})[:{rows}]) for _ in range({batches})]; os._exit(0)"
+        f"[(log.append(steps(1, {rows})[:{rows}]), log.settle()) for _ in range({batches})]; "
+        "os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, check=True)
+    (folder / JOURNAL).unlink()
 
 
 def with_a_broken_block(folder: Path) -> str:
@@ -185,6 +188,7 @@ def test_a_manifest_that_lacks_what_is_sealed_is_said_and_shows_no_hole(
     log.append(steps(101, 200))
     seal(log)
     log.append(steps(201, 210))
+    log.settle()
     Draft.begin(log, 400, LogSettings()).finish(log)
     log.close()
     manifest = tmp_path / FOLDER / MANIFEST

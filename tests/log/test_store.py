@@ -17,6 +17,7 @@ from hub.log import columns, recover, resume
 from hub.log.acknowledged import FILE_NAME as MARK_NAME
 from hub.log.acknowledged import Acknowledged, Mark
 from hub.log.duck import SCHEMA_VERSION, LogLocked
+from hub.log.journal import FILE_NAME as JOURNAL
 from hub.log.payload_keys import FOLDER as KEYS
 from hub.log.payload_keys import PREFIX
 from hub.log.rotate import Draft
@@ -35,20 +36,26 @@ def opened(folder: Path) -> DuckLog:
     return DuckLog.open(folder, LogSettings(), clock=SystemClock())
 
 
-def crashed(folder: Path, *batches: int, checkpoint: bool = False) -> None:
-    """Leave a log of so many rows a batch as a killed process leaves it: with its WAL."""
+def crashed(folder: Path, *batches: int, settled: bool = True, checkpoint: bool = False) -> None:
+    """Leave a log of so many rows a batch as a killed process leaves it.
+
+    With its write-ahead log and no journal, or where nothing was settled with its journal alone.
+    """
+    append = "(log.append(steps(1, rows)[:rows]), log.settle())"
     commands = "; ".join(
         [
             "import os; from pathlib import Path",
             "from hub.log.store import DuckLog; from hub.clock import SystemClock",
             "from hub.settings import LogSettings; from tests.log.events import steps",
             f"log = DuckLog.open(Path({str(folder)!r}), LogSettings(), clock=SystemClock())",
-            f"[log.append(steps(1, rows)[:rows]) for rows in {batches}]",
+            f"[{append if settled else append.replace('log.settle()', '')} for rows in {batches}]",
             "log.checkpoint()" if checkpoint else "pass",
             "os._exit(0)",
         ]
     )
     subprocess.run([sys.executable, "-c", commands], check=True)
+    if settled:
+        (folder / JOURNAL).unlink()
 
 
 def flip(path: Path, position: int) -> None:
@@ -57,8 +64,9 @@ def flip(path: Path, position: int) -> None:
     path.write_bytes(data)
 
 
-def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
-    crashed(tmp_path, 1, 8, 64)
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_killed_process_loses_nothing(tmp_path: Path, settled: bool) -> None:
+    crashed(tmp_path, 1, 8, 64, settled=settled)
     log = opened(tmp_path)
     assert (log.last_seq, log.state.damage, log.state.epoch) == (73, None, 1)
     assert [event.seq for event in log.read()] == list(range(1, 74))
@@ -160,6 +168,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_empties_the_write_ahead_log(tmp_path: Path) -> None:
     log = opened(tmp_path)
     log.append(steps(1, 50))
+    log.settle()
     assert log.wal_bytes > 0
     log.checkpoint()
     assert log.wal_bytes == 0
@@ -169,15 +178,22 @@ def test_a_checkpoint_empties_the_write_ahead_log(tmp_path: Path) -> None:
 
 def test_rows_are_the_wanted_events_of_a_range(tmp_path: Path) -> None:
     log = opened(tmp_path)
-    log.append(steps(1, 10))
+    log.append(steps(1, 2))
+    log.settle()
+    log.append(steps(3, 10))
     assert seqs(log, 3, 8, "walker", [Kind.ACTION]) == [4, 6, 8]
     assert seqs(log, 3, 8, "heater") == []
+    assert seqs(log, 5, 6) == [5, 6]
+    assert seqs(log, 20, 20) == [20]
     log.close()
 
 
 def test_the_table_has_a_column_for_each_field_of_an_event(tmp_path: Path) -> None:
     log = opened(tmp_path)
+    log.append(steps(1, 1))
+    log.settle()
     table = log.table("page", first=1, last=1, agent=None, kinds=None)
+    assert table.num_rows == 1
     assert tuple(table.schema.names) == Event.__struct_fields__
     assert table.schema.types == columns.SCHEMA.types
     log.close()
@@ -216,6 +232,7 @@ def test_what_a_broken_log_has_lost_is_taken_from_its_segments(tmp_path: Path) -
     hub = log.hub
     log.close()
     (tmp_path / FILE_NAME).write_bytes(b"not a database" * 1000)
+    (tmp_path / JOURNAL).unlink()
     again = opened(tmp_path)
     assert (again.hub, again.last_seq, again.state.next_seq) == (hub, 11, 16)
     assert "11 events up to 11 were taken from the segments" in str(again.state.damage)
@@ -271,13 +288,13 @@ def test_a_suspect_that_reads_well_is_kept(tmp_path: Path) -> None:
 def test_a_rotated_log_still_shows_everything(tmp_path: Path) -> None:
     log = opened(tmp_path)
     log.append([*steps(1, 100), Event(Kind.ADMIN, 1, secret=b"hash"), *steps(101, 110)])
-    before, known = log.read(), resume.recover(log)
+    before, known = log.read(), recovered(log)
     seal(log, 150)
     rotate(log, 120)
     assert log.begins == 120
     assert log.read() == before
     assert seqs(log, 119, 122) == [119, 120, 121, 122]
-    assert resume.recover(log) == known
+    assert recovered(log) == known
     log.append(steps(111, 112))
     log.close()
     again = opened(tmp_path)
@@ -291,13 +308,13 @@ def test_what_is_carried_along_is_no_hole_and_is_counted_once(tmp_path: Path) ->
     log = opened(tmp_path)
     for first in range(1, 401, 40):
         log.append(steps(first, first + 39))
-        known = resume.recover(log)
+        known = recovered(log)
         rotate(log, seal(log).seq_last)
-        assert resume.recover(log) == known
+        assert recovered(log) == known
     log.close()
     again = opened(tmp_path)
     assert again.state.damage is None
-    assert resume.recover(again) == recover.fold(again.read())
+    assert recovered(again) == recover.fold(again.read())
     again.close()
 
 
@@ -305,6 +322,7 @@ def test_a_crash_before_the_new_file_has_its_name_leaves_the_old_one(tmp_path: P
     log = opened(tmp_path)
     log.append(steps(1, 10))
     seal(log)
+    log.settle()
     Draft.begin(log, 10, LogSettings())
     log.close()
     again = opened(tmp_path)
@@ -384,7 +402,7 @@ def test_a_log_of_every_past_version_opens_and_goes_on(tmp_path: Path, fixture: 
     log = opened(tmp_path)
     assert (log.state.damage, log.file.meta()["schema"]) == (None, str(SCHEMA_VERSION))
     assert log.read() == expected
-    assert resume.recover(log) == recover.fold(expected)
+    assert recovered(log) == recover.fold(expected)
     log.append(steps(1, 5))
     rotate(log, seal(log).seq_last)
     log.close()
@@ -424,5 +442,11 @@ def seqs(
     return found
 
 
+def recovered(log: DuckLog) -> recover.Recovered:
+    log.settle()
+    return resume.recover(log)
+
+
 def rotate(log: DuckLog, upto: int) -> None:
+    log.settle()
     Draft.begin(log, upto, LogSettings()).finish(log)

@@ -62,7 +62,7 @@ batches = st.lists(events, min_size=1, max_size=12)
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Appends, reads, checkpoints, seals, rotates, reopens, crashes and loses the file."""
+    """Appends, reads, settles, checkpoints, seals, rotates, reopens, crashes and loses the file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,6 +97,7 @@ class LogMachine(RuleBasedStateMachine):
         sealed = self.log.history.seq_last
         upto = self.log.begins + int(share * (sealed - self.log.begins))
         if upto > self.log.begins:
+            self.log.settle()
             Draft.begin(self.log, upto, LogSettings()).finish(self.log)
 
     @rule()
@@ -107,6 +108,10 @@ class LogMachine(RuleBasedStateMachine):
             for path in self.folders[-1].glob("log*.duckdb*"):
                 path.unlink()
             self.log = self._open(self.folders[-1])
+
+    @rule()
+    def settle(self) -> None:
+        self.log.settle()
 
     @rule()
     def checkpoint(self) -> None:
@@ -126,6 +131,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def recover(self) -> None:
+        self.log.settle()
         assert resume.recover(self.log) == self.model.recover()
 
     @invariant()

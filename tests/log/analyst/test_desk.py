@@ -277,9 +277,9 @@ async def test_a_log_that_dies_and_comes_back_is_found_again(log: LinkedLog, liv
 async def test_while_the_log_is_away_what_is_there_can_be_asked(
     log: LinkedLog, live: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desks, "READY_S", 0.2)
     await asyncio.to_thread(log.append, steps(1, 1))
     assert await ask(live, COUNT, after=2) == '{"n":2}\n'
+    monkeypatch.setattr(desks, "READY_S", 0.2)
     await asyncio.to_thread(log.wait, log.link.close())
     log.opened = None
     socket_path(log.data).unlink()

@@ -1,0 +1,197 @@
+"""The journal: what a crash or a bad disk leaves of it, and that the log goes on from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.clock import SystemClock
+from hub.errors import LogUnavailable
+from hub.log import journal
+from hub.log.journal import BYTES, FILE_NAME, HEAD, Journal, Left
+from hub.log.messages import encode_events
+from hub.log.payload_keys import PREFIX
+from hub.log.salvage import FILE_NAME as DATABASE
+from hub.log.store import RECENT_ROWS, DuckLog
+from hub.settings import LogSettings
+from hub.words import Event
+from tests.log.events import floats, observation, steps, unnumbered
+
+HUB = "hub"
+COUNTS = st.lists(st.integers(1, 6), min_size=1, max_size=6)
+
+
+def batches(counts: list[int], first: int = 1) -> list[tuple[int, list[Event]]]:
+    """First seq and events of each commit."""
+    made = []
+    for count in counts:
+        made.append((first, [observation(first + i) for i in range(count)]))
+        first += count
+    return made
+
+
+def written(folder: Path, *rounds: list[tuple[int, list[Event]]]) -> int:
+    """Make a journal of so many rounds; the bytes of the last one."""
+    made = Journal.open(folder, HUB)
+    for entries in rounds:
+        made.clear()
+        assert all(made.append(*entry) for entry in entries)
+    made.close()
+    return made.position
+
+
+@given(COUNTS)
+@settings(max_examples=10, deadline=None)
+def test_commits_are_found_as_they_were_made(counts: list[int]) -> None:
+    with TemporaryDirectory() as folder:
+        end = written(Path(folder), batches(counts))
+        assert Journal.read(Path(folder), HUB) == Left(batches(counts), end)
+
+
+@given(COUNTS, COUNTS)
+@settings(max_examples=10, deadline=None)
+def test_nothing_of_an_earlier_round_is_found_behind_a_later_one(
+    before: list[int], after: list[int]
+) -> None:
+    with TemporaryDirectory() as folder:
+        later = batches(after, first=1 + sum(before))
+        written(Path(folder), batches(before), later)
+        assert Journal.read(Path(folder), HUB).entries == later
+
+
+@given(COUNTS, st.floats(0, 1, exclude_max=True), st.sampled_from(["cut", "zeros", "flip"]))
+@settings(max_examples=30, deadline=None)
+def test_damage_costs_what_it_hit_and_what_came_after(
+    counts: list[int], share: float, damage: str
+) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        end = written(folder, batches(counts))
+        data = bytearray((folder / FILE_NAME).read_bytes())
+        at = int(share * end)
+        if damage == "cut":
+            del data[at:]
+        elif damage == "zeros":
+            at = next((i for i in range(at, end) if data[i]), end)  # others were zero before
+            data[at:] = bytes(len(data) - at)
+        else:
+            data[at] ^= 0x10
+        (folder / FILE_NAME).write_bytes(data)
+        ends = [0]
+        for _, events in batches(counts):
+            ends.append(ends[-1] + HEAD.size + len(encode_events(events)))
+        whole = sum(end <= at for end in ends) - 1
+        assert Journal.read(folder, HUB).entries == batches(counts)[:whole]
+        Journal.open(folder, HUB).close()
+        assert (folder / FILE_NAME).stat().st_size == BYTES
+
+
+def test_another_hubs_journal_is_an_empty_one(tmp_path: Path) -> None:
+    written(tmp_path, batches([3]))
+    assert Journal.read(tmp_path, "other") == Left([], 0)
+
+
+def test_a_commit_without_room_is_not_begun(tmp_path: Path) -> None:
+    made = Journal.open(tmp_path, HUB)
+    large = [observation(1, payload="x" * (BYTES // 2))]
+    assert made.append(1, large)
+    assert not made.append(2, large)
+    assert made.append(2, [observation(2)])
+    made.close()
+    assert [first for first, _ in Journal.read(tmp_path, HUB).entries] == [1, 2]
+
+
+def test_a_journal_that_a_newer_version_wrote_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(journal, "encode_events", lambda _: b"\x91\x91\xcc\xff")  # kind 255
+        written(tmp_path, batches([1]))
+    with pytest.raises(LogUnavailable, match="made by a newer Sheepfold"):
+        Journal.read(tmp_path, HUB)
+
+
+# --- in the log --------------------------------------------------------------------------------
+
+
+def opened(folder: Path) -> DuckLog:
+    return DuckLog.open(folder, LogSettings(), clock=SystemClock())
+
+
+def test_a_log_settles_by_itself_when_much_is_new(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.append(steps(1, RECENT_ROWS // 4))
+    assert (log.settled, log.last_seq) == (0, RECENT_ROWS // 2)
+    log.append(steps(1, RECENT_ROWS // 2))
+    assert log.settled == log.last_seq == RECENT_ROWS * 3 // 2
+    log.append(steps(1, 1))
+    assert (log.settled, log.last_seq) == (RECENT_ROWS * 3 // 2, RECENT_ROWS * 3 // 2 + 2)
+    log.close()
+
+
+def test_commits_larger_than_the_journal_are_as_durable(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    pictures = [observation(step, obs=floats(*range(100_000))) for step in range(30)]
+    log.append(pictures[:2])
+    log.append(pictures[2:])
+    log.append(pictures[:1])
+    assert unnumbered(log.read()) == pictures + pictures[:1]
+    log.close()
+    again = opened(tmp_path)
+    assert unnumbered(again.read()) == pictures + pictures[:1]
+    again.close()
+
+
+def test_what_the_file_lost_is_taken_from_the_journal(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.append(steps(1, 5))
+    log.settle()
+    log.append(steps(6, 7))
+    log.append(steps(8, 8))
+    log.close()
+    left = (tmp_path / FILE_NAME).read_bytes()
+    (tmp_path / DATABASE).write_bytes(b"not a database" * 1000)
+    again = opened(tmp_path)
+    assert unnumbered(again.read()) == steps(6, 8)
+    assert "events 1 to 10 are gone" in str(again.state.damage)
+    assert (again.last_seq, again.state.next_seq) == (16, 17)
+    again.close()
+    assert left == (tmp_path / FILE_NAME).read_bytes(), "what was settled may still be read there"
+
+
+def test_a_journal_that_ends_early_is_kept_aside_and_its_seqs_are_not_given_again(
+    tmp_path: Path,
+) -> None:
+    log = opened(tmp_path)
+    for step in range(4):
+        log.append(steps(step, step))
+    data = bytearray((tmp_path / FILE_NAME).read_bytes())
+    position = log._journal.position
+    log.file.abandon()  # killed
+    data[position * 5 // 8] ^= 1
+    (tmp_path / FILE_NAME).write_bytes(data)
+    again = opened(tmp_path)
+    assert (again.last_seq, again.state.next_seq, again.state.epoch) == (4, 9, 2)
+    assert "the journal holds nothing after event 4" in str(again.state.damage)
+    assert "events 5 to 8 were acknowledged and are gone" in str(again.state.damage)
+    (aside,) = tmp_path.glob(f"damaged-*/{FILE_NAME}")
+    assert aside.read_bytes() == data
+    assert again.append(steps(4, 4)) == 9
+    assert [event.seq for event in again.read()] == [1, 2, 3, 4, 9, 10]
+    again.close()
+
+
+def test_what_a_device_sent_is_sealed_in_the_journal_too(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.append([observation(1, payload='{"name":"Ada"}')])
+    data = (tmp_path / FILE_NAME).read_bytes()
+    assert b"Ada" not in data
+    assert PREFIX.encode() in data
+    assert log.read()[0].payload == '{"name":"Ada"}'
+    log.keys.destroy("a")
+    assert log.read()[0].payload is None
+    log.close()
