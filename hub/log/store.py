@@ -26,18 +26,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import Struct, structs
+from msgspec import structs
 
 from hub.errors import HubFault, LogUnavailable
-from hub.log import columns, rotate, salvage, stock
-from hub.log.acknowledged import Acknowledged
-from hub.log.duck import SCHEMA_VERSION, DuckFile, LogDamaged
-from hub.log.journal import FILE_NAME as JOURNAL
-from hub.log.journal import Journal
-from hub.log.payload_keys import FOLDER as KEYS
-from hub.log.payload_keys import PREFIX, PayloadKeys
-from hub.log.segments.history import History
-from hub.log.segments.manifest import FOLDER as SEGMENTS
+from hub.log import columns, salvage
+from hub.log.duck import LogDamaged
+from hub.log.opening import Parts, open_parts
+from hub.log.payload_keys import PREFIX
 from hub.log.upcast import PERSONAL, upcast
 from hub.words import Kind, Seq
 
@@ -63,18 +58,6 @@ class Recent(NamedTuple):
     """As they are stored; their seqs follow each other."""
 
 
-class State(Struct, frozen=True):
-    """Where the log stands."""
-
-    last_seq: int
-    """Of the last event that is there."""
-    next_seq: int
-    """Of the next event; higher than `last_seq` + 1 after numbers were lost."""
-    epoch: int
-    damage: str | None
-    """What was lost or moved aside when it was opened, for a person to read."""
-
-
 class DuckLog:
     """A `Log` in one folder, which this process alone may open.
 
@@ -83,27 +66,16 @@ class DuckLog:
         begins: seq after which it begins; the events up to there are in segments.
     """
 
-    def __init__(
-        self,
-        file: DuckFile,
-        *,
-        acknowledged: Acknowledged,
-        journal: Journal,
-        history: History,
-        keys: PayloadKeys,
-        hub: str,
-        begins: int,
-        state: State,
-    ) -> None:
-        self.file = file
-        self.begins = begins
-        self.history = history
-        self.keys = keys
-        self.state = state
-        self._acknowledged = acknowledged
-        self._journal = journal
-        self._recent = Recent(state.next_seq, [])
-        self._hub = hub
+    def __init__(self, parts: Parts) -> None:
+        self.file = parts.file
+        self.begins = parts.begins
+        self.history = parts.history
+        self.keys = parts.keys
+        self.state = parts.state
+        self._acknowledged = parts.acknowledged
+        self._journal = parts.journal
+        self._recent = Recent(parts.state.next_seq, [])
+        self._hub = parts.hub
 
     @classmethod
     def open(
@@ -128,62 +100,10 @@ class DuckLog:
             LogUnavailable: it can't be opened now: another process has it, the disk is full, …
         """
         try:
-            return cls._open(folder, settings, clock, new_hub, random_bytes)
+            return cls(open_parts(folder, settings, clock, new_hub, random_bytes))
         except LogDamaged:  # a block that opening does not look at: now all are looked at
             (folder / salvage.SUSPECT).touch()
-            return cls._open(folder, settings, clock, new_hub, random_bytes)
-
-    @classmethod
-    def _open(
-        cls,
-        folder: Path,
-        settings: LogSettings,
-        clock: Clock,
-        new_hub: Callable[[], str],
-        random_bytes: Callable[[int], bytes],
-    ) -> Self:
-        mark = Acknowledged.read(folder)
-        history = History(folder / SEGMENTS)
-        opened = salvage.open_file(folder, settings, clock)
-        file, damage = opened.file, opened.damage
-        rotate.clean(folder)
-        acknowledged = 0 if mark is None else mark.seq
-        keys = PayloadKeys(folder / KEYS, random_bytes)
-        try:
-            _clean(keys)
-            damage += _look(history, file)
-            given = (mark and mark.hub) or history.hub or _hub_of(opened, settings) or new_hub()
-            meta = stock.make_or_upgrade(file, given, history.begins)
-            begins = int(meta.get("upto", "0"))
-            _check_same_hub(folder, meta["hub"], history)
-            damage += stock.fill(file, history, begins)
-            if opened.broken is not None:
-                last = max(acknowledged, history.seq_last)
-                damage += stock.fill_from_broken(file, opened.broken, settings, last)
-            damage += _replay(folder, file, meta["hub"], acknowledged, clock)
-            if begins > history.seq_last:
-                damage.append(
-                    f"events {history.seq_last + 1} to {begins} are sealed, and the manifest of "
-                    f"{folder / SEGMENTS} does not say so; put it back from a backup"
-                )
-            found = stock.take(file, begins, acknowledged, damage, clock)
-            journal = Journal.open(folder, meta["hub"])
-        except HubFault:
-            file.abandon()
-            raise
-        side_file = Acknowledged.open(folder, meta["hub"])
-        side_file.write(found.next_seq - 1)
-        salvage.salvaged(folder)
-        return cls(
-            file,
-            acknowledged=side_file,
-            journal=journal,
-            history=history,
-            keys=keys,
-            hub=meta["hub"],
-            begins=begins,
-            state=State(found.last_seq, found.next_seq, found.epoch, "; ".join(damage) or None),
-        )
+            return cls(open_parts(folder, settings, clock, new_hub, random_bytes))
 
     @property
     def hub(self) -> str:
@@ -364,59 +284,3 @@ class DuckLog:
         for row in pc.indices_nonzero(pc.fill_null(sealed, fill_value=False)).to_pylist():
             texts[row] = self.keys.reveal(table.column("device")[row].as_py(), texts[row])
         return table.set_column(at, "payload", pa.array(texts, pa.string()))
-
-
-def _hub_of(opened: salvage.Opened, settings: LogSettings) -> str | None:
-    """Whose log the folder holds, if its broken file is all that says so."""
-    broken = opened.broken
-    return None if broken is None else salvage.hub_of_broken(broken, settings)
-
-
-def _look(history: History, file: DuckFile) -> list[str]:
-    """Read the manifest; what is wrong with it, for a person.
-
-    Raises:
-        LogUnavailable: it is damaged, and there is no file that could stand for the log.
-    """
-    try:
-        history.refresh()
-    except HubFault as fault:
-        if not file.meta():
-            raise LogUnavailable(f"{fault}; put it back from a backup") from fault
-        return [f"{fault}; nothing is sealed until it is put back from a backup"]
-    return []
-
-
-def _replay(folder: Path, file: DuckFile, hub: str, acknowledged: int, clock: Clock) -> list[str]:
-    """Take from the journal what the file lacks; for a person, what was broken of it.
-
-    Raises:
-        LogUnavailable: it can't be read, or not be taken in now.
-    """
-    left = Journal.read(folder, hub)
-    last = stock.fill_from_journal(file, left.entries)
-    if not (folder / JOURNAL).exists() or stock.given(file, last) >= acknowledged:
-        return []
-    try:
-        aside = salvage.keep_aside(folder / JOURNAL, clock)
-    except OSError as error:
-        raise LogUnavailable(f"{folder / JOURNAL} can't be kept aside: {error}") from error
-    return [f"the journal holds nothing after event {last} (byte {left.end}); a copy is {aside}"]
-
-
-def _clean(keys: PayloadKeys) -> None:
-    try:
-        keys.clean()
-    except OSError as error:
-        raise LogUnavailable(f"a key that was destroyed can't be removed: {error}") from error
-
-
-def _check_same_hub(folder: Path, hub: str, history: History) -> None:
-    if history.hub not in (None, hub):
-        raise LogUnavailable(
-            f"{folder / SEGMENTS} holds segments of hub {history.hub}, and the log is hub {hub}'s; "
-            "put one of them elsewhere"
-        )
-
-
-__all__ = ["PAGE_ROWS", "SCHEMA_VERSION", "DuckLog", "State"]
