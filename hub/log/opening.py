@@ -143,7 +143,7 @@ def _replay(folder: Path, file: DuckFile, hub: str, acknowledged: int, clock: Cl
         aside = salvage.keep_aside(folder / JOURNAL, clock)
     except OSError as error:
         raise LogUnavailable(f"{folder / JOURNAL} can't be kept aside: {error}") from error
-    return [f"the journal holds nothing after event {last} (byte {left.end}); a copy is {aside}"]
+    return [f"the journal holds nothing after event {last} (ends: {left.ends}); a copy is {aside}"]
 
 
 def _clean(keys: PayloadKeys) -> None:

@@ -3,11 +3,13 @@
     python -m hub.log.process --data DIR --fd N
 
 `N` is the hub's socket pair. What is readable when the loop turns is one commit, so the commit
-before it is the time in which a batch gathers: there is no timer and no tuning.
+before it is the time in which a batch gathers: there is no timer and no tuning. It goes into the
+journal; DuckDB is written to and read in threads beside the loop.
 
 Rule 1: it says Committed only after the fdatasync, and shows readers only what is committed.
 Rule 2: it never limps on. After any error of the database it ends, and the hub starts it again.
     A full disk inside a checkpoint is such an error, so it commits nothing while little is free.
+    What was acknowledged and is not in the file yet is in the journal.
 Rule 3: it does not outlive the hub: the end of the socket ends it at once, whatever it is doing.
 """
 
@@ -36,6 +38,7 @@ from hub.log import far, messages, resume
 from hub.log.address import listen
 from hub.log.duck import LogLocked
 from hub.log.feed import Feed
+from hub.log.filing import Filing
 from hub.log.rotate import Draft
 from hub.log.store import DuckLog
 
@@ -54,6 +57,8 @@ OPEN_S: Final = 5.0
 OPEN_RETRY_S: Final = 0.05
 DISK_RETRY_S: Final = 0.5
 """While the disk is full."""
+SWITCH_S: Final = 0.0005
+"""How long the threads that read and file may keep the loop from its turn; Python's own is 5 ms."""
 PR_SET_PDEATHSIG: Final = 1
 """prctl(2)."""
 FAILED: Final = 1
@@ -71,6 +76,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_parent()
+    sys.setswitchinterval(SWITCH_S)
     hub = socket.socket(fileno=arguments.fd)
     first = receive_frame(hub)
     if first is None:
@@ -155,7 +161,7 @@ class LogProcess(asyncio.Protocol):
         self._retrying = False
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._idle: asyncio.TimerHandle | None = None
+        self._filing = Filing(log, settings, start=self._start)
         self._transport: asyncio.Transport | None = None
 
     # --- the main path ---------------------------------------------------------------------
@@ -207,7 +213,7 @@ class LogProcess(asyncio.Protocol):
             duration_us = int((self._clock.monotonic() - started) * 1_000_000)
             self._send(messages.Committed(first, batches, duration_us))
             self._feed.publish(first, events)
-            self._checkpoint_when_due()
+            self._filing.committed()
         if self._pending:
             self._commit_soon()
         elif self._closing:
@@ -234,26 +240,13 @@ class LogProcess(asyncio.Protocol):
             self._pending.popleft()
             self._send(messages.Forgotten(forget.id))
 
-    def _checkpoint_when_due(self) -> None:
-        if self._log.wal_bytes >= self._settings.checkpoint_wal_mb * MEBIBYTE:
-            self._log.checkpoint()
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(
-            self._settings.checkpoint_idle_s, self._checkpoint_idle
-        )
-
-    def _checkpoint_idle(self) -> None:
-        if not self._rotating and not self._stalled:
-            self._log.checkpoint(tidy=True)
-
     def _disk_is_full(self) -> bool:
         """Whether too little is free to commit; looks again soon when it is."""
         space = os.statvfs(self._data)
         free_mb = space.f_bavail * space.f_frsize / MEBIBYTE
         full = free_mb < self._settings.disk_free_mb_min
         if full != self._stalled:
-            self._stalled = full
+            self._stalled = self._filing.held = full
             reason = (
                 f"the disk of {self._data} is full: {free_mb:.0f} MB are free and "
                 f"{self._settings.disk_free_mb_min:g} are needed. Free some; nothing is lost, and "
@@ -273,7 +266,6 @@ class LogProcess(asyncio.Protocol):
     # --- questions --------------------------------------------------------------------------
 
     async def _restore(self, id_: int) -> None:
-        self._log.settle()
         loop = asyncio.get_running_loop()
         recovered = await loop.run_in_executor(self._reading, resume.recover, self._log)
         self._send(messages.Restored(id_, recovered))
@@ -281,17 +273,16 @@ class LogProcess(asyncio.Protocol):
     async def _rotate(self, id_: int, upto: int) -> None:
         """Go on in a file that begins after `upto`: filled beside commits, swapped between two."""
         loop, log = asyncio.get_running_loop(), self._log
-        log.settle()
         try:
             draft = await loop.run_in_executor(self._reading, self._begin_draft, upto)
         except HubFault as fault:  # the disk is full, the manifest damaged: the file is as it was
             _report("rotation failed", str(fault))
             draft = None
         if draft is not None:
-            self._rotating = True
+            self._rotating = self._filing.held = True
             # In the thread that reads: nobody else may be reading the file that goes.
             await loop.run_in_executor(self._reading, draft.finish, log)
-            self._rotating = False
+            self._rotating = self._filing.held = False
             self._commit_soon()
         self._send(messages.Rotated(id_, log.begins, self._feed.position_min))
 
@@ -335,8 +326,7 @@ class LogProcess(asyncio.Protocol):
             os._exit(0)
 
     def _close(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
+        self._filing.close()
         self._feed.close()
         self._reading.shutdown(cancel_futures=True)
         self._log.close()

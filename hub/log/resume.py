@@ -41,7 +41,8 @@ class Marks(Struct, frozen=True):
 
 
 def recover(log: DuckLog) -> Recovered:
-    """What the hub must know to go on; equal to `hub.log.recover.fold` of all that is settled."""
+    """What the hub must know to go on; equal to `hub.log.recover.fold` of the whole log."""
+    log.settle()
     marks = _marks(log)
     running = _running(log, marks, upto=END)
     of_tails = _at(log, [seq for seqs in marks.tails.values() for seq in seqs])

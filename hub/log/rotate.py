@@ -69,7 +69,7 @@ class Draft:
             LogUnavailable: it can't be done now, and nothing has changed.
         """
         assert log.begins < upto <= log.history.seq_last, "only what is sealed is left behind"
-        assert upto <= log.settled, "what is carried along is read from the file"
+        log.settle()  # what is carried along is read from the file
         folder = log.file.path.parent
         remove(folder / DRAFT)
         draft = cls(DuckFile.open(folder / DRAFT, settings), settings, upto)
@@ -87,7 +87,11 @@ class Draft:
         Raises:
             LogUnavailable: the old one is still in force; open the log again.
         """
-        log.settle()  # else it would come into the new file twice
+        with log.filing:
+            log.settle()  # else it would come into the new file twice
+            self._finish(log)
+
+    def _finish(self, log: DuckLog) -> None:
         old, folder = log.file, log.file.path.parent
         self._copy(log, log.last_seq)
         self._file.checkpoint()

@@ -15,13 +15,15 @@ Rule 2: what segments or the journal have and the file has not is taken from the
 Rule 3: what a device sent besides numbers is sealed before it is stored; readers get it revealed,
     or as it is stored.
 
-One thread appends and settles; `rows`, `read`, `table` and recovery may run in one other thread.
+One thread appends; `rows`, `read`, `table` and recovery may run in one other thread; `settle` and
+`checkpoint` in any.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import pyarrow as pa
@@ -45,17 +47,27 @@ if TYPE_CHECKING:
     from hub.words import Event
 
 PAGE_ROWS: Final = 16_384
-RECENT_ROWS: Final = 4096
-"""Settled in one go, in about 10 ms."""
+SETTLE_ROWS: Final = 4096
+"""New ones that are worth a commit to the file, of about 10 ms."""
+RECENT_ROWS: Final = 4 * SETTLE_ROWS
+"""New ones at most: then appending waits until they are settled."""
 
 
 class Recent(NamedTuple):
-    """What stands in the journal alone."""
+    """What stands in one half of the journal."""
 
     first: int
     """Seq of the first of them, or of the next event when there is none."""
     events: list[Event]
     """As they are stored; their seqs follow each other."""
+
+
+class Tail(NamedTuple):
+    """What the file may lack: the end of the log in two parts, one behind the other."""
+
+    settling: Recent
+    """On its way into the file."""
+    recent: Recent
 
 
 class DuckLog:
@@ -64,6 +76,7 @@ class DuckLog:
     Attributes:
         file: the hot file; replaced by rotation.
         begins: seq after which it begins; the events up to there are in segments.
+        filing: held for a write to the file, or to replace it.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -74,8 +87,12 @@ class DuckLog:
         self.state = parts.state
         self._acknowledged = parts.acknowledged
         self._journal = parts.journal
-        self._recent = Recent(parts.state.next_seq, [])
+        nothing = Recent(parts.state.next_seq, [])
+        self._tail = Tail(nothing, nothing._replace(events=[]))
         self._hub = parts.hub
+        self._appending = threading.Lock()
+        """Held for a write to the journal, or to go on in its other half; taken after `filing`."""
+        self.filing = threading.RLock()
 
     @classmethod
     def open(
@@ -127,38 +144,61 @@ class DuckLog:
                 stored = self._sealed(events)
             except OSError as error:
                 raise LogUnavailable(f"a payload's key can't be made: {error}") from error
-            recent = self._recent.events
-            room = len(recent) + len(stored) <= RECENT_ROWS
-            if room and self._journal.append(first, stored):
-                recent += stored
-            else:
-                self._file(recent + list(stored))
+            self._commit(first, list(stored))
             last = first + len(events) - 1
             self.state = structs.replace(self.state, last_seq=last, next_seq=last + 1)
             self._acknowledged.write(last)
         return Seq(first)
 
+    def _commit(self, first: int, events: list[Event]) -> None:
+        if self._journalled(first, events):
+            return
+        self.settle()
+        if self._journalled(first, events):
+            return
+        with self.filing, self._appending:  # too large for the journal
+            recent = self._tail.recent
+            self.file.insert(columns.to_batch(recent.events + events, recent.first))
+            self._journal.switch()
+            self._tail = _settled(Tail(recent, Recent(first + len(events), [])))
+
+    def _journalled(self, first: int, events: list[Event]) -> bool:
+        """Whether there was room for them."""
+        with self._appending:
+            recent = self._tail.recent.events
+            room = len(recent) + len(events) <= RECENT_ROWS
+            if not room or not self._journal.append(first, events):
+                return False
+            recent += events
+            return True
+
     def settle(self) -> None:
-        """Take what the journal holds into the file, where the queries of `table` find it.
+        """Take what the journal holds into the file; in any thread, while others append.
 
         Raises:
             LogUnavailable: it failed; nothing is lost, but the log must be opened again.
         """
-        if self._recent.events:
-            self._file(self._recent.events)
+        with self.filing:
+            with self._appending:
+                recent = self._tail.recent
+                if not recent.events:
+                    return
+                # Readers go by what they see here: no row is in neither place, or in both.
+                self._tail = Tail(recent, Recent(recent.first + len(recent.events), []))
+                self._journal.switch()
+            self.file.insert(columns.to_batch(recent.events, recent.first))
+            with self._appending:
+                self._tail = _settled(self._tail)
 
-    def _file(self, events: list[Event]) -> None:
-        """Commit the events to the file: those of the journal, and what is to follow them."""
-        first = self._recent.first
-        self.file.insert(columns.to_batch(events, first))
-        # Readers go by the one or the other: never are the rows in neither, or in both.
-        self._recent = Recent(first + len(events), [])
-        self._journal.clear()
+    @property
+    def unsettled(self) -> int:
+        """Events that `settle` would take into the file."""
+        return len(self._tail.recent.events)
 
     @property
     def settled(self) -> int:
         """Seq up to which the file has all."""
-        return self._recent.first - 1
+        return self._tail.settling.first - 1
 
     def read(
         self, after: int = 0, *, limit: int = PAGE_ROWS, agent: str | None = None
@@ -193,7 +233,7 @@ class DuckLog:
             LogUnavailable: the file or a segment can't be read.
         """
         numbers = None if kinds is None else [int(kind) for kind in kinds]
-        recent = self._recent  # once: it is settled in the other thread
+        tail = self._tail  # once: another thread may settle it
         parts: list[pa.Table] = []
         if first <= self.begins:
             if self.history.seq_last < min(last, self.begins):
@@ -205,15 +245,16 @@ class DuckLog:
                 parts.append(self.history.page(first, min(last, self.begins), agent, numbers))
             except (HubFault, OSError) as error:
                 raise LogUnavailable(f"segments of seq {first}.. can't be read: {error}") from error
-        start, end = max(first, self.begins + 1), min(last, recent.first - 1)
+        start, end = max(first, self.begins + 1), min(last, tail.settling.first - 1)
         if start <= end:
             page = self.table("page", first=start, last=end, agent=agent, kinds=numbers)
             parts.append(columns.by_seq(page))
-        if last >= recent.first:
-            start = max(first, recent.first)
-            events = recent.events[start - recent.first : last - recent.first + 1]
-            parts.append(columns.wanted(columns.to_batch(events, start), agent, numbers))
-        table = pa.concat_tables([part.select(columns.FIELDS) for part in parts])
+        for part in tail:
+            start = max(first, part.first)
+            if events := part.events[start - part.first : max(0, last - part.first + 1)]:
+                parts.append(columns.wanted(columns.to_batch(events, start), agent, numbers))
+        found = [part.select(columns.FIELDS) for part in parts]
+        table = pa.concat_tables(found) if found else columns.SCHEMA.empty_table()
         table = upcast(table, self.keys)
         return self._revealed(table) if reveal else table
 
@@ -244,7 +285,7 @@ class DuckLog:
         return self.file.wal_bytes
 
     def checkpoint(self, *, tidy: bool = False) -> None:
-        """Settle, and move the write-ahead log into the file; commits wait about 10 ms a MB.
+        """Settle, and move the write-ahead log into the file, in about 10 ms a MB; in any thread.
 
         Args:
             tidy: also join small row groups, up to 90 ms: for when nothing else is to be done.
@@ -252,14 +293,16 @@ class DuckLog:
         Raises:
             LogUnavailable: it failed; the events are safe, but the log must be opened again.
         """
-        self.settle()
-        self.file.checkpoint(tidy=tidy)
+        with self.filing:
+            self.settle()
+            self.file.checkpoint(tidy=tidy)
         self._acknowledged.sync()
 
     def close(self) -> None:
         """Checkpoint and give the files back."""
-        self.settle()
-        self.file.close()
+        with self.filing:
+            self.settle()
+            self.file.close()
         self._journal.close()
         self._acknowledged.close()
 
@@ -284,3 +327,7 @@ class DuckLog:
         for row in pc.indices_nonzero(pc.fill_null(sealed, fill_value=False)).to_pylist():
             texts[row] = self.keys.reveal(table.column("device")[row].as_py(), texts[row])
         return table.set_column(at, "payload", pa.array(texts, pa.string()))
+
+
+def _settled(tail: Tail) -> Tail:
+    return Tail(Recent(tail.recent.first, []), tail.recent)

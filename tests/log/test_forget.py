@@ -73,8 +73,7 @@ async def said(log: DuckLog, reading: ThreadPoolExecutor, *asked: messages.ToLog
     async with asyncio.timeout(10):
         while hub.answered < len(asked):  # noqa: ASYNC110 - the process is driven by this loop
             await asyncio.sleep(0)
-    if process._idle is not None:
-        process._idle.cancel()
+    process._filing.close()
     return [type(message).__name__ for message in hub.got[1:]]
 
 

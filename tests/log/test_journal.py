@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from hub.clock import SystemClock
 from hub.errors import LogUnavailable
 from hub.log import journal
-from hub.log.journal import BYTES, FILE_NAME, HEAD, Journal, Left
+from hub.log.journal import BYTES, FILE_NAME, HALF_BYTES, HEAD, Journal, Left
 from hub.log.messages import encode_events
 from hub.log.payload_keys import PREFIX
 from hub.log.salvage import FILE_NAME as DATABASE
@@ -35,10 +37,11 @@ def batches(counts: list[int], first: int = 1) -> list[tuple[int, list[Event]]]:
 
 
 def written(folder: Path, *rounds: list[tuple[int, list[Event]]]) -> int:
-    """Make a journal of so many rounds; the bytes of the last one."""
+    """Make a journal of so many rounds, each in the other half; the bytes of the last one."""
     made = Journal.open(folder, HUB)
-    for entries in rounds:
-        made.clear()
+    for i, entries in enumerate(rounds):
+        if i:
+            made.switch()
         assert all(made.append(*entry) for entry in entries)
     made.close()
     return made.position
@@ -49,18 +52,21 @@ def written(folder: Path, *rounds: list[tuple[int, list[Event]]]) -> int:
 def test_commits_are_found_as_they_were_made(counts: list[int]) -> None:
     with TemporaryDirectory() as folder:
         end = written(Path(folder), batches(counts))
-        assert Journal.read(Path(folder), HUB) == Left(batches(counts), end)
+        assert Journal.read(Path(folder), HUB) == Left(batches(counts), (end, 0))
 
 
-@given(COUNTS, COUNTS)
+@given(st.lists(COUNTS, min_size=2, max_size=5))
 @settings(max_examples=10, deadline=None)
-def test_nothing_of_an_earlier_round_is_found_behind_a_later_one(
-    before: list[int], after: list[int]
+def test_the_last_two_rounds_are_found_and_nothing_of_an_earlier_one(
+    counts: list[list[int]],
 ) -> None:
+    rounds, first = [], 1
+    for one in counts:
+        rounds.append(batches(one, first))
+        first += sum(one)
     with TemporaryDirectory() as folder:
-        later = batches(after, first=1 + sum(before))
-        written(Path(folder), batches(before), later)
-        assert Journal.read(Path(folder), HUB).entries == later
+        written(Path(folder), *rounds)
+        assert Journal.read(Path(folder), HUB).entries == rounds[-2] + rounds[-1]
 
 
 @given(COUNTS, st.floats(0, 1, exclude_max=True), st.sampled_from(["cut", "zeros", "flip"]))
@@ -92,12 +98,12 @@ def test_damage_costs_what_it_hit_and_what_came_after(
 
 def test_another_hubs_journal_is_an_empty_one(tmp_path: Path) -> None:
     written(tmp_path, batches([3]))
-    assert Journal.read(tmp_path, "other") == Left([], 0)
+    assert Journal.read(tmp_path, "other") == Left([], (0, 0))
 
 
 def test_a_commit_without_room_is_not_begun(tmp_path: Path) -> None:
     made = Journal.open(tmp_path, HUB)
-    large = [observation(1, payload="x" * (BYTES // 2))]
+    large = [observation(1, payload="x" * (HALF_BYTES // 2))]
     assert made.append(1, large)
     assert not made.append(2, large)
     assert made.append(2, [observation(2)])
@@ -124,12 +130,15 @@ def opened(folder: Path) -> DuckLog:
 
 def test_a_log_settles_by_itself_when_much_is_new(tmp_path: Path) -> None:
     log = opened(tmp_path)
-    log.append(steps(1, RECENT_ROWS // 4))
-    assert (log.settled, log.last_seq) == (0, RECENT_ROWS // 2)
-    log.append(steps(1, RECENT_ROWS // 2))
-    assert log.settled == log.last_seq == RECENT_ROWS * 3 // 2
+    half = RECENT_ROWS // 2
+    log.append(steps(1, half // 2))
+    assert (log.settled, log.unsettled, log.last_seq) == (0, half, half)
+    log.append(steps(1, half))
+    assert (log.settled, log.unsettled, log.last_seq) == (half, 2 * half, 3 * half)
+    log.append(steps(1, half + 1))
+    assert log.settled == log.last_seq == 5 * half + 2
     log.append(steps(1, 1))
-    assert (log.settled, log.last_seq) == (RECENT_ROWS * 3 // 2, RECENT_ROWS * 3 // 2 + 2)
+    assert (log.settled, log.unsettled) == (5 * half + 2, 2)
     log.close()
 
 
@@ -153,14 +162,37 @@ def test_what_the_file_lost_is_taken_from_the_journal(tmp_path: Path) -> None:
     log.append(steps(6, 7))
     log.append(steps(8, 8))
     log.close()
-    left = (tmp_path / FILE_NAME).read_bytes()
     (tmp_path / DATABASE).write_bytes(b"not a database" * 1000)
     again = opened(tmp_path)
-    assert unnumbered(again.read()) == steps(6, 8)
-    assert "events 1 to 10 are gone" in str(again.state.damage)
-    assert (again.last_seq, again.state.next_seq) == (16, 17)
+    assert unnumbered(again.read()) == steps(1, 8)
+    assert str(again.state.damage).startswith("moved aside: ")
+    assert (again.last_seq, again.state.next_seq, again.state.epoch) == (16, 17, 1)
     again.close()
-    assert left == (tmp_path / FILE_NAME).read_bytes(), "what was settled may still be read there"
+
+
+def test_appending_goes_on_while_others_settle_and_read(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    done = threading.Event()
+
+    def settle() -> None:
+        while not done.is_set():
+            log.settle()
+
+    def read() -> None:
+        while not done.is_set():
+            last = log.last_seq
+            found = log.rows(1, last, None, None).column("seq").to_pylist() if last else []
+            assert found == list(range(1, last + 1))
+
+    with ThreadPoolExecutor(2) as others:
+        futures = [others.submit(settle), others.submit(read)]
+        for step in range(300):
+            log.append(steps(step, step))
+        done.set()
+    for future in futures:
+        future.result()
+    assert unnumbered(log.read()) == steps(0, 299)
+    log.close()
 
 
 def test_a_journal_that_ends_early_is_kept_aside_and_its_seqs_are_not_given_again(

@@ -1,0 +1,86 @@
+"""Takes what the journal holds into the file, in a thread beside the loop: no commit waits for it.
+
+    filing = Filing(log, settings, start=…)
+    filing.committed()          # after each commit
+    filing.close()
+
+Rule 1: an error in there is one that nobody expected, as in a commit: the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from hub.log.store import SETTLE_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from hub.log.store import DuckLog
+    from hub.settings import LogSettings
+
+MEBIBYTE: Final = 1 << 20
+
+
+class Filing:
+    """Settles and checkpoints one log.
+
+    Args:
+        log: the open one.
+        settings: `[log]`.
+        start: runs a coroutine on the loop, and ends the process when it raises.
+
+    Attributes:
+        held: nothing is begun while the file is being replaced, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        log: DuckLog,
+        settings: LogSettings,
+        *,
+        start: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self.held = False
+        self._log = log
+        self._settings = settings
+        self._start = start
+        self._thread = ThreadPoolExecutor(1, "file")
+        self._settling = False
+        self._closed = False
+        self._idle: asyncio.TimerHandle | None = None
+
+    def committed(self) -> None:
+        """Settle if much is new; tidy up when nothing comes for a while."""
+        if self._log.unsettled >= SETTLE_ROWS and not self._settling:
+            self._settling = True
+            self._start(self._settle())
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(
+            self._settings.checkpoint_idle_s, self._tidy
+        )
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what was begun."""
+        self._closed = True
+        if self._idle is not None:
+            self._idle.cancel()
+        self._thread.shutdown()
+
+    async def _settle(self) -> None:
+        await self._run(self._log.settle)
+        if self._log.wal_bytes >= self._settings.checkpoint_wal_mb * MEBIBYTE:
+            await self._run(self._log.checkpoint)
+        self._settling = False
+
+    def _tidy(self) -> None:
+        if not self.held:
+            self._start(self._run(partial(self._log.checkpoint, tidy=True)))
+
+    async def _run(self, work: Callable[[], None]) -> None:
+        if not self._closed:
+            await asyncio.get_running_loop().run_in_executor(self._thread, work)
