@@ -297,8 +297,12 @@ def _stop_on_signals(hub: Hub) -> None:
 
 
 async def _drain(hub: Hub) -> None:
-    """Steps that wait get their answers; nothing new is taken."""
+    """Steps that wait get their answers; nothing new is taken.
+
+    A remote learner takes as long as it takes: it and its devices are told to come again.
+    """
     hub.receiver.closing = True
+    hub.external.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(hub.settings.hub.drain_s):
             await hub.deliver.idle.wait()

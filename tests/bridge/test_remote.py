@@ -34,6 +34,10 @@ class Table:
         body = {"device": "d", "s": self._step, "o": {"mode": mode, "at": [0.5, -1]}, **fields}
         return started(self.rooms.post("/v1/step", body, bearer(self.key)))
 
+    def again(self) -> None:
+        """The next step is the one before once more."""
+        self._step -= 1
+
     def ask(self, verb: str, body: object = b"") -> asyncio.Task[httpx.Response]:
         """The remote learner's request, on its way."""
         return started(self.rooms.post(f"/v1/env/d/{verb}", body, bearer(self.key)))
@@ -272,3 +276,45 @@ async def test_an_agent_that_learns_here_has_a_deadline(rooms: Rooms) -> None:
         rooms.change_agent("inside", deadline_ms=None)
     rooms.change_agent("afar", deadline_ms=20)
     assert (await answered(table.observe(0)))["src"] == "fallback"
+
+
+async def test_a_hub_that_stops_tells_who_waits_to_come_again(rooms: Rooms) -> None:
+    table = Table(rooms)
+    device = table.observe(0)
+    await answered(table.ask("reset"))
+    other = rooms.ask("POST", "/v1/env/nobody-yet/reset", b"", bearer(table.key))
+    learner = started(other)
+    await turns()
+    rooms.stop()
+    assert rooms.deliver.idle.is_set(), "nothing is left to wait for"
+    for waiting in (device, learner, table.ask("reset"), table.act(1), table.observe(1)):
+        response = await asyncio.wait_for(waiting, 5)
+        assert (response.status_code, response.json()["code"]) == (503, "busy")
+        assert "the hub is stopping" in response.json()["detail"]
+    assert rooms.logged(Kind.ACTION) == []
+
+
+async def test_a_step_that_was_put_off_is_answered_after_the_restart(rooms: Rooms) -> None:
+    table = Table(rooms)
+    device = table.observe(0)
+    await turns()
+    rooms.stop()
+    assert (await device).status_code == 503
+    table.again()
+    assert (await table.observe(0)).status_code == 503, "not begun once more"
+    async with Rooms(rooms.log.events, rooms.clock) as after:
+        table.rooms = after
+        table.again()
+        device = table.observe(0)
+        await answered(table.ask("reset"))
+        _ = table.act(1)
+        assert (await answered(device))["a"] == 1
+        assert len(after.logged(Kind.OBSERVATION)) == 1
+
+
+async def test_a_step_with_a_deadline_is_answered_though_the_hub_stops(rooms: Rooms) -> None:
+    table = Table(rooms, deadline_ms=20)
+    device = table.observe(0)
+    await turns()
+    rooms.stop()
+    assert (await answered(device))["src"] == "fallback"
