@@ -62,7 +62,7 @@ log: Final = logging.getLogger("hub")
 READY: Final = "ready.json"
 LOCK: Final = "hub.lock"
 STOP_S_MAX: Final = 9.0
-"""From the first signal to the end, whatever hangs; the contract promises 10 s."""
+"""From the first signal to the end, whatever hangs; docs/operator.md promises 10 s."""
 
 
 class Ready(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""How a hub starts and stops: contract, section 1."""
+"""How a hub starts and stops (docs/operator.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps as the contract promises them, sections 2, 3 and 7, on a running hub, from outside."""
+"""Steps as README.md and docs/device-maker.md promise them, on a running hub, from outside."""
 
 from __future__ import annotations
 
