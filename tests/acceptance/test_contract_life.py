@@ -91,7 +91,7 @@ def test_second_signal_ends_at_once(fresh_hub: RealHub) -> None:
         process.send_signal(signal.SIGTERM)
         began = time.perf_counter()
         assert process.wait(STOP_S_MAX) == 1
-        assert time.perf_counter() - began < 1.0
+        assert time.perf_counter() - began < STOP_S_MAX / 2, "it waited for the step"
     fresh_hub.assert_no_orphans()
 
 

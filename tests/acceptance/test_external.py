@@ -19,7 +19,7 @@ from tests.acceptance.real_hub import HOST, RealHub, until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.acceptance
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/remote-learner.md"
 EPISODES: Final = 3

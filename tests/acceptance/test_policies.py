@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.acceptance.real_hub import RealHub
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture

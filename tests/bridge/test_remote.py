@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+WAIT_S: Final = 20.0
 OBSERVATIONS: Any = {"mode": 3, "at": [[2], -1.0, 1.0]}
 
 
@@ -57,7 +58,7 @@ async def turns() -> None:
 
 
 async def answered(request: asyncio.Task[httpx.Response]) -> Any:
-    response = await asyncio.wait_for(request, 5)
+    response = await asyncio.wait_for(request, WAIT_S)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -181,7 +182,7 @@ async def test_a_device_that_goes_on_by_itself_holds_nobody_up(rooms: Rooms) -> 
 async def test_of_two_remote_learners_the_newest_wins(rooms: Rooms) -> None:
     table = Table(rooms)
     old, new = table.ask("reset"), table.ask("reset")
-    response = await asyncio.wait_for(old, 5)
+    response = await asyncio.wait_for(old, WAIT_S)
     assert (response.status_code, response.json()["code"]) == (409, "step")
     assert "another remote learner has taken device 'd' over" in response.json()["detail"]
     _ = table.observe(0)
@@ -288,7 +289,7 @@ async def test_a_hub_that_stops_tells_who_waits_to_come_again(rooms: Rooms) -> N
     rooms.stop()
     assert rooms.deliver.idle.is_set(), "nothing is left to wait for"
     for waiting in (device, learner, table.ask("reset"), table.act(1), table.observe(1)):
-        response = await asyncio.wait_for(waiting, 5)
+        response = await asyncio.wait_for(waiting, WAIT_S)
         assert (response.status_code, response.json()["code"]) == (503, "busy")
         assert "the hub is stopping" in response.json()["detail"]
     assert rooms.logged(Kind.ACTION) == []

@@ -213,7 +213,6 @@ def solved_at(agent: Agent, folder: Path, steps_max: int) -> int | None:
     return outcome.solved_at
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))]
 )
