@@ -41,7 +41,8 @@ STOP_S_MAX: Final = 10.0
 """SIGTERM drains and exits within it (docs/operator.md)."""
 ORPHAN_S_MAX: Final = 10.0
 """What lives longer than this once the hub has ended would live for ever."""
-POLL_S: Final = 0.01
+POLL_S: Final = 0.03
+"""To look takes the hub a query, mostly."""
 QUICK_PPO: Final = {"n_steps": "64", "batch_size": "64", "n_epochs": "2"}
 """A new policy every 64 transitions, within tens of milliseconds."""
 

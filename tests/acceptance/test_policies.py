@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.acceptance
 
+REST_S: Final = 0.01
+"""Between two steps of a device: all of them are folded again when a policy is rebuilt."""
+
 
 @pytest.fixture
 def busy(fresh_hub: RealHub) -> Iterator[RealHub]:
     """A hub with two devices of the agent `cart`, whose fifth version is there."""
-    devices = walkers(fresh_hub, fresh_hub.make_agent("cart"))[:2]
+    devices = walkers(fresh_hub, fresh_hub.make_agent("cart"), rest_s=REST_S)[:2]
     for device in devices:
         device.start()
     await_version(fresh_hub, 5)
