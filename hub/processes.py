@@ -299,13 +299,15 @@ def _stop_on_signals(hub: Hub) -> None:
 async def _drain(hub: Hub) -> None:
     """Steps that wait get their answers; nothing new is taken.
 
-    A remote learner takes as long as it takes: it and its devices are told to come again.
+    A remote learner takes as long as it takes: it and its devices are told to come again at once,
+    devices of other agents when the time is over.
     """
     hub.receiver.closing = True
     hub.external.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(hub.settings.hub.drain_s):
             await hub.deliver.idle.wait()
+    hub.deliver.close()
 
 
 def _leave() -> NoReturn:

@@ -199,9 +199,16 @@ class Deliver:
         for reply in step.replies:
             reply.refuse(fault, acknowledge=False)
 
+    def close(self) -> None:
+        """The hub does not wait any more for those who were asked."""
+        for step in list(self._newest.values()):
+            if not step.chosen:
+                self.put_off(step)
+
     def put_off(self, step: Step) -> None:
-        """Nobody will choose for it before the hub ends: its device may come again after that."""
+        """Nobody chooses for it before the hub ends: its device is told to come again."""
         assert not step.chosen, "what was chosen is sent"
+        step.chosen = True  # whoever does now is too late
         if step.timer is not None:
             step.timer.cancel()
             step.timer = None

@@ -279,7 +279,7 @@ class Receiver:
             reply.durable(answer.seq)
             reply.act(answer)
             return
-        if self.closing and known.timer is None and not known.chosen:
+        if self.closing and known.timer is None:
             raise _busy("the hub is stopping", message)  # it would have to be begun once more
         if message.s is not None:
             known.wire_number = message.s  # the same: the log keeps a u16 unwrapped
