@@ -25,7 +25,7 @@ STATUS: Final = {
     Code.RATE: HTTPStatus.TOO_MANY_REQUESTS,
     Code.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""Contract, section 5."""
+"""As docs/legacy.md lists them."""
 
 
 def problem(fault: DeviceFault, *, device: str | None = None) -> Response:

@@ -24,7 +24,7 @@ class DeviceFault(SheepfoldError):
     """What a device sent was refused; it alone pays for it.
 
     Attributes:
-        code: the contract's word for it, sent on the `err` topic.
+        code: the one word for it, sent on the `err` topic.
         step: the device's step number, None when it could not be read.
     """
 

@@ -1,4 +1,4 @@
-"""Which choices a device allows now, as it says in `i.mask` (contract, section 3).
+"""Which choices a device allows now, as it says in `i.mask` (docs/device-maker.md).
 
     mask = read_mask(agent, actions, message.i)     # a byte a choice, 1 = allowed; None = all are
     allowed(actions, action, mask)                  # the action, kept to it

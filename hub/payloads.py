@@ -1,4 +1,4 @@
-"""What the hub sends to a device, in the short names of the wire (contract, section 4).
+"""What the hub sends to a device, in the short names of the wire (docs/device-maker.md).
 
 Absent means the default. The long words are in `hub.words`; here are only their outsides.
 """

@@ -62,7 +62,7 @@ log: Final = logging.getLogger("hub")
 READY: Final = "ready.json"
 LOCK: Final = "hub.lock"
 STOP_S_MAX: Final = 9.0
-"""From the first signal to the end, whatever hangs; the contract promises 10 s."""
+"""From the first signal to the end, whatever hangs; docs/operator.md promises 10 s."""
 
 
 class Ready(Struct, frozen=True):
@@ -297,11 +297,17 @@ def _stop_on_signals(hub: Hub) -> None:
 
 
 async def _drain(hub: Hub) -> None:
-    """Steps that wait get their answers; nothing new is taken."""
+    """Steps that wait get their answers; nothing new is taken.
+
+    A remote learner takes as long as it takes: it and its devices are told to come again at once,
+    devices of other agents when the time is over.
+    """
     hub.receiver.closing = True
+    hub.external.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(hub.settings.hub.drain_s):
             await hub.deliver.idle.wait()
+    hub.deliver.close()
 
 
 def _leave() -> NoReturn:

@@ -74,7 +74,7 @@ class Source(IntEnum):
 
 
 class Code(StrEnum):
-    """Why the hub refused something a device sent (contract, section 4)."""
+    """Why the hub refused what a device sent; docs/device-maker.md says what to do about each."""
 
     PAYLOAD = "payload"
     SHAPE = "shape"

@@ -1,7 +1,8 @@
-"""What all tests share: how hard hypothesis tries, and how often things are broken on purpose."""
+"""What all tests share: how hard hypothesis tries, how often things are broken, and Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -14,6 +15,15 @@ settings.register_profile("dev", max_examples=30, deadline=None, print_blob=True
 settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("long", max_examples=5_000, deadline=None, print_blob=True)
 settings.load_profile("dev")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard by what tests start, also when they run in the background of a shell.
+
+    A shell has what it starts with `&` ignore SIGINT (POSIX, 2.11), and a process hands that down.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

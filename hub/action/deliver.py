@@ -194,12 +194,26 @@ class Deliver:
         step.timer = None
         self._say_busy(step)
 
-    def _say_busy(self, step: Step) -> None:
-        fault = DeviceFault(
-            Code.BUSY, "the log can't commit now; send the same step again", step=step.wire_number
-        )
+    def _say_busy(self, step: Step, why: str = "the log can't commit now") -> None:
+        fault = DeviceFault(Code.BUSY, f"{why}; send the same step again", step=step.wire_number)
         for reply in step.replies:
             reply.refuse(fault, acknowledge=False)
+
+    def close(self) -> None:
+        """The hub does not wait any more for those who were asked."""
+        for step in list(self._newest.values()):
+            if not step.chosen:
+                self.put_off(step)
+
+    def put_off(self, step: Step) -> None:
+        """Nobody chooses for it before the hub ends: its device is told to come again."""
+        assert not step.chosen, "what was chosen is sent"
+        step.chosen = True  # whoever does now is too late
+        if step.timer is not None:
+            step.timer.cancel()
+            step.timer = None
+        self._say_busy(step, "the hub is stopping")
+        self._rest()
 
     def fall_back(self, step: Step, reason: str) -> None:
         """The agent's declared fallback is the choice, for this reason."""
@@ -226,14 +240,18 @@ class Deliver:
             step.timer = None
         if self._newest.get(step.device.id) is step:
             del self._newest[step.device.id]
-        self.waiting -= 1
-        if not self.waiting:
-            self.idle.set()
+        self._rest()
         self.answered += 1
         for reply in step.replies:
             reply.act(step.answer)
         step.replies.clear()
         step.device.settle(step)
+
+    def _rest(self) -> None:
+        """One step less waits."""
+        self.waiting -= 1
+        if not self.waiting:
+            self.idle.set()
 
 
 def _ignore(_seq: int) -> None:

@@ -111,6 +111,7 @@ class External:
         self._seats: dict[tuple[AgentName, str], Seat] = {}
         self.deliver: Deliver | None = None
         """The action room; set once by the composition root, for the two need each other."""
+        self._closing = False
 
     # --- the device's side -----------------------------------------------------------------------
 
@@ -142,6 +143,17 @@ class External:
         step.replies.append(seen)
         return seen
 
+    def close(self) -> None:
+        """The hub is stopping: all who would wait for as long as it takes are told so."""
+        assert self.deliver is not None, "the composition root sets it"
+        self._closing = True
+        for seat in self._seats.values():
+            if seat.waiting is not None and not seat.waiting.done():
+                seat.waiting.set_exception(_stopping())
+            begun = seat.begun
+            if begun is not None and begun.waits and begun.step.agent.agent.deadline_ms is None:
+                self.deliver.put_off(begun.step)
+
     def _show(self, seat: Seat, seen: Seen) -> None:
         """The observation is durable: whoever waits may have it."""
         if seat.newest is not seen and seen is seat.begun:
@@ -155,7 +167,7 @@ class External:
         """The observation that the device's next action is for; waits until there is one.
 
         Raises:
-            DeviceFault: `step` = another remote learner asked later.
+            DeviceFault: `step` = another remote learner asked later; `busy` = the hub is stopping.
         """
         seat = self._seat(spec, device)
         while seat.newest is None or not seat.newest.waits:
@@ -179,7 +191,7 @@ class External:
 
         Raises:
             DeviceFault: `shape`, `type` or `range` of the action; `step` = there is nothing to act
-                on, or another remote learner asked later.
+                on, or another remote learner asked later; `busy` = the hub is stopping.
         """
         assert self.deliver is not None, "the composition root sets it"
         values = flatten(spec.actions, action, what="action")
@@ -195,6 +207,8 @@ class External:
         return before, seat.newest
 
     def _seat(self, spec: Spec, device: str) -> Seat:
+        if self._closing:
+            raise _stopping()
         place = (spec.agent.name, device)
         if place not in self._seats:
             forgotten = self._unanswered(device)
@@ -215,3 +229,7 @@ class External:
                 seat.waiting = None
                 if seat.begun is None:  # a name that no device has used
                     self._seats.pop((spec.agent.name, device), None)
+
+
+def _stopping() -> DeviceFault:
+    return DeviceFault(Code.BUSY, "the hub is stopping; reset when it is back")

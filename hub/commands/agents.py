@@ -20,6 +20,8 @@ MEMORY_HELP: Final = "That its trainer may have for itself; beyond, it is ended.
 STEPS_HELP: Final = "An episode is cut short after so many."
 SILENT_HELP: Final = "A device unheard for so long ends its episode."
 LAG_HELP: Final = "Observations that may wait for its trainer before it leaves out."
+NUMBERS: Final = ("deadline_ms", *LIMITS)
+"""Fields whose value may be none."""
 SHARING: Final = click.Choice(["shared", "advice", "none"])
 
 
@@ -71,7 +73,7 @@ def create(
         "fallback": _fallback(fallback),
         "parameters": parameters_of(sets),
         "safety": None if safety is None else _safety(safety),
-        **_limits(declared),
+        **_numbers(declared),
     }
     do(data, control.CreateAgent(msgspec.convert(declared, NewAgent)))
     for name in ("observations", "actions"):
@@ -115,18 +117,15 @@ def update(
     data: Path,
     sets: tuple[str, ...],
     fallback: str | None,
-    deadline_ms: str | None,
     learning: str | None,
     safety: str | None,
     **options: object,
 ) -> None:
     """Change what can be changed while it runs."""
     changes = {key: value for key, value in options.items() if value is not None}
-    changes |= _limits(changes)
+    changes |= _numbers(changes)
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
-    if deadline_ms is not None:
-        changes["deadline_ms"] = _deadline_ms(deadline_ms)
     if sets:
         changes["parameters"] = parameters_of(sets)
     if learning is not None:
@@ -167,10 +166,10 @@ def _json(text: str, flag: str) -> object:
     return value
 
 
-def _limits(options: dict[str, object]) -> dict[str, float | None]:
-    """Of those that were given, the number, or None where no limit is wanted."""
+def _numbers(options: dict[str, object]) -> dict[str, float | None]:
+    """Of those that were given, the number, or None where none is wanted."""
     found: dict[str, float | None] = {}
-    for name in LIMITS:
+    for name in NUMBERS:
         text = options.get(name)
         if text is None:
             continue
@@ -192,17 +191,6 @@ def _number(name: str, text: str) -> float:
 
 def _fallback(text: str) -> object:
     return text if text in ("hold", "none") else _json(text, "--fallback")
-
-
-def _deadline_ms(text: str) -> int | None:
-    if text == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise click.UsageError(
-            f"--deadline-ms {text!r}: write whole milliseconds, or none"
-        ) from None
 
 
 def _safety(text: str) -> object:

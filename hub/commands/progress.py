@@ -1,6 +1,6 @@
 """How far a fold of the log is, on stderr; and where it may be cancelled.
 
-with Progress(first, last, clock) as progress:
+with Progress(count, clock) as progress:
     fold(events, told=progress.at)
 """
 
@@ -24,14 +24,13 @@ class Progress:
     swallow it. A second Ctrl-C is not put off.
 
     Args:
-        first: seq after which events go in.
-        last: seq of the last one.
+        count: of the events that go in. Other agents' events lie between them, here many and
+            there few, so seqs would not say how far it is.
         clock: the machine's.
     """
 
-    def __init__(self, first: int, last: int, clock: Clock) -> None:
-        self._first = first
-        self._last = last
+    def __init__(self, count: int, clock: Clock) -> None:
+        self._count = count
         self._clock = clock
         self._began: float | None = None
         self._said = 0.0
@@ -68,10 +67,10 @@ class Progress:
         if now - self._said < PROGRESS_S:
             return
         self._said = now
-        share = (seq - self._first) / max(1, self._last - self._first)
-        spent = now - self._began
+        rate = self._events / (now - self._began)
+        left = max(0, self._count - self._events)
         click.echo(
-            f"rebuild: seq {seq} of {self._last}, {self._events / spent:.0f} events/s, "
-            f"{spent * (1 / max(share, 1e-9) - 1):.0f} s left",
+            f"rebuild: {self._events} of {self._count} events, up to seq {seq}, "
+            f"{rate:.0f} events/s, {left / rate:.0f} s left",
             err=True,
         )

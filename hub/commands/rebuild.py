@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("agent")
-@click.option("--at", type=int, metavar="SEQ", help="As the log had it there. Default: now.")
+@click.option(
+    "--at", type=click.IntRange(1), metavar="SEQ", help="As the log had it there. Default: now."
+)
 @click.option(
     "--to",
     "target",
@@ -69,7 +71,7 @@ def rebuild(
             "--algorithm and --set are for a new agent: give it a name with --as"
         )
     try:
-        with _log(data) as log, tempfile.TemporaryDirectory(prefix="sheepfold-") as folder:
+        with _log(data, at) as log, tempfile.TemporaryDirectory(prefix="sheepfold-") as folder:
             rebuilt = _rebuild(log, agent, at, Path(folder), data)
             if target is not None and rebuilt.sha256 is not None:
                 _keep(Path(folder), agent, rebuilt.sha256, target)
@@ -83,7 +85,7 @@ def rebuild(
 
 def _train_as(data: Path, wanted: Wanted) -> None:
     try:
-        with _log(data) as log:
+        with _log(data, wanted.at) as log:
             print_line(train_into(data, log, wanted))
     except KeyboardInterrupt:
         click.echo("sheepfold: rebuild cancelled; there is no new agent", err=True)
@@ -99,24 +101,40 @@ def _rebuild(log: Replay, agent: str, at: int | None, folder: Path, data: Path) 
 
     found = line.line_of(agent, log.events(agent, line.KINDS, after=0, upto=at))
     clock = SystemClock()
+    count = sum(1 for _ in log.events(agent, KINDS, after=found.begins, upto=found.wanted.position))
     events = log.events(agent, KINDS, after=found.begins, upto=found.wanted.seq)
-    with Progress(found.begins, found.wanted.position, clock) as progress:
+    with Progress(count, clock) as progress:
         return rebuild(found, events, folder, data, clock, told=progress.at)
 
 
 @contextlib.contextmanager
-def _log(data: Path) -> Iterator[Replay]:
-    """The log as it can be read now."""
+def _log(data: Path, at: int | None) -> Iterator[Replay]:
+    """The log as it can be read now.
+
+    Raises:
+        OperatorFault: `at` is beyond its end.
+    """
     from hub.log import replay
 
     if replay.is_running(data):
+        _check_reaches(data, at)
         yield replay.FeedReplay(data)
         return
     from hub.processes import claimed
     from hub.settings import load
 
     with claimed(data), replay.from_files(data, load().log) as log:
+        _check_reaches(data, at)
         yield log
+
+
+def _check_reaches(data: Path, at: int | None) -> None:
+    """Once it is open, the log's mark is where it ends."""
+    from hub.log.acknowledged import Acknowledged
+
+    mark = Acknowledged.read(data)
+    if at is not None and mark is not None and at > mark.seq:
+        raise OperatorFault(f"--at {at} is beyond the log: its last seq is {mark.seq}")
 
 
 def _keep(folder: Path, agent: str, sha256: str, target: Path) -> None:

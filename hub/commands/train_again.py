@@ -45,7 +45,7 @@ class Wanted(Struct, frozen=True):
     """None = the same."""
     parameters: dict[str, str]
     at: int | None
-    """Seq of the last event that may go in; None = all."""
+    """Seq of the last event that may go in, in the log; None = all."""
 
 
 def train_into(data: Path, log: Replay, wanted: Wanted) -> dict[str, Any]:
@@ -61,8 +61,7 @@ def train_into(data: Path, log: Replay, wanted: Wanted) -> dict[str, Any]:
         raise OperatorFault(f"agent {wanted.name!r} exists; choose another name")
     shown = control.ask(data, control.Show("policies", wanted.agent)).answer["agent"]
     agent = _declared(msgspec.convert(shown, Agent), wanted)
-    last: int = control.ask(data, control.Position()).answer["seq"]
-    last = last if wanted.at is None else min(last, wanted.at)
+    last: int = wanted.at or control.ask(data, control.Position()).answer["seq"]
     # First, for numpy and torch ask how many threads they may have when they are loaded.
     import hub.learner.one_thread  # noqa: F401 - before torch
     from hub.learner.training.train_again import train_again
@@ -70,9 +69,10 @@ def train_into(data: Path, log: Replay, wanted: Wanted) -> dict[str, Any]:
     clock = SystemClock()
     began = clock.monotonic()
     with private(), tempfile.TemporaryDirectory(prefix="sheepfold-") as name:
+        count = sum(1 for _ in log.events(wanted.agent, KINDS, after=0, upto=last))
         events = log.events(wanted.agent, KINDS, after=0, upto=last)
         folder = Path(name)
-        with Progress(0, last, clock) as progress:
+        with Progress(count, clock) as progress:
             done = train_again(agent, events, folder, told=progress.at)
         origin = Origin(wanted.agent, last, done.transitions)
         chosen = Chosen(done.sha256, "trained_again", origin=origin)

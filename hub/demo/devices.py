@@ -131,7 +131,7 @@ class _Episode:
     """One episode of the environment, seen from the device.
 
     The last observation is sent too, with `d` (terminated) or `tr` (a time limit); its answer holds
-    no action, and the next observation opens an episode (contract, section 3).
+    no action, and the next observation opens an episode (docs/device-maker.md, "Step").
     """
 
     def __init__(self, environment: Environment, *, seed: int | None) -> None:

@@ -3,7 +3,7 @@
     reply = answered(exchange, said, clock=clock, pause=time.sleep)
 
 Rule 1: what was not answered is sent again, byte for byte, under the same step number: the hub
-    knows a repeat by (device, boot, step) and gives the action it stored (contract, section 2).
+    knows a repeat by (device, boot, step) and gives the action it stored.
 Rule 2: only a lost connection, a late answer and "busy" are retried. A refusal would be refused
     again, so it ends the device.
 """
@@ -30,7 +30,7 @@ PATIENCE_S: Final = 60.0
 
 
 class Said(Struct, frozen=True, omit_defaults=True):
-    """One observation as a device sends it: contract, section 3, in its short names."""
+    """One observation as a device sends it, in the short names of docs/device-maker.md."""
 
     s: int
     o: list[float] | int

@@ -34,7 +34,7 @@ Row = TypeVar("Row")
 
 
 class Ready(Struct, frozen=True):
-    """What a hub says of itself in `ready.json`: contract, section 1."""
+    """What a hub says of itself in `ready.json`, where `hub.processes` writes it."""
 
     pid: int
     http: int

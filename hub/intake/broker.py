@@ -177,7 +177,7 @@ class _Amqtt(AmqttBroker):
 class _CommitQueue(asyncio.Queue["ApplicationMessage"]):
     """A session's delivery queue whose `put` returns when the message is durable.
 
-    amqtt sends PUBACK and PUBCOMP after it, so they mean what contract section 7 promises.
+    amqtt sends PUBACK and PUBCOMP after it, so they mean that it is on disk.
     """
 
     def __init__(self, take: Callable[[str, bytes], Awaitable[bool]]) -> None:

@@ -136,7 +136,7 @@ def _checked(message: Message) -> Message:
 
 
 def _decode_f32(payload: bytes) -> Message:
-    """`u8 version<<4|flags, u8 n, u16 step, f32 reward, f32[n]` (contract, section 4)."""
+    """`u8 version<<4|flags, u8 n, u16 step, f32 reward, f32[n]` (docs/device-maker.md)."""
     if len(payload) < _F32_HEAD.size:
         raise DeviceFault(Code.PAYLOAD, f"{len(payload)} bytes; the head has {_F32_HEAD.size}")
     head, count, step, reward = _F32_HEAD.unpack_from(payload)

@@ -274,7 +274,7 @@ def _encode(answer: Answer, encoding: str) -> bytes:
 
 
 def _encode_f32(answer: Answer) -> bytes:
-    """`u8 version<<4|kind, u8 m, u16 step`, then m × u16 or f32 (contract, section 4)."""
+    """`u8 version<<4|kind, u8 m, u16 step`, then m × u16 or f32 (docs/device-maker.md)."""
     step = answer.step & 0xFFFF
     if answer.values is None:
         return struct.pack("<BBH", F32_VERSION << 4 | _NONE, 0, step)

@@ -128,8 +128,7 @@ class Receiver:
             self._repeat(known, message, reply)
             return
         if self._log.crowded or self.closing:
-            why = "the hub is stopping" if self.closing else "the log is behind"
-            raise DeviceFault(Code.BUSY, f"{why}; send the same step again", step=message.s)
+            raise _busy("the hub is stopping" if self.closing else "the log is behind", message)
         place = device.place(message.s, boot=boot, first=message.f, session=session.id)
         observation = episodes.cut(spec.agent, device, observation, place)
         step = self._step(session, spec, message, observation, place, content)
@@ -280,6 +279,8 @@ class Receiver:
             reply.durable(answer.seq)
             reply.act(answer)
             return
+        if self.closing and known.timer is None:
+            raise _busy("the hub is stopping", message)  # it would have to be begun once more
         if message.s is not None:
             known.wire_number = message.s  # the same: the log keeps a u16 unwrapped
         known.replies.append(reply)
@@ -310,6 +311,10 @@ class Receiver:
 
 def _ignore(_seq: int) -> None:
     """Nobody is told: the next answer comes after it."""
+
+
+def _busy(why: str, message: Message) -> DeviceFault:
+    return DeviceFault(Code.BUSY, f"{why}; send the same step again", step=message.s)
 
 
 def content_of(observation: Observation) -> Content:

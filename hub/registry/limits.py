@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import OperatorFault
+from hub.words import EXTERNAL
 
 if TYPE_CHECKING:
     from hub.words import Agent
@@ -19,6 +20,8 @@ LIMITS: Final = {
 """By the name of the Agent's field; None is always allowed, and means no limit of its own."""
 FRACTIONAL: Final = {"silent_s"}
 """The others are whole numbers."""
+OF_TRAINER: Final = ("cpu_percent", "memory_mb", "lag_max")
+"""What a trainer may take; where nothing is learnt there is none."""
 
 
 def check_limits(agent: Agent) -> None:
@@ -31,3 +34,8 @@ def check_limits(agent: Agent) -> None:
         value: float | None = getattr(agent, name)
         if value is not None and not least <= value <= most:
             raise OperatorFault(f"{name} is {least} to {most}, or none, not {value}")
+        if value is not None and name in OF_TRAINER and agent.algorithm == EXTERNAL:
+            raise OperatorFault(
+                f"{name} has nothing to limit: agents of the algorithm {EXTERNAL!r} have no "
+                "trainer; write none, or leave it out"
+            )

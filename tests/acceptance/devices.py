@@ -1,4 +1,4 @@
-"""Devices as they are outside: an HTTP client, an MQTT client of bytes, walkers that never rest.
+"""Devices as they are outside: an HTTP client, an MQTT client of bytes, walkers without end.
 
 http = Http(hub.ready.http)
 status, answer = http.step(key, {"device": "d", "s": 0, "o": [0, 0, 0, 0]})
@@ -178,15 +178,17 @@ class Stepped(Struct, frozen=True):
 
 
 class Walker(threading.Thread):
-    """A device that steps without rest: what is not answered it repeats, for ever the same."""
+    """A device that steps without end: what is not answered it repeats, for ever the same."""
 
-    def __init__(self, device: str, exchange: Exchange) -> None:
+    def __init__(self, device: str, exchange: Exchange, rest_s: float = 0.0) -> None:
         super().__init__(name=device, daemon=True)
         self.device = device
         self.steps: list[Stepped] = []
         """Acknowledged, in order."""
         self.failure: Exception | None = None
         self._exchange = exchange
+        self._rest_s = rest_s
+        """Between an answer and the next step."""
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -213,6 +215,8 @@ class Walker(threading.Thread):
                 answer = answered(self._exchange, _said(step), clock=clock, pause=self._pause)
                 self.steps.append(Stepped(step, answer.act.a, answer.latency_ms, answer.repeats))
                 step += 1
+                if self._rest_s:
+                    self._stopping.wait(self._rest_s)
         except Exception as error:  # noqa: BLE001 - a thread's error belongs to its test
             self.failure = error
         finally:
@@ -234,11 +238,13 @@ def _said(step: int) -> Said:
     )
 
 
-def walkers(hub: RealHub, key: str) -> list[Walker]:
+def walkers(hub: RealHub, key: str, *, rest_s: float = 0.0) -> list[Walker]:
     """One over MQTT, one over native HTTP, one in Shepherd's protocol."""
     http, mqtt, clock = hub.ready.http, hub.ready.mqtt, SystemClock()
-    return [
-        Walker("w-mqtt", MqttExchange(DeviceId("w-mqtt"), key, host=HOST, port=mqtt, clock=clock)),
-        Walker("w-http", HttpExchange(DeviceId("w-http"), key, host=HOST, port=http)),
-        Walker("w-shep", ShepherdExchange(DeviceId("w-shep"), key, host=HOST, port=http)),
+    exchanges: list[Exchange] = [
+        MqttExchange(DeviceId("w-mqtt"), key, host=HOST, port=mqtt, clock=clock),
+        HttpExchange(DeviceId("w-http"), key, host=HOST, port=http),
+        ShepherdExchange(DeviceId("w-shep"), key, host=HOST, port=http),
     ]
+    names = ("w-mqtt", "w-http", "w-shep")
+    return [Walker(name, exchange, rest_s) for name, exchange in zip(names, exchanges, strict=True)]

@@ -38,10 +38,11 @@ HOST: Final = "127.0.0.1"
 START_S_MAX: Final = 30.0
 """A busy machine, and Python's modules read for the first time."""
 STOP_S_MAX: Final = 10.0
-"""Contract, section 1: SIGTERM drains and exits within it."""
-ORPHAN_S_MAX: Final = 1.0
-"""No process of a hub lives longer than this once the hub has ended."""
-POLL_S: Final = 0.01
+"""SIGTERM drains and exits within it (docs/operator.md)."""
+ORPHAN_S_MAX: Final = 10.0
+"""What lives longer than this once the hub has ended would live for ever."""
+POLL_S: Final = 0.03
+"""To look takes the hub a query, mostly."""
 QUICK_PPO: Final = {"n_steps": "64", "batch_size": "64", "n_epochs": "2"}
 """A new policy every 64 transitions, within tens of milliseconds."""
 

@@ -1,7 +1,7 @@
-"""Whatever one device sends, it pays alone: contract, section 7, promise 6.
+"""Whatever one device sends, it pays alone: the third promise of README.md.
 
 Two honest devices step all the while, one over MQTT and one over HTTP. Each bad sender in turn gets
-the contract's error; no honest step is ever repeated, late or lost, and the hub stays the same
+the error that is its own; no honest step is ever repeated, late or lost, and the hub stays the same
 process.
 """
 
@@ -70,7 +70,7 @@ def key(hub: RealHub) -> str:
 
 
 def f32(*values: float, reward: float = 0.0, flags: int = 4) -> bytes:
-    """An observation in the raw float32 form: contract, section 4."""
+    """An observation in the raw float32 form (docs/device-maker.md)."""
     head = struct.pack("<BBHf", 1 << 4 | flags, len(values), 1, reward)
     return head + struct.pack(f"<{len(values)}f", *values)
 

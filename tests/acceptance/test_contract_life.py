@@ -1,4 +1,4 @@
-"""How a hub starts and stops: contract, section 1."""
+"""How a hub starts and stops (docs/operator.md)."""
 
 from __future__ import annotations
 
@@ -61,19 +61,21 @@ def test_sigterm_under_load_answers_all_and_exits_0(fresh_hub: RealHub) -> None:
 
 
 def test_sigterm_while_steps_wait_tells_them_to_come_again_and_exits_0(
-    fresh_hub: RealHub,
+    new_hub: Callable[[str], RealHub],
 ) -> None:
-    key = fresh_hub.make_agent("patient", deadline_ms=HOUR_MS)
+    hub = new_hub("[hub]\ndrain_s = 0.5\n")
+    hub.start()
+    key = hub.make_agent("patient", deadline_ms=HOUR_MS)
     answers: list[tuple[int, Any]] = []
 
     def ask() -> None:
-        with Http(fresh_hub.ready.http) as http:
+        with Http(hub.ready.http) as http:
             answers.append(http.step(key, {"device": "waiter", "s": 0, "o": SEEN}))
 
     waiting = threading.Thread(target=ask)
     waiting.start()
-    until(lambda: fresh_hub.value("SELECT count(*) FROM events WHERE device = 'waiter'"), "a step")
-    assert fresh_hub.stop() == 0
+    until(lambda: hub.value("SELECT count(*) FROM events WHERE device = 'waiter'"), "a step")
+    assert hub.stop() == 0
     waiting.join()
     ((status, answer),) = answers
     # The policy came in time, or the device is told to repeat the step.
@@ -91,7 +93,7 @@ def test_second_signal_ends_at_once(fresh_hub: RealHub) -> None:
         process.send_signal(signal.SIGTERM)
         began = time.perf_counter()
         assert process.wait(STOP_S_MAX) == 1
-        assert time.perf_counter() - began < 1.0
+        assert time.perf_counter() - began < STOP_S_MAX / 2, "it waited for the step"
     fresh_hub.assert_no_orphans()
 
 

@@ -1,4 +1,4 @@
-"""The log as analysts see it, contract section 6, of a hub that has just worked."""
+"""The log as analysts see it (docs/analyst.md), of a hub that has just worked."""
 
 from __future__ import annotations
 

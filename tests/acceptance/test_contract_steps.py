@@ -1,4 +1,4 @@
-"""Steps as the contract promises them, sections 2, 3 and 7, on a running hub, from outside."""
+"""Steps as README.md and docs/device-maker.md promise them, on a running hub, from outside."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ pytestmark = pytest.mark.acceptance
 
 DEADLINE_MS: Final = 5
 """Shorter than any process takes to start."""
-SLOW_MACHINE_S: Final = 1.0
+SLOW_MACHINE_S: Final = 5.0
 """What a busy machine may add to a wait."""
+NAGLE_MS: Final = 40.0
 SEEN: Final = [0.1, -0.2, 0.3, 0.0]
 
 
@@ -163,7 +164,7 @@ def test_with_learning_off_the_action_is_greedy(hub: RealHub, http: Http) -> Non
 
 
 def test_kept_connection_is_no_slower_than_new_ones(hub: RealHub) -> None:
-    """Goal: no Nagle stall (40 ms a step). Method: alternate, so that both see the same machine."""
+    """Goal: no Nagle stall at each step. Method: alternate, so that both see the same machine."""
     agent_key = hub.make_agent("nagle")
     kept_ms, new_ms = [], []
     with Http(hub.ready.http) as kept:
@@ -172,7 +173,7 @@ def test_kept_connection_is_no_slower_than_new_ones(hub: RealHub) -> None:
             kept_ms.append(_timed_ms(kept, agent_key, "kept", step))
             with Http(hub.ready.http) as new:
                 new_ms.append(_timed_ms(new, agent_key, "new", step))
-    assert median(kept_ms) <= median(new_ms) * 1.2 + 1.0
+    assert median(kept_ms) < median(new_ms) + NAGLE_MS / 2
 
 
 @pytest.mark.parametrize("slash", ["", "/"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,15 +14,16 @@ import pytest
 
 from hub.words import EXTERNAL
 from tests.acceptance.devices import Http, Mqtt
-from tests.acceptance.real_hub import HOST, RealHub
+from tests.acceptance.real_hub import HOST, RealHub, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.acceptance
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/remote-learner.md"
 EPISODES: Final = 3
+DRAIN_S: Final = 5
 
 
 def documented() -> Any:
@@ -183,3 +185,38 @@ def test_a_remote_learner_that_hangs_up_waits_no_more(hub: RealHub) -> None:
 def _hang_up(http: Http, headers: dict[str, str]) -> None:
     http._connection.request("POST", "/v1/env/e/reset", b"", headers)
     http.close()
+
+
+def test_sigterm_tells_who_waits_to_come_again_and_ends_soon(
+    new_hub: Callable[[str], RealHub],
+) -> None:
+    hub = new_hub(f"[hub]\ndrain_s = {DRAIN_S}\n")
+    hub.start()
+    key = hub.make_agent("afar", algorithm=EXTERNAL, parameters={}, deadline_ms=None)
+    answers: list[tuple[int, Any]] = []
+
+    def ask(path: str, document: Any) -> threading.Thread:
+        def run() -> None:
+            with Http(hub.ready.http) as http:
+                answers.append(http.ask("POST", path, document, {"X-Api-Key": key}))
+
+        asking = threading.Thread(target=run)
+        asking.start()
+        return asking
+
+    waiting = [
+        ask("/v1/step", {"device": "h", "s": 0, "o": [0, 0, 0, 0]}),
+        ask("/v1/env/nobody/reset", {}),
+    ]
+    mqtt = Mqtt(hub.ready.mqtt)
+    assert mqtt.connect("m", key) == 0
+    mqtt.observe("m", b'{"s":0,"o":[0,0,0,0]}', packet_id=1)
+    until(lambda: hub.ask_status()["waiting"] == 2, "two steps that wait")
+    began = time.perf_counter()
+    assert hub.stop() == 0
+    assert time.perf_counter() - began < DRAIN_S, "nobody was waited for"
+    assert mqtt.said("err")["e"] == "busy"
+    for asking in waiting:
+        asking.join()
+    assert [(status, answer["code"]) for status, answer in answers] == [(503, "busy")] * 2
+    mqtt.close()

@@ -49,7 +49,7 @@ def load(fresh_hub: RealHub) -> Iterator[list[Walker]]:
 def test_killed_hub_loses_nothing_and_all_go_on(
     fresh_hub: RealHub, load: list[Walker], kills: int
 ) -> None:
-    """Goal: the promises of contract section 7 hold over `kill -9`.
+    """Goal: the promises of README.md hold over `kill -9`.
 
     Method: three devices never stop; the hub is killed in the middle of it, several times, and at
     the end the log is compared with what the devices were told.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.acceptance.real_hub import RealHub
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 ENDLESS: Final = {"n_steps": "8", "batch_size": "8", "n_epochs": "10000000"}
 """An update that is never done."""

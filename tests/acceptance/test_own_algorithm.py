@@ -23,7 +23,7 @@ from tests.acceptance.real_hub import RealHub, sheepfold, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/own-algorithm.md"
 BROKEN: Final = {

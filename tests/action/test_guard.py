@@ -34,10 +34,16 @@ def room_of(*, actions: Any = BOX, safety: Safety | None, **columns: Any) -> Roo
 
 def step(room: Room, number: int, *wanted: float, **chosen: Any) -> Event:
     """One step of the device with what the policy wants; the logged action."""
-    begun, _ = room.begin(number)
+    heard(room, number, *wanted, **chosen)
+    return room.log.of_kind(Kind.ACTION)[-1]
+
+
+def heard(room: Room, number: int, *wanted: float, **chosen: Any) -> HeardReply:
+    """The same step, and what the device hears."""
+    begun, reply = room.begin(number)
     room.deliver.choose(begun, policy_chose(*wanted, **chosen))
     room.log.commit()
-    return room.log.of_kind(Kind.ACTION)[-1]
+    return reply
 
 
 def policy_chose(*wanted: float, **chosen: Any) -> Choice:
@@ -73,9 +79,7 @@ def test_whole_numbers_leave_as_whole_numbers(
     actions: Any, wanted: tuple[float, ...], sent: Any
 ) -> None:
     room = room_of(actions=actions, safety=None)
-    begun, reply = room.begin(0)
-    room.deliver.choose(begun, policy_chose(*wanted))
-    room.log.commit()
+    reply = heard(room, 0, *wanted)
     assert (reply.answer.action, reply.answer.source) == (sent, Source.POLICY)
     json = msgspec.json.encode(reply.answer.action)
     assert b"." not in json
@@ -93,9 +97,7 @@ def test_several_choices_that_are_none_never_leave(
     actions: Any, wanted: tuple[float, ...], sent: Any
 ) -> None:
     room = room_of(actions=actions, safety=None)
-    begun, reply = room.begin(0)
-    room.deliver.choose(begun, policy_chose(*wanted))
-    room.log.commit()
+    reply = heard(room, 0, *wanted)
     assert (reply.answer.action, reply.answer.source) == (sent, Source.FALLBACK)
 
 
@@ -112,9 +114,7 @@ def test_fallback_of_several_choices(declared: Any, sent: list[int]) -> None:
 
 def test_the_clamped_action_leaves_and_is_logged_beside_what_was_wanted() -> None:
     room = room_of(safety=Safety(high=2.0, rate_max=1.0))
-    begun, reply = room.begin(0)
-    room.deliver.choose(begun, policy_chose(0.0, 5.0))
-    room.log.commit()
+    reply = heard(room, 0, 0.0, 5.0)
     action = room.log.of_kind(Kind.ACTION)[0]
     assert reply.answer.action == [0.0, 2.0]
     assert (reply.answer.source, reply.answer.policy) == (Source.CLAMP, 7)
@@ -360,9 +360,7 @@ def test_an_action_that_is_none_never_leaves_and_pauses_the_agent(
     safety: Safety | None, wanted: Floats, wrong: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     room = room_of(safety=safety, fallback=[3.0, 3.0])
-    begun, reply = room.begin(0)
-    room.deliver.choose(begun, policy_chose(action=wanted))
-    room.log.commit()
+    reply = heard(room, 0, action=wanted)
     action = room.log.of_kind(Kind.ACTION)[0]
     assert (reply.answer.action, reply.answer.source) == ([3.0, 3.0], Source.FALLBACK)
     assert (action.policy, action.reason) == (None, wrong)

@@ -39,7 +39,7 @@ def _measure(folder: Path, *, quick: bool) -> LearnerFigures:
         acts=list(learner_act.act_costs(folder, rounds=1 if quick else 8)),
         lateness=list(learner_act.lateness(folder, seconds=0.2 if quick else 10.0, quick=quick)),
         throughputs=list(learner_train.throughputs(folder, quick=quick)),
-        refolded=list(learner_train.refolded(folder, steps=600 if quick else 12_000)),
+        refolded=list(learner_train.refolded(folder, steps=600 if quick else 12_000, quick=quick)),
     )
 
 

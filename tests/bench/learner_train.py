@@ -40,6 +40,8 @@ SETTINGS: Final[dict[str, tuple[str, dict[str, str], int]]] = {
     "SAC": ("Pendulum-v1", {"learning_starts": "100"}, 1),
 }
 """Environment, parameters, and transitions in thousands of 2,048 for PPO, of 1,000 else."""
+SMALL: Final = {"net_arch": "16,16"}
+"""Where only that it works is wanted to be known."""
 
 
 def throughputs(folder: Path, *, quick: bool) -> Iterator[Throughput]:
@@ -47,19 +49,19 @@ def throughputs(folder: Path, *, quick: bool) -> Iterator[Throughput]:
     for name, (environment, parameters, thousands) in SETTINGS.items():
         steps = (2048 if name == "PPO" else 1000) * thousands
         if quick:
-            steps, parameters = (
-                256,
-                parameters | {"n_steps": "128"} if name == "PPO" else parameters,
-            )
+            steps, parameters = 256, parameters | SMALL
+            parameters |= {"n_steps": "128"} if name == "PPO" else {}
         agent = (pendulum if name == "SAC" else cartpole)(name, seed=1, **parameters)
         trainer_s = _trainer_s(agent, environment, folder / f"train-{name}", steps)
         learn_s = _learn_s(agent, environment, steps)
         yield Throughput(name, steps, trainer_s, learn_s, learn_s / trainer_s)
 
 
-def refolded(folder: Path, steps: int) -> Iterator[Refolded]:
+def refolded(folder: Path, steps: int, *, quick: bool) -> Iterator[Refolded]:
     """PPO as the table has it, and SAC."""
-    for agent in (cartpole("PPO", seed=1), pendulum("SAC", seed=1, learning_starts="100")):
+    small = SMALL if quick else {}
+    sac = pendulum("SAC", seed=1, learning_starts="100", **small)
+    for agent in (cartpole("PPO", seed=1, **small), sac):
         count = steps if agent.algorithm == "PPO" else max(steps // 10, 400)
         farm = Farm(agent, folder / f"live-{agent.algorithm}", seed=1)
         lived(farm, count)

@@ -67,7 +67,7 @@ class Rooms:
         loop = asyncio.get_running_loop()
         guard = Guard(self.registry, self.clock, self._pause)
         self.external = External(self.actor, self.sessions.unanswered)
-        deliver = Deliver(
+        self.deliver = deliver = Deliver(
             self.log, self.external, self.clock, SETTINGS.step, loop.call_later, guard
         )
         self.external.deliver = deliver
@@ -92,6 +92,11 @@ class Rooms:
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
+
+    def stop(self) -> None:
+        """As the hub does when it is told to end."""
+        self.receiver.closing = True
+        self.external.close()
 
     def not_ready(self) -> str | None:
         """As `Hub.not_ready`."""

@@ -1,4 +1,4 @@
-"""`POST /v1/step` and `/v1/reward`: contract, section 5."""
+"""`POST /v1/step` and `/v1/reward`, as docs/legacy.md has them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+WAIT_S: Final = 20.0
 OBSERVATIONS: Any = {"mode": 3, "at": [[2], -1.0, 1.0]}
 
 
@@ -33,6 +34,10 @@ class Table:
         self._step += 1
         body = {"device": "d", "s": self._step, "o": {"mode": mode, "at": [0.5, -1]}, **fields}
         return started(self.rooms.post("/v1/step", body, bearer(self.key)))
+
+    def again(self) -> None:
+        """The next step is the one before once more."""
+        self._step -= 1
 
     def ask(self, verb: str, body: object = b"") -> asyncio.Task[httpx.Response]:
         """The remote learner's request, on its way."""
@@ -53,7 +58,7 @@ async def turns() -> None:
 
 
 async def answered(request: asyncio.Task[httpx.Response]) -> Any:
-    response = await asyncio.wait_for(request, 5)
+    response = await asyncio.wait_for(request, WAIT_S)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -177,7 +182,7 @@ async def test_a_device_that_goes_on_by_itself_holds_nobody_up(rooms: Rooms) -> 
 async def test_of_two_remote_learners_the_newest_wins(rooms: Rooms) -> None:
     table = Table(rooms)
     old, new = table.ask("reset"), table.ask("reset")
-    response = await asyncio.wait_for(old, 5)
+    response = await asyncio.wait_for(old, WAIT_S)
     assert (response.status_code, response.json()["code"]) == (409, "step")
     assert "another remote learner has taken device 'd' over" in response.json()["detail"]
     _ = table.observe(0)
@@ -272,3 +277,45 @@ async def test_an_agent_that_learns_here_has_a_deadline(rooms: Rooms) -> None:
         rooms.change_agent("inside", deadline_ms=None)
     rooms.change_agent("afar", deadline_ms=20)
     assert (await answered(table.observe(0)))["src"] == "fallback"
+
+
+async def test_a_hub_that_stops_tells_who_waits_to_come_again(rooms: Rooms) -> None:
+    table = Table(rooms)
+    device = table.observe(0)
+    await answered(table.ask("reset"))
+    other = rooms.ask("POST", "/v1/env/nobody-yet/reset", b"", bearer(table.key))
+    learner = started(other)
+    await turns()
+    rooms.stop()
+    assert rooms.deliver.idle.is_set(), "nothing is left to wait for"
+    for waiting in (device, learner, table.ask("reset"), table.act(1), table.observe(1)):
+        response = await asyncio.wait_for(waiting, WAIT_S)
+        assert (response.status_code, response.json()["code"]) == (503, "busy")
+        assert "the hub is stopping" in response.json()["detail"]
+    assert rooms.logged(Kind.ACTION) == []
+
+
+async def test_a_step_that_was_put_off_is_answered_after_the_restart(rooms: Rooms) -> None:
+    table = Table(rooms)
+    device = table.observe(0)
+    await turns()
+    rooms.stop()
+    assert (await device).status_code == 503
+    table.again()
+    assert (await table.observe(0)).status_code == 503, "not begun once more"
+    async with Rooms(rooms.log.events, rooms.clock) as after:
+        table.rooms = after
+        table.again()
+        device = table.observe(0)
+        await answered(table.ask("reset"))
+        _ = table.act(1)
+        assert (await answered(device))["a"] == 1
+        assert len(after.logged(Kind.OBSERVATION)) == 1
+
+
+async def test_a_step_with_a_deadline_is_answered_though_the_hub_stops(rooms: Rooms) -> None:
+    table = Table(rooms, deadline_ms=20)
+    device = table.observe(0)
+    await turns()
+    rooms.stop()
+    assert (await answered(device))["src"] == "fallback"

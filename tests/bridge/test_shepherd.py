@@ -1,4 +1,4 @@
-"""Shepherd's two routes, as its unchanged clients use them: contract, section 5."""
+"""Shepherd's two routes, as its unchanged clients use them (docs/legacy.md)."""
 
 from __future__ import annotations
 

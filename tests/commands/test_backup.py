@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
-import pytest
 
 from hub import control
 from hub.control import Control
@@ -86,7 +85,6 @@ def payloads(folder: Path) -> list[str | None]:
     return [row["payload"] for row in rows if row["kind"] == "observation"]
 
 
-@pytest.mark.timeout(120)
 def test_what_was_backed_up_is_there_after_a_restore_and_what_was_forgotten_is_not(
     tmp_path: Path,
 ) -> None:

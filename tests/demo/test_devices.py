@@ -1,4 +1,4 @@
-"""A simulated device keeps the contract, whatever the hub does to it."""
+"""A simulated device does as docs/device-maker.md says, whatever the hub does to it."""
 
 from __future__ import annotations
 

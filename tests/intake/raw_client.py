@@ -12,7 +12,7 @@ from hub.intake.wire import Connect
 if TYPE_CHECKING:
     from types import TracebackType
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 CONNACK, PUBLISH, PUBACK, PUBREC, PUBCOMP, SUBACK, PINGRESP = 2, 3, 4, 5, 7, 9, 13
 
 

@@ -1,4 +1,4 @@
-"""Where a device's messages belong: contract, section 2, sentence by sentence, then a simulator."""
+"""Where a device's messages belong: what docs/device-maker.md says, then a simulator."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ def test_a_moved_device_begins_with_nothing() -> None:
 # Goal: for any history of a device that numbers its steps, no observation is counted twice, every
 # repeat is recognised as what it was, and no two observations are joined that did not follow each
 # other. Method: the test knows the truth, (life, n) of each message; the device's outside hides
-# the life, as far as the contract lets it.
+# the life, as far as its rules let it.
 
 
 class Life(NamedTuple):

@@ -1,4 +1,4 @@
-"""Every form an observation may have (contract, section 3), and every refusal with its code."""
+"""Every form an observation may have (docs/device-maker.md), and every refusal with its code."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ class Watch:
 
 
 @pytest.fixture(scope="module")
-def watch() -> Watch:
+def watch(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    """Begins when honest files were read: what they had imported runs code too."""
+    check_honest(source, tmp_path_factory.mktemp("watched"))
     return Watch()
 
 
@@ -71,8 +73,12 @@ def file(tmp_path: Path, source: Source) -> Iterator[Path]:
 
 
 def test_the_honest_files_are_taken(tmp_path: Path, source: Source) -> None:
+    check_honest(source, tmp_path)
+
+
+def check_honest(source: Source, folder: Path) -> None:
     for data in (source.sb3, source.own, packed(unpacked(source.sb3), 8)):
-        path = tmp_path / "honest"
+        path = folder / "honest"
         path.write_bytes(data)
         assert len(read_checkpoint(path, bytes_max=BYTES_MAX).weights) == 12
 

@@ -31,6 +31,7 @@ from tests.learning.harness import StoppedClock, cartpole, pendulum
 from tests.learning.test_resume import devices, scaled, small
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hub.words import Agent
@@ -52,13 +53,15 @@ AGENTS: Final = [
 ]
 NO_LAYER: Final = scaled(cartpole("PPO", seed=5, net_arch="", n_steps="128", batch_size="64"))
 WITH_SDE: Final = scaled(pendulum("SAC", seed=5, **small("SAC").parameters, use_sde="true"))
-LOADED: Final = """
+STRANGER: Final = """
 import json, sys
 sys.modules["hub"] = None  # whoever needs it fails
 import importlib
-model = getattr(importlib.import_module(sys.argv[4]), sys.argv[1]).load(sys.argv[2], device="cpu")
-observations = json.loads(sys.argv[3])
-print(json.dumps([model.predict(o, deterministic=True)[0].tolist() for o in observations]))
+for line in sys.stdin:
+    library, algorithm, file, observations = json.loads(line)
+    model = getattr(importlib.import_module(library), algorithm).load(file, device="cpu")
+    acted = [model.predict(o, deterministic=True)[0].tolist() for o in observations]
+    print(json.dumps(acted), flush=True)
 """
 
 
@@ -86,19 +89,49 @@ def imported(agent: Agent, file: Path, folder: Path) -> Path:
     return policy_path(folder, agent.name, done.sha256)
 
 
+class Stranger:
+    """A process with Stable-Baselines3 and none of our code; importing it takes seconds."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-W", "ignore", "-c", STRANGER]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def close(self) -> None:
+        """Have it end."""
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+    def acted(self, agent: Agent, file: Path) -> np.ndarray[Any, Any]:
+        """What SB3 does by this file."""
+        pipes = self._process.stdin, self._process.stdout
+        assert pipes[0] is not None
+        assert pipes[1] is not None
+        library = ALGORITHMS[agent.algorithm].library
+        asked = library, agent.algorithm, str(file), observations(agent)
+        pipes[0].write(msgspec.json.encode(asked) + b"\n")
+        answer = pipes[1].readline()
+        assert answer, "it could not open the file; stderr says why"
+        return np.array(msgspec.json.decode(answer)).squeeze()
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[Stranger]:
+    """One for all files."""
+    stranger = Stranger()
+    yield stranger
+    stranger.close()
+
+
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: f"{agent.algorithm}-{agent.actions}")
-def test_an_exported_zip_acts_the_same_in_stable_baselines3(tmp_path: Path, agent: Agent) -> None:
-    check_acts_the_same_in_sb3(version(agent, tmp_path), agent, tmp_path / "policy.zip")
-
-
-def check_acts_the_same_in_sb3(source: Path, agent: Agent, target: Path) -> None:
+def test_an_exported_zip_acts_the_same_in_stable_baselines3(
+    tmp_path: Path, agent: Agent, stranger: Stranger
+) -> None:
+    source, target = version(agent, tmp_path), tmp_path / "policy.zip"
     export_policy(source, agent, target)
-    command = [sys.executable, "-W", "ignore", "-c", LOADED, agent.algorithm, str(target)]
-    asked = msgspec.json.encode(observations(agent)).decode()
-    command += [asked, ALGORITHMS[agent.algorithm].library]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    theirs = np.array(msgspec.json.decode(done.stdout)).squeeze()
+    theirs = stranger.acted(agent, target)
     np.testing.assert_allclose(theirs, acted(source, agent), rtol=1e-5, atol=1e-6)
 
 
@@ -107,9 +140,13 @@ def check_acts_the_same_in_sb3(source: Path, agent: Agent, target: Path) -> None
     [*(scaled(small(name)) for name in ("PPO", "DQN", "SAC", "TD3")), NO_LAYER, WITH_SDE],
     ids=["PPO", "DQN", "SAC", "TD3", "no hidden layer", "gSDE"],
 )
-def test_the_scale_of_observations_goes_into_an_exported_zip(tmp_path: Path, agent: Agent) -> None:
-    source = learnt(agent, tmp_path)
-    check_acts_the_same_in_sb3(source, agent, tmp_path / "policy.zip")
+def test_the_scale_of_observations_goes_into_an_exported_zip(
+    tmp_path: Path, agent: Agent, stranger: Stranger
+) -> None:
+    source, target = learnt(agent, tmp_path), tmp_path / "policy.zip"
+    export_policy(source, agent, target)
+    theirs = stranger.acted(agent, target)
+    np.testing.assert_allclose(theirs, acted(source, agent), rtol=1e-5, atol=1e-6)
 
 
 def test_the_scale_of_observations_comes_with_a_policy_of_our_own_and_no_other(

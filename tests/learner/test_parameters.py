@@ -89,6 +89,7 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent("TD3", action_noise="0.1"), "action_noise is normal_0.1 (its standard deviation)"),
         (agent(use_sde="true"), "use_sde needs Box actions"),
         (agent(learning_rat="1"), "no parameter 'learning_rat'; it has activation_fn, batch_size"),
+        (agent("external", gamma="1"), "external has no parameter 'gamma'; it has none"),
         (agent(policy="CnnPolicy"), "no parameter 'policy'"),
         (agent(publish_every="3"), "no parameter 'publish_every'"),
         (agent("DQN", n_steps="3"), "no parameter 'n_steps'"),

@@ -104,7 +104,6 @@ def test_no_critic_sees_the_weights_or_the_sample_of_another() -> None:
     assert not torch.equal(ours[1], theirs[1])
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(2))
 def test_bdpi_learns_to_balance_cartpole_from_few_transitions(tmp_path: Path, seed: int) -> None:
     hub = Hub(cartpole("BDPI", seed=seed), tmp_path)

@@ -367,7 +367,6 @@ def reached(folder: Path, seed: int, **parameters: str) -> float:
     return float(np.mean([total > -8 for total in done.returns[3 * len(done.returns) // 4 :]]))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3))])
 def test_with_hindsight_it_learns_what_it_does_not_learn_without(tmp_path: Path, seed: int) -> None:
     assert reached(tmp_path / "with", seed) >= 0.8

@@ -74,7 +74,6 @@ def test_what_actor_and_critic_share_is_kept_once(tmp_path: Path) -> None:
     assert convolutions == ["features_extractor.cnn.0.weight"]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_ppo_learns_to_see_where_the_square_is(tmp_path: Path, seed: int) -> None:
     parameters = {"n_steps": "128", "batch_size": "64", "n_epochs": "6", "learning_rate": "5e-4"}

@@ -329,7 +329,7 @@ def test_a_q_learner_learns_what_learn_learns(tmp_path: Path, algorithm: str) ->
         learning_starts="100",
         train_freq="16",
         gradient_steps="8",
-        batch_size="32",
+        batch_size="8",
         net_arch="32,32",
         target_update_interval="50",
         total_timesteps="640",

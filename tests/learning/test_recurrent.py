@@ -215,7 +215,6 @@ class Recall(gymnasium.Env[Any, Any]):
 gymnasium.register("Recall-v0", lambda **_: Recall(), order_enforce=False, disable_env_checker=True)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_it_learns_what_no_policy_without_memory_can(tmp_path: Path, seed: int) -> None:
     """Without memory the best mean return is 0.5, and 20 of 20 comes once in a million runs."""

@@ -37,7 +37,6 @@ def assert_solved(outcome: Outcome) -> None:
     assert outcome.solved_at is not None, f"the last returns were {outcome.returns[-20:]}"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(3))
 def test_ppo_solves_cartpole(tmp_path: Path, seed: int) -> None:
     agent = cartpole("PPO", seed=seed)
@@ -47,7 +46,6 @@ def test_ppo_solves_cartpole(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(3, 10))
 def test_ppo_solves_cartpole_with_ten_seeds(tmp_path: Path, seed: int) -> None:
     agent = cartpole("PPO", seed=seed)
@@ -82,7 +80,6 @@ def test_an_actor_critic_learns_to_swing_a_pendulum_up(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(3))
 def test_trpo_solves_cartpole(tmp_path: Path, seed: int) -> None:
     agent = cartpole("TRPO", seed=seed)

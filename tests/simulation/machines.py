@@ -1,6 +1,6 @@
 """Devices that know the truth: which observation really followed which, after which action.
 
-What a device must do for the hub's promise (contract, section 7.5) is what these do:
+What a device must do so that no transition is false is what these do:
 
 1. It numbers its steps, and says `x` whenever it did not do what it was told.
 2. Its reboots can be told: by a boot number in each message or in each hello; else its counter
@@ -345,7 +345,7 @@ def _as_f32(
     truncated: bool,
     first: bool,
 ) -> bytes:
-    """Contract, section 4."""
+    """As docs/device-maker.md has it, byte by byte."""
     flags = terminated | truncated << 1 | (reward is not None) << 2 | first << 3
     values = struct.unpack("<2f", seen)
     return F32.pack(1 << 4 | flags, 2, step, reward or 0.0, *values)

@@ -58,9 +58,8 @@ def read_parameters(agent: Agent) -> Parameters:
     valid = {*table, *(name for name in OWN if name in defaults)}
     for name in agent.parameters:
         if name not in valid:
-            raise OperatorFault(
-                f"{agent.algorithm} has no parameter {name!r}; it has {', '.join(sorted(valid))}"
-            )
+            there = ", ".join(sorted(valid)) or "none"
+            raise OperatorFault(f"{agent.algorithm} has no parameter {name!r}; it has {there}")
     texts = {**defaults, **agent.parameters}
     parameters = Parameters(
         arguments={n: values.READERS[table[n]](n, text) for n, text in texts.items() if n in table},
