@@ -27,14 +27,17 @@ _answer = msgspec.json.Decoder(_Act)
 class Cart:
     """One device, to be a `Says`.
 
+    Args:
+        seed: of its environment.
+        returns: where those of its episodes go.
+
     Attributes:
         steps: transitions.
-        returns: of its episodes.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, returns: list[float]) -> None:
         self.steps = 0
-        self.returns: list[float] = []
+        self.returns = returns
         self._boot = secrets.randbits(32)
         self._env: gymnasium.Env[Any, Any] = gymnasium.make("CartPole-v1")
         self._seed: int | None = seed
