@@ -18,7 +18,7 @@ from hub.log.journal import BYTES, FILE_NAME, HALF_BYTES, HEAD, Journal, Left
 from hub.log.messages import encode_events
 from hub.log.payload_keys import PREFIX
 from hub.log.salvage import FILE_NAME as DATABASE
-from hub.log.store import RECENT_ROWS, DuckLog
+from hub.log.store import RECENT_ROWS, SETTLE_ROWS, DuckLog
 from hub.settings import LogSettings
 from hub.words import Event
 from tests.log.events import floats, observation, steps, unnumbered
@@ -130,15 +130,14 @@ def opened(folder: Path) -> DuckLog:
 
 def test_a_log_settles_by_itself_when_much_is_new(tmp_path: Path) -> None:
     log = opened(tmp_path)
-    half = RECENT_ROWS // 2
-    log.append(steps(1, half // 2))
-    assert (log.settled, log.unsettled, log.last_seq) == (0, half, half)
-    log.append(steps(1, half))
-    assert (log.settled, log.unsettled, log.last_seq) == (half, 2 * half, 3 * half)
-    log.append(steps(1, half + 1))
-    assert log.settled == log.last_seq == 5 * half + 2
+    part = SETTLE_ROWS // 2
+    for count in range(1, RECENT_ROWS // part + 1):
+        log.append(steps(1, part // 2))
+        assert (log.settled, log.unsettled, log.last_seq) == (0, count * part, count * part)
     log.append(steps(1, 1))
-    assert (log.settled, log.unsettled) == (5 * half + 2, 2)
+    assert (log.settled, log.unsettled) == (RECENT_ROWS, 2)
+    log.append(steps(1, SETTLE_ROWS))
+    assert log.settled == log.last_seq == RECENT_ROWS + 2 + 2 * SETTLE_ROWS
     log.close()
 
 
