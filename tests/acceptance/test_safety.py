@@ -130,5 +130,6 @@ def test_a_policy_clamped_again_and_again_is_paused_by_the_hub(hub: RealHub, htt
     assert acts[0]["device"] == "stubborn-1"
     assert "agent 'stubborn' is paused" in hub.says.read_text()
     assert hub.ask_status()["alerts"] == 1
-    hub.change("stubborn", status="active")
+    # Under the same bounds it would be paused anew whenever it chose 0 three times before its 1.
+    hub.change("stubborn", status="active", safety={"low": 0})
     device.act_until(COOL, None)
