@@ -151,13 +151,12 @@ class DuckLog:
         return Seq(first)
 
     def _commit(self, first: int, events: list[Event]) -> None:
-        if len(events) < SETTLE_ROWS:
-            if self._journalled(first, events):
-                return
-            self.settle()
-            if self._journalled(first, events):
-                return
-        with self.filing, self._appending:  # large: what writes it once is quicker
+        if self._journalled(first, events):
+            return
+        self.settle()
+        if self._journalled(first, events):
+            return
+        with self.filing, self._appending:  # too large for the journal
             recent = self._tail.recent
             self.file.insert(columns.to_batch(recent.events + events, recent.first))
             self._journal.switch()

@@ -136,8 +136,8 @@ def test_a_log_settles_by_itself_when_much_is_new(tmp_path: Path) -> None:
         assert (log.settled, log.unsettled, log.last_seq) == (0, count * part, count * part)
     log.append(steps(1, 1))
     assert (log.settled, log.unsettled) == (RECENT_ROWS, 2)
-    log.append(steps(1, SETTLE_ROWS))
-    assert log.settled == log.last_seq == RECENT_ROWS + 2 + 2 * SETTLE_ROWS
+    log.append(steps(1, RECENT_ROWS))
+    assert log.settled == log.last_seq == 3 * RECENT_ROWS + 2
     log.close()
 
 
