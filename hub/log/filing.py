@@ -32,9 +32,7 @@ class Filing:
         log: the open one.
         settings: `[log]`.
         start: runs a coroutine on the loop, and ends the process when it raises.
-
-    Attributes:
-        held: nothing is begun while the file is being replaced, or the disk is full.
+        held: whether the file is being replaced or the disk is full: nothing is tidied up then.
     """
 
     def __init__(
@@ -43,8 +41,9 @@ class Filing:
         settings: LogSettings,
         *,
         start: Callable[[Coroutine[Any, Any, None]], None],
+        held: Callable[[], bool],
     ) -> None:
-        self.held = False
+        self._held = held
         self._log = log
         self._settings = settings
         self._start = start
@@ -78,7 +77,7 @@ class Filing:
         self._settling = False
 
     def _tidy(self) -> None:
-        if not self.held:
+        if not self._held():
             self._start(self._run(partial(self._log.checkpoint, tidy=True)))
 
     async def _run(self, work: Callable[[], None]) -> None:

@@ -34,7 +34,6 @@ from hub.log.messages import encode_events, events_of
 from hub.log.segments.manifest import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from hub.words import Event
@@ -106,7 +105,7 @@ class Journal:
         entries = sorted(one[0] + other[0], key=lambda entry: entry[0])
         return Left(entries, (one[1], other[1]))
 
-    def append(self, first: int, events: Sequence[Event]) -> bool:
+    def append(self, first: int, events: list[Event]) -> bool:
         """Make the events durable; False when there is no room for them.
 
         Args:
@@ -116,7 +115,7 @@ class Journal:
         Raises:
             LogUnavailable: whether they are there is known only after opening the log again.
         """
-        body = encode_events(list(events))
+        body = encode_events(events)
         entry = HEAD.pack(MAGIC, len(body), _sum(self._hub, first, body), first) + body
         if self.position + len(entry) > HALF_BYTES:
             return False

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.log.duck import DuckFile
+    from hub.log.journal import Left
     from hub.settings import LogSettings
 
 
@@ -90,7 +91,10 @@ def open_parts(
         if opened.broken is not None:
             last = max(acknowledged, history.seq_last)
             damage += stock.fill_from_broken(file, opened.broken, settings, last)
-        damage += _replay(folder, file, meta["hub"], acknowledged, clock)
+        left = Journal.read(folder, meta["hub"])
+        last = stock.fill_from_journal(file, left.entries, begins)
+        if stock.given(file, last) < acknowledged:
+            damage += _kept_aside(folder / JOURNAL, left, last, clock)
         if begins > history.seq_last:
             damage.append(
                 f"events {history.seq_last + 1} to {begins} are sealed, and the manifest of "
@@ -129,20 +133,18 @@ def _look(history: History, file: DuckFile) -> list[str]:
     return []
 
 
-def _replay(folder: Path, file: DuckFile, hub: str, acknowledged: int, clock: Clock) -> list[str]:
-    """Take from the journal what the file lacks; for a person, what was broken of it.
+def _kept_aside(path: Path, left: Left, last: int, clock: Clock) -> list[str]:
+    """Copy a journal that ends too early before it is written on; for a person, where that is.
 
     Raises:
-        LogUnavailable: it can't be read, or not be taken in now.
+        LogUnavailable: it can't be copied.
     """
-    left = Journal.read(folder, hub)
-    last = stock.fill_from_journal(file, left.entries)
-    if not (folder / JOURNAL).exists() or stock.given(file, last) >= acknowledged:
+    if not path.exists():
         return []
     try:
-        aside = salvage.keep_aside(folder / JOURNAL, clock)
+        aside = salvage.keep_aside(path, clock)
     except OSError as error:
-        raise LogUnavailable(f"{folder / JOURNAL} can't be kept aside: {error}") from error
+        raise LogUnavailable(f"{path} can't be kept aside: {error}") from error
     return [f"the journal holds nothing after event {last} (ends: {left.ends}); a copy is {aside}"]
 
 

@@ -161,7 +161,9 @@ class LogProcess(asyncio.Protocol):
         self._retrying = False
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._filing = Filing(log, settings, start=self._start)
+        self._filing = Filing(
+            log, settings, start=self._start, held=lambda: self._rotating or self._stalled
+        )
         self._transport: asyncio.Transport | None = None
 
     # --- the main path ---------------------------------------------------------------------
@@ -246,7 +248,7 @@ class LogProcess(asyncio.Protocol):
         free_mb = space.f_bavail * space.f_frsize / MEBIBYTE
         full = free_mb < self._settings.disk_free_mb_min
         if full != self._stalled:
-            self._stalled = self._filing.held = full
+            self._stalled = full
             reason = (
                 f"the disk of {self._data} is full: {free_mb:.0f} MB are free and "
                 f"{self._settings.disk_free_mb_min:g} are needed. Free some; nothing is lost, and "
@@ -279,10 +281,10 @@ class LogProcess(asyncio.Protocol):
             _report("rotation failed", str(fault))
             draft = None
         if draft is not None:
-            self._rotating = self._filing.held = True
+            self._rotating = True
             # In the thread that reads: nobody else may be reading the file that goes.
             await loop.run_in_executor(self._reading, draft.finish, log)
-            self._rotating = self._filing.held = False
+            self._rotating = False
             self._commit_soon()
         self._send(messages.Rotated(id_, log.begins, self._feed.position_min))
 

@@ -98,17 +98,33 @@ def fill_from_broken(file: DuckFile, broken: Path, settings: LogSettings, last: 
     return [f"{taken} events were read from {broken}"] if taken else []
 
 
-def fill_from_journal(file: DuckFile, entries: list[tuple[int, list[Event]]]) -> int:
-    """Take what the file lacks; the last seq that it has then."""
-    (extent,) = file.table("extent", begins=0).to_pylist()
-    last = int(extent["last"])
-    for first, events in entries:
-        missing = events[max(0, last + 1 - first) :]
-        if missing:
-            first += len(events) - len(missing)
-            file.insert(columns.to_batch(missing, first))
-            last = first + len(missing) - 1
+def fill_from_journal(file: DuckFile, entries: list[tuple[int, list[Event]]], begins: int) -> int:
+    """Take what the file lacks; the last seq that there is then.
+
+    Args:
+        file: to be filled.
+        entries: first seq and events of each commit, by seq.
+        begins: seq after which the file begins; what came before is sealed.
+    """
+    (extent,) = file.table("extent", begins=begins).to_pylist()
+    last = max(int(extent["last"]), begins)
+    first = last + 1
+    missing: list[Event] = []
+    for entry_first, events in entries:
+        new = events[max(0, last + 1 - entry_first) :]
+        if new and entry_first > last + 1:  # a hole, and so another batch
+            _insert_events(file, first, missing)
+            first, missing = entry_first, []
+        missing += new
+        last = max(last, entry_first + len(events) - 1)
+    _insert_events(file, first, missing)
     return last
+
+
+def _insert_events(file: DuckFile, first: int, events: list[Event]) -> None:
+    """One commit of all: of thousands of one step each, a start would take seconds."""
+    if events:
+        file.insert(columns.to_batch(events, first))
 
 
 def given(file: DuckFile, last: int) -> int:

@@ -25,7 +25,6 @@ class FileLog(DuckLog):
     """A DuckLog that answers `recover` itself."""
 
     def recover(self) -> Recovered:
-        self.settle()
         return resume.recover(self)
 
 

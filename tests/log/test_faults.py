@@ -82,7 +82,6 @@ async def test_killed_at_any_moment_the_log_loses_and_doubles_nothing(
     found = log.read(limit=2 * writer.sent + 1)
     assert [event.seq for event in found] == list(range(1, 2 * writer.sent + 1))
     assert [event.step for event in found] == [step for step in range(writer.sent) for _ in "ab"]
-    log.settle()
     assert resume.recover(log) == recover.fold(found)
     log.close()
 
@@ -276,7 +275,6 @@ def test_clock_jumps_change_no_order(tmp_path: Path) -> None:
     assert history.page(1, 6, None, None).column("seq").to_pylist() == [1, 2, 3, 4, 5, 6]
     assert manifest.sealed_before(NOW_US, 2 * NOW_US) == 0, "a later event is among them"
     assert manifest.sealed_before(NOW_US + DAY_US, NOW_US + 2 * DAY_US) == 6, "in no future"
-    log.settle()
     Draft.begin(log, 6, LogSettings()).finish(log)
     assert unnumbered(log.read()) == events
     log.close()

@@ -17,11 +17,13 @@ from hub.log import journal
 from hub.log.journal import BYTES, FILE_NAME, HALF_BYTES, HEAD, Journal, Left
 from hub.log.messages import encode_events
 from hub.log.payload_keys import PREFIX
+from hub.log.rotate import Draft
 from hub.log.salvage import FILE_NAME as DATABASE
 from hub.log.store import RECENT_ROWS, SETTLE_ROWS, DuckLog
 from hub.settings import LogSettings
-from hub.words import Event
+from hub.words import Event, Kind
 from tests.log.events import floats, observation, steps, unnumbered
+from tests.log.sealed import seal
 
 HUB = "hub"
 COUNTS = st.lists(st.integers(1, 6), min_size=1, max_size=6)
@@ -226,3 +228,16 @@ def test_what_a_device_sent_is_sealed_in_the_journal_too(tmp_path: Path) -> None
     log.keys.destroy("a")
     assert log.read()[0].payload is None
     log.close()
+
+
+def test_what_is_sealed_is_not_taken_from_the_journal_again(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.append([*steps(1, 200), Event(Kind.HELLO, 1)])
+    Draft.begin(log, seal(log).seq_last, LogSettings()).finish(log)
+    carried = log.file.run("SELECT seq FROM log ORDER BY seq")
+    assert carried[-1] < (401,), "else there is nothing that might be taken again"
+    log.close()
+    again = opened(tmp_path)
+    assert again.file.run("SELECT seq FROM log ORDER BY seq") == carried
+    assert (again.last_seq, again.state.damage) == (401, None)
+    again.close()

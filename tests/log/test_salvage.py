@@ -188,7 +188,6 @@ def test_a_manifest_that_lacks_what_is_sealed_is_said_and_shows_no_hole(
     log.append(steps(101, 200))
     seal(log)
     log.append(steps(201, 210))
-    log.settle()
     Draft.begin(log, 400, LogSettings()).finish(log)
     log.close()
     manifest = tmp_path / FOLDER / MANIFEST

@@ -288,13 +288,13 @@ def test_a_suspect_that_reads_well_is_kept(tmp_path: Path) -> None:
 def test_a_rotated_log_still_shows_everything(tmp_path: Path) -> None:
     log = opened(tmp_path)
     log.append([*steps(1, 100), Event(Kind.ADMIN, 1, secret=b"hash"), *steps(101, 110)])
-    before, known = log.read(), recovered(log)
+    before, known = log.read(), resume.recover(log)
     seal(log, 150)
     rotate(log, 120)
     assert log.begins == 120
     assert log.read() == before
     assert seqs(log, 119, 122) == [119, 120, 121, 122]
-    assert recovered(log) == known
+    assert resume.recover(log) == known
     log.append(steps(111, 112))
     log.close()
     again = opened(tmp_path)
@@ -308,13 +308,13 @@ def test_what_is_carried_along_is_no_hole_and_is_counted_once(tmp_path: Path) ->
     log = opened(tmp_path)
     for first in range(1, 401, 40):
         log.append(steps(first, first + 39))
-        known = recovered(log)
+        known = resume.recover(log)
         rotate(log, seal(log).seq_last)
-        assert recovered(log) == known
+        assert resume.recover(log) == known
     log.close()
     again = opened(tmp_path)
     assert again.state.damage is None
-    assert recovered(again) == recover.fold(again.read())
+    assert resume.recover(again) == recover.fold(again.read())
     again.close()
 
 
@@ -322,7 +322,6 @@ def test_a_crash_before_the_new_file_has_its_name_leaves_the_old_one(tmp_path: P
     log = opened(tmp_path)
     log.append(steps(1, 10))
     seal(log)
-    log.settle()
     Draft.begin(log, 10, LogSettings())
     log.close()
     again = opened(tmp_path)
@@ -402,7 +401,7 @@ def test_a_log_of_every_past_version_opens_and_goes_on(tmp_path: Path, fixture: 
     log = opened(tmp_path)
     assert (log.state.damage, log.file.meta()["schema"]) == (None, str(SCHEMA_VERSION))
     assert log.read() == expected
-    assert recovered(log) == recover.fold(expected)
+    assert resume.recover(log) == recover.fold(expected)
     log.append(steps(1, 5))
     rotate(log, seal(log).seq_last)
     log.close()
@@ -442,11 +441,5 @@ def seqs(
     return found
 
 
-def recovered(log: DuckLog) -> recover.Recovered:
-    log.settle()
-    return resume.recover(log)
-
-
 def rotate(log: DuckLog, upto: int) -> None:
-    log.settle()
     Draft.begin(log, upto, LogSettings()).finish(log)

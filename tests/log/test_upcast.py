@@ -67,7 +67,6 @@ def test_old_payloads_of_a_forgotten_device_move_on_without_their_text(tmp_path:
     sealed = log.history.page(1, 2, None, None).column("payload").to_pylist()
     assert sealed[0] is None
     assert log.keys.reveal("b", sealed[1]) == SAID
-    log.settle()
     Draft.begin(log, 2, LogSettings()).finish(log)
     assert payloads(log)[:2] == [None, SAID]
     log.keys.destroy("b")

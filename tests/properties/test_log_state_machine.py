@@ -97,7 +97,6 @@ class LogMachine(RuleBasedStateMachine):
         sealed = self.log.history.seq_last
         upto = self.log.begins + int(share * (sealed - self.log.begins))
         if upto > self.log.begins:
-            self.log.settle()
             Draft.begin(self.log, upto, LogSettings()).finish(self.log)
 
     @rule()
@@ -131,7 +130,6 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def recover(self) -> None:
-        self.log.settle()
         assert resume.recover(self.log) == self.model.recover()
 
     @invariant()
