@@ -100,7 +100,7 @@ class ControlRoom:
             lambda: {"waiting": 0},
         )
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
         self.data.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hub.words import Event, Seq
 
 Result = TypeVar("Result")
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class LinkedLog:
@@ -31,7 +31,7 @@ class LinkedLog:
         self.committed: list[int] = []
         """Seqs of the first events of all batches that were called back."""
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.link = LogLink(data, settings or LogSettings(), restart_s_first=0.01)
         self.opened: Opened | None = None
 
