@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,6 +35,7 @@ from hub.log import columns, salvage
 from hub.log.duck import LogDamaged
 from hub.log.opening import Parts, open_parts
 from hub.log.payload_keys import PREFIX
+from hub.log.tail import Tail
 from hub.log.upcast import PERSONAL, upcast
 from hub.words import Kind, Seq
 
@@ -51,23 +52,6 @@ SETTLE_ROWS: Final = 4096
 """New ones that are worth a commit to the file, of about 10 ms."""
 RECENT_ROWS: Final = 4 * SETTLE_ROWS
 """New ones at most: then appending waits until they are settled."""
-
-
-class Recent(NamedTuple):
-    """What stands in one half of the journal."""
-
-    first: int
-    """Seq of the first of them, or of the next event when there is none."""
-    events: list[Event]
-    """As they are stored; their seqs follow each other."""
-
-
-class Tail(NamedTuple):
-    """What the file may lack: the end of the log in two parts, one behind the other."""
-
-    settling: Recent
-    """On its way into the file."""
-    recent: Recent
 
 
 class DuckLog:
@@ -87,8 +71,7 @@ class DuckLog:
         self.state = parts.state
         self._acknowledged = parts.acknowledged
         self._journal = parts.journal
-        nothing = Recent(parts.state.next_seq, [])
-        self._tail = Tail(nothing, nothing._replace(events=[]))
+        self._tail = Tail.after(parts.state.next_seq - 1)
         self._hub = parts.hub
         self._appending = threading.Lock()
         """Held for a write to the journal, or to go on in its other half; taken after `filing`."""
@@ -157,19 +140,20 @@ class DuckLog:
         if self._journalled(first, events):
             return
         with self.filing, self._appending:  # too large for the journal
-            recent = self._tail.recent
-            self.file.insert(columns.to_batch(recent.events + events, recent.first))
+            self._tail.recent.add(events)
+            tail = self._tail.begin()
+            self.file.insert(tail.settling.batch())
             self._journal.switch()
-            self._tail = _settled(Tail(recent, Recent(first + len(events), [])))
+            self._tail = tail.settled()
 
     def _journalled(self, first: int, events: list[Event]) -> bool:
         """Whether there was room for them."""
         with self._appending:
-            recent = self._tail.recent.events
-            room = len(recent) + len(events) <= RECENT_ROWS
+            recent = self._tail.recent
+            room = len(recent.events) + len(events) <= RECENT_ROWS
             if not room or not self._journal.append(first, events):
                 return False
-            recent += events
+            recent.add(events)
             return True
 
     def settle(self) -> None:
@@ -180,15 +164,13 @@ class DuckLog:
         """
         with self.filing:
             with self._appending:
-                recent = self._tail.recent
-                if not recent.events:
+                if not self._tail.recent.events:
                     return
-                # Readers go by what they see here: no row is in neither place, or in both.
-                self._tail = Tail(recent, Recent(recent.first + len(recent.events), []))
+                self._tail = self._tail.begin()
                 self._journal.switch()
-            self.file.insert(columns.to_batch(recent.events, recent.first))
+            self.file.insert(self._tail.settling.batch())
             with self._appending:
-                self._tail = _settled(self._tail)
+                self._tail = self._tail.settled()
 
     @property
     def unsettled(self) -> int:
@@ -249,10 +231,8 @@ class DuckLog:
         if start <= end:
             page = self.table("page", first=start, last=end, agent=agent, kinds=numbers)
             parts.append(columns.by_seq(page))
-        for part in tail:
-            start = max(first, part.first)
-            if events := part.events[start - part.first : max(0, last - part.first + 1)]:
-                parts.append(columns.wanted(columns.to_batch(events, start), agent, numbers))
+        newest = [rows for part in tail if (rows := part.rows(first, last)) is not None]
+        parts += [columns.wanted(rows, agent, numbers) for rows in newest]
         found = [part.select(columns.FIELDS) for part in parts]
         table = pa.concat_tables(found) if found else columns.SCHEMA.empty_table()
         table = upcast(table, self.keys)
@@ -327,7 +307,3 @@ class DuckLog:
         for row in pc.indices_nonzero(pc.fill_null(sealed, fill_value=False)).to_pylist():
             texts[row] = self.keys.reveal(table.column("device")[row].as_py(), texts[row])
         return table.set_column(at, "payload", pa.array(texts, pa.string()))
-
-
-def _settled(tail: Tail) -> Tail:
-    return Tail(Recent(tail.recent.first, []), tail.recent)
