@@ -158,6 +158,9 @@ class AnalystSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """`[analyst]`: SQL queries, in a process of their own."""
 
     memory_mb: Annotated[int, Meta(ge=64, description="DuckDB's memory limit there.")] = 512
+    threads: Annotated[
+        int, Meta(ge=1, le=256, description="Threads of one query; devices need processors too.")
+    ] = 1
     query_s: Annotated[float, Meta(gt=0, description="Time limit of one SQL query.")] = 30.0
     result_bytes_max: Annotated[int, Meta(ge=1024, description="Size limit of one SQL result.")] = (
         268_435_456

@@ -57,6 +57,7 @@ class Instances:
         self._hub = hub
         # All that can be busy at once stay within the limit; the others hold their tails only.
         self._memory_mb = settings.memory_mb // min(settings.queries_max, INSTANCES_MAX)
+        self._threads = settings.threads
         self._clock = clock
         self._files = SealedFiles(data / SEGMENTS)
         self._open: dict[Agents, Instance] = {}
@@ -128,7 +129,12 @@ class Instances:
             self._made += 1
             spill = self._data / SPILL / str(self._made)
             around = Surroundings(
-                self._hub, self._data / SEGMENTS, self._data / KEYS, spill, self._memory_mb
+                self._hub,
+                self._data / SEGMENTS,
+                self._data / KEYS,
+                spill,
+                self._memory_mb,
+                self._threads,
             )
             instance = Instance.open(around, agents, shelf)
         self._open[agents] = instance

@@ -56,7 +56,7 @@ class Asked:
 
     def _open(self) -> Instance:
         around = Surroundings(
-            HUB, self.segments, self.data / "keys", self.data / "spill", MEMORY_MB
+            HUB, self.segments, self.data / "keys", self.data / "spill", MEMORY_MB, threads=2
         )
         return Instance.open(around, self._agents, self.files.look())
 
