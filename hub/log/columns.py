@@ -118,9 +118,8 @@ def from_stored(table: pa.Table) -> pa.Table:
     return table
 
 
-def wanted(rows: pa.RecordBatch, agent: str | None, kinds: list[int] | None) -> pa.Table:
+def wanted(table: pa.Table, agent: str | None, kinds: list[int] | None) -> pa.Table:
     """The rows of one agent and of some kinds; None = of all."""
-    table = pa.Table.from_batches([rows])
     if agent is not None:
         table = table.filter(pc.equal(table.column("agent"), agent))
     if kinds is not None:

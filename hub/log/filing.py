@@ -71,9 +71,8 @@ class Filing:
         self._thread.shutdown()
 
     async def _settle(self) -> None:
-        await self._run(self._log.settle)
-        if self._log.wal_bytes >= self._settings.checkpoint_wal_mb * MEBIBYTE:
-            await self._run(self._log.checkpoint)
+        wal_bytes_max = self._settings.checkpoint_wal_mb * MEBIBYTE
+        await self._run(partial(self._log.keep_up, wal_bytes_max))
         self._settling = False
 
     def _tidy(self) -> None:

@@ -1,8 +1,8 @@
-"""The newest events, which the hot file may lack: as they came, and made ready for it in passing.
+"""The newest events, which the hot file may lack, in columns ready for it.
 
     tail = Tail.after(seq)
     tail.recent.add(events)         # under the lock of appending
-    settling = tail.begin()         # what came goes into the file as settling.batch()
+    tail = tail.begin()             # what came goes into the file as tail.settling.batch()
     tail = tail.settled()
 
 Making columns holds Python's lock, 0.7 µs a row, while DuckDB's insert does not: so the thread that
@@ -24,53 +24,61 @@ if TYPE_CHECKING:
     from hub.words import Event
 
 CHUNK_ROWS: Final = 512
-"""That are made columns at once: no commit is held up by more than 0.4 ms."""
+"""Made columns at once, at least: commits of a few rows wait 0.4 ms for it, one in a hundred."""
+
+
+class _Made(NamedTuple):
+    """Replaced as a whole, so that another thread reads what belongs together."""
+
+    chunks: list[pa.RecordBatch]
+    rest_first: int
+    rest: list[Event]
+    """What came after the chunks; grows."""
 
 
 class Recent:
-    """What stands in one half of the journal.
+    """What stands in one half of the journal, payloads sealed; its seqs follow each other.
 
     Args:
-        first: seq of the first of them, or of the next event when there is none.
-
-    Attributes:
-        events: as they are stored; their seqs follow each other.
+        first: seq of the first event, or of the next one when there is none.
     """
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.events: list[Event] = []
-        self._chunks: list[pa.RecordBatch] = []
-        self._ready = 0
-        """How many events the chunks hold."""
-
-    def add(self, events: Sequence[Event]) -> None:
-        """They are durable and come next."""
-        self.events += events
-        if len(self.events) - self._ready >= CHUNK_ROWS:
-            self._make_ready()
-
-    def batch(self) -> pa.RecordBatch:
-        """All of them, at least one, as columns; nobody may add to them any more."""
-        if self._ready < len(self.events):
-            self._make_ready()
-        return pa.concat_batches(self._chunks)
-
-    def rows(self, first: int, last: int) -> pa.RecordBatch | None:
-        """Those with seq `first`..`last`; None when there are none."""
-        start = max(first, self.first)
-        events = self.events[start - self.first : max(0, last - self.first + 1)]
-        return columns.to_batch(events, start) if events else None
+        self._made = _Made([], first, [])
 
     @property
     def next_seq(self) -> int:
         """That of the event after them."""
-        return self.first + len(self.events)
+        return self._made.rest_first + len(self._made.rest)
 
-    def _make_ready(self) -> None:
-        new = self.events[self._ready :]
-        self._chunks.append(columns.to_batch(new, self.first + self._ready))
-        self._ready += len(new)
+    def __len__(self) -> int:
+        return self.next_seq - self.first
+
+    def add(self, events: Sequence[Event]) -> None:
+        """They are durable and come next."""
+        chunks, first, rest = self._made
+        rest += events
+        if len(rest) >= CHUNK_ROWS:
+            chunk = columns.to_batch(rest, first)
+            self._made = _Made([*chunks, chunk], first + len(rest), [])
+
+    def table(self, first: int, last: int) -> pa.Table:
+        """Those with seq `first`..`last`, or as many of these as there are."""
+        chunks, rest_first, rest = self._made
+        made = pa.Table.from_batches(chunks, columns.SCHEMA)
+        first = max(first, self.first)
+        found = made.slice(first - self.first, max(0, last - first + 1))
+        first = max(first, rest_first)
+        if events := rest[first - rest_first : max(0, last - rest_first + 1)]:
+            newest = pa.Table.from_batches([columns.to_batch(events, first)])
+            found = pa.concat_tables([found, newest])
+        return found
+
+    def batch(self) -> pa.RecordBatch:
+        """All of them, at least one."""
+        (batch,) = self.table(self.first, self.next_seq - 1).combine_chunks().to_batches()
+        return batch
 
 
 class Tail(NamedTuple):

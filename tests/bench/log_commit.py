@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROWS: Final = (1, 8, 64, 512, 4096)
 PLAIN_BYTES_MAX: Final = 4 << 20
 BULK_BATCH_ROWS: Final = 100_000
+WAL_BYTES_MAX: Final = LogSettings().checkpoint_wal_mb * MEBIBYTE
 
 
 class DurableCommit(Struct, frozen=True):
@@ -91,17 +92,12 @@ class _Appending:
     def append(self, events: list[Event]) -> None:
         self.log.append(events)
         if self.log.unsettled >= SETTLE_ROWS and self._settling.done():
-            self._settling = self._beside.submit(self._settle)
+            self._settling = self._beside.submit(self.log.keep_up, WAL_BYTES_MAX)
 
     def settle(self) -> None:
         """All of it."""
         self._settling.result()
         self.log.checkpoint()
-
-    def _settle(self) -> None:
-        self.log.settle()
-        if self.log.wal_bytes >= LogSettings().checkpoint_wal_mb * MEBIBYTE:
-            self.log.checkpoint()
 
 
 def _run(log: _Appending, plain: IO[bytes], events: list[Event], seconds: float) -> _Run:

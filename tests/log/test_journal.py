@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hub.clock import SystemClock
 from hub.errors import LogUnavailable
-from hub.log import journal
+from hub.log import journal, store, tail
 from hub.log.journal import BYTES, FILE_NAME, HALF_BYTES, HEAD, Journal, Left
 from hub.log.messages import encode_events
 from hub.log.payload_keys import PREFIX
@@ -194,6 +194,52 @@ def test_appending_goes_on_while_others_settle_and_read(tmp_path: Path) -> None:
         future.result()
     assert unnumbered(log.read()) == steps(0, 299)
     log.close()
+
+
+@pytest.mark.parametrize("part", [1, 7, 60, 100])
+def test_appending_waits_for_room_while_others_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr(store, "SETTLE_ROWS", 8)
+    monkeypatch.setattr(store, "RECENT_ROWS", 64)
+    monkeypatch.setattr(tail, "CHUNK_ROWS", 4)
+    log = opened(tmp_path)
+    done = threading.Event()
+
+    def keep_up() -> None:
+        while not done.is_set():
+            log.keep_up(100_000)
+
+    with ThreadPoolExecutor(1) as other:
+        keeping_up = other.submit(keep_up)
+        for step in range(0, 600, part):
+            log.append(steps(step, step + part - 1))
+        done.set()
+    keeping_up.result()
+    assert log.unsettled < 64 + 2 * part
+    expected = steps(0, len(range(0, 600, part)) * part - 1)
+    assert unnumbered(log.read()) == expected
+    found = [log.rows(seq, seq + 9, None, None) for seq in range(1, log.last_seq - 9)]
+    assert [rows.column("seq")[0].as_py() for rows in found] == list(range(1, log.last_seq - 9))
+    log.close()
+
+
+def test_nobody_waits_for_room_that_nobody_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SETTLE_ROWS", 8)
+    monkeypatch.setattr(store, "RECENT_ROWS", 16)
+    log = opened(tmp_path)
+    log.append(steps(1, 8))
+
+    def fail(_: object) -> None:
+        raise LogUnavailable("no space")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(log.file, "insert", fail)
+        with pytest.raises(LogUnavailable):
+            log.keep_up(1)
+    assert log.append(steps(9, 9)) == 17
 
 
 def test_a_journal_that_ends_early_is_kept_aside_and_its_seqs_are_not_given_again(
