@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hub.log.segments import files
 from hub.log.segments.manifest import FOLDER, Manifest, Seal
 from hub.log.segments.seal import missing_from
+from hub.log.segments.write import write
 
 if TYPE_CHECKING:
     from hub.log.store import DuckLog
@@ -31,7 +31,7 @@ def seal(log: DuckLog, upto: int | None = None) -> Manifest:
             missing=missing_from(seqs, first, last),
             ts_last=max((ts.value for ts in table.column("ts")), default=0),
             made=0,
-            segments=files.write(table, folder, log.hub),
+            segments=write(table, folder, log.hub),
             previous=manifest.previous,
         )
     )

@@ -29,6 +29,7 @@ from hub.log.segments import files
 from hub.log.segments.lock import locked
 from hub.log.segments.manifest import FOLDER, HUB, Dropped, Manifest
 from hub.log.segments.whole import check_whole, is_below
+from hub.log.segments.write import write
 from hub.words import Kind
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def drop(folder: Path, segments: list[Segment], now_us: int) -> None:
             needed = _needed_of(folder, segment)
             if needed.num_rows < segment.rows:
                 going.append(segment)
-                kept += files.write(needed, folder, _hub_of(segment), files.KEPT)
+                kept += write(needed, folder, _hub_of(segment), files.KEPT)
         if not going:
             return
         manifest.add(

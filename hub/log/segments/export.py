@@ -20,6 +20,7 @@ from hub.errors import HubFault, OperatorFault
 from hub.log.segments import files
 from hub.log.segments.manifest import FOLDER, Manifest
 from hub.log.segments.whole import check_whole
+from hub.log.segments.write import writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def _copy(source: Path, target: Path, reveal: PayloadKeys | None) -> None:
     if reveal is None:
         shutil.copyfile(source, target)
         return
-    with pq.ParquetFile(source) as file, files.writer(target, file.schema_arrow) as written:
+    with pq.ParquetFile(source) as file, writer(target, file.schema_arrow) as written:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, use_threads=False)
             written.write_table(_revealed(table, reveal), files.GROUP_ROWS)

@@ -1,7 +1,6 @@
 """One file for each agent and day of what is sealed together, and rows as the log has them again.
 
-    segments = write(table, DATA / "segments", hub)      # all of them or none, on disk
-    table = rows(read(path), agent_of(path))             # the same rows, without their secrets
+    table = rows(read(path), agent_of(path))    # as they were sealed, without their secrets
 
 Columns are those of the view `events` that the path does not say already (`hub`, `agent`, the day),
 with kind and source in words, and `first`. Secrets stand in a file of their own, so that whoever
@@ -10,8 +9,6 @@ is given the `.parquet` files gets no hashes.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
@@ -21,14 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hub.log import columns
-from hub.log.segments.manifest import HUB, Segment, sync_folder
+from hub.log.segments.manifest import HUB
 from hub.words import Kind, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from hub.log.segments.manifest import Segment
 
 ROWS: Final = ".parquet"
 KEPT: Final = ".kept.parquet"
@@ -37,6 +33,7 @@ SECRETS: Final = ".secrets"
 DRAFT: Final = ".new"
 """Behind the name of a file that is not whole yet."""
 GROUP_ROWS: Final = 32_768
+"""Of a row group."""
 DAY_US: Final = 86_400_000_000
 
 COLUMNS: Final = (
@@ -44,47 +41,6 @@ COLUMNS: Final = (
     *("obs", "action", "executed", "reward", "terminated", "truncated", "first"),
     *("policy", "logprob", "value", "source", "reason", "latency_us", "payload"),
 )
-_REPEATING: Final = ["kind", "version", "device", "session", "boot", "policy", "source", "reason"]
-"""Stored as numbers of a dictionary; the rest hardly repeats, or (floats) would lose a bit."""
-_COUNTING: Final = dict.fromkeys(("seq", "ts", "step"), "DELTA_BINARY_PACKED")
-"""Stored as differences: 12.7 bytes a row where plain ones take 15.5."""
-
-
-def write(table: pa.Table, folder: Path, hub: str, ending: str = ROWS) -> list[Segment]:
-    """Write the rows durably and return their files; after an error none of them is there.
-
-    Args:
-        table: `columns.SCHEMA`, by seq.
-        folder: `DATA/segments`.
-        hub: id of the log.
-        ending: of the names of files with rows.
-
-    Raises:
-        OSError: they can't be written.
-    """
-    written: list[Segment] = []
-    try:
-        for agent, day, part in _by_agent_and_day(table):
-            place = f"hub={hub}/agent={agent}/day={day}"
-            written.append(_write_file(folder, place, ending, _to_file(part)))
-        secret = table.select(["seq", "secret"]).filter(table.column("secret").is_valid())
-        if secret.num_rows:
-            day = day_of(table.column("ts").cast(pa.int64())[0].as_py())
-            written.append(_write_file(folder, f"hub={hub}/agent={HUB}/day={day}", SECRETS, secret))
-        # Names are durable when their folders are (fsync(2)), and so is a new folder's own name.
-        files = [folder / segment.path for segment in written]
-        for parent in {above for file in files for above in file.relative_to(folder).parents}:
-            sync_folder(folder / parent)
-    except BaseException:
-        remove(folder, written)
-        raise
-    return written
-
-
-def remove(folder: Path, segments: list[Segment]) -> None:
-    """Take the files away again."""
-    for segment in segments:
-        (folder / segment.path).unlink(missing_ok=True)
 
 
 def read(path: Path, groups: list[int] | None = None) -> pa.Table:
@@ -139,30 +95,8 @@ def is_secrets(segment: Segment) -> bool:
     return segment.path.endswith(SECRETS)
 
 
-def _by_agent_and_day(table: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
-    if not table.num_rows:
-        return
-    agents = table.column("agent").combine_chunks().dictionary_encode()
-    days = table.column("ts").cast(pa.int64()).to_numpy() // DAY_US
-    day_values, day_numbers = np.unique(days, return_inverse=True)
-    keys = agents.indices.to_numpy(zero_copy_only=False) * np.int64(len(day_values)) + day_numbers
-    order = np.argsort(keys, kind="stable")
-    ends = np.flatnonzero(np.diff(keys[order], append=-1)) + 1
-    for first, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-        agent, day = divmod(int(keys[order[first]]), len(day_values))
-        day_us = int(day_values[day]) * DAY_US
-        name = in_path(agents.dictionary[agent].as_py())
-        yield name, day_of(day_us), _taken(table, order[first:end])
-
-
-def _taken(table: pa.Table, order: NDArray[np.int64]) -> pa.Table:
-    """These rows, in ascending order; without a copy when they stand together."""
-    if order[-1] - order[0] + 1 == len(order):
-        return table.slice(int(order[0]), len(order))
-    return table.take(pa.array(order))
-
-
-def _to_file(table: pa.Table) -> pa.Table:
+def to_file(table: pa.Table) -> pa.Table:
+    """The rows of `columns.SCHEMA` as a file has them."""
     words = {
         "kind": _words("kind", Kind).take(table.column("kind").combine_chunks()),
         "source": _words("source", Source).take(table.column("source").combine_chunks()),
@@ -192,44 +126,3 @@ def _numbers(column: pa.ChunkedArray, numbers: dict[str, int]) -> pa.ChunkedArra
         ],
         pa.uint8(),
     )
-
-
-def _write_file(folder: Path, place: str, kind: str, table: pa.Table) -> Segment:
-    sink = pa.BufferOutputStream()
-    with writer(sink, table.schema) as file:
-        file.write_table(table, GROUP_ROWS)
-    data = sink.getvalue()
-    seqs = table.column("seq")
-    first, last = seqs[0].as_py(), seqs[-1].as_py()
-    path = f"{place}/{first:020d}-{last:020d}{kind}"
-    _write_durably(folder / path, data)
-    _, agent, day = (part.partition("=")[2] for part in place.split("/"))
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Segment(path, agent, day, table.num_rows, first, last, data.size, sha256)
-
-
-def writer(where: Path | pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
-    """To write such a file with, `GROUP_ROWS` at a time."""
-    return pq.ParquetWriter(
-        where,
-        schema,
-        compression="zstd",
-        use_dictionary=[name for name in _REPEATING if name in schema.names],
-        column_encoding={name: how for name, how in _COUNTING.items() if name in schema.names},
-    )
-
-
-def _write_durably(path: Path, data: pa.Buffer) -> None:
-    """The bytes under a name of their own first, so that a file is whole whenever it is there."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(path.name + DRAFT)
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as file:  # noqa: PTH123 - of the descriptor with the narrow mode
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

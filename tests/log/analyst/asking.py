@@ -18,8 +18,8 @@ from hub.log import columns
 from hub.log.analyst.instance import Instance, Surroundings
 from hub.log.analyst.results import WRITERS
 from hub.log.analyst.sealed import SealedFiles
-from hub.log.segments import files
 from hub.log.segments.manifest import Dropped, Manifest, Seal
+from hub.log.segments.write import write
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -101,7 +101,7 @@ def seal(segments: Path, events: Sequence[Event]) -> None:
     first = manifest.seq_last + 1
     batch = columns.to_batch(list(events[first - 1 :]), first)
     if batch.num_rows:
-        written = files.write(pa.Table.from_batches([batch]), segments, HUB)
+        written = write(pa.Table.from_batches([batch]), segments, HUB)
         manifest.add(
             Seal(HUB, first, len(events), batch.num_rows, [], 0, 0, written, manifest.previous)
         )

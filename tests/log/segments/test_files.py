@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import struct
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 
 from hub.log import columns
 from hub.log.segments import files
+from hub.log.segments import write as write_module
+from hub.log.segments.write import Writing, write
 from hub.words import Event, Floats, Kind
 from tests.log.events import NOW_US, agent_made, observation, steps
 from tests.log.segments.made import DAY_US, HUB_ID, events, table_of
@@ -57,11 +60,33 @@ def test_any_events_come_back_as_they_were(log: list[Event]) -> None:
     table = table_of(log)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        back = read_back(folder, files.write(table, folder, HUB_ID))
+        back = read_back(folder, write(table, folder, HUB_ID))
     assert back.schema == columns.SCHEMA
     assert [bits(event) for event in columns.to_events(back)] == [
         bits(event) for event in columns.to_events(table)
     ]
+
+
+@given(st.lists(events, min_size=1, max_size=24), st.data())
+def test_rows_that_come_page_by_page_make_the_same_files(
+    log: list[Event], data: st.DataObject
+) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(log)))) | {0, len(log)})
+    table = table_of(log)
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write_module, "GROUP_ROWS", 4)
+        folder = Path(name)
+        writing = Writing(folder / "paged", HUB_ID)
+        for first, end in pairwise(cuts):
+            writing.add(table.slice(first, end - first))
+        paged = writing.finish()
+        at_once = write(table, folder / "whole", HUB_ID)
+    assert writing.rows == len(log)
+    assert sorted(paged, key=by_path) == sorted(at_once, key=by_path)
+
+
+def by_path(segment: Segment) -> str:
+    return segment.path
 
 
 @given(st.lists(events, min_size=1, max_size=9))
@@ -69,7 +94,7 @@ def test_each_file_holds_one_agent_and_one_day(log: list[Event]) -> None:
     table = table_of(log)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for segment in files.write(table, folder, HUB_ID):
+        for segment in write(table, folder, HUB_ID):
             if files.is_secrets(segment):
                 continue
             rows = files.rows(files.read(folder / segment.path), "")
@@ -103,7 +128,7 @@ def test_a_path_says_the_agent_again(agent: str) -> None:
 
 
 def test_paths_and_columns_are_those_of_the_contract(tmp_path: Path) -> None:
-    segments = files.write(table_of(EVENTS), tmp_path, HUB_ID)
+    segments = write(table_of(EVENTS), tmp_path, HUB_ID)
     assert [segment.path for segment in segments] == [
         f"hub={HUB_ID}/agent=walker/day={DAY}/{1:020d}-{8:020d}.parquet",
         f"hub={HUB_ID}/agent=heater/day={DAY}/{7:020d}-{7:020d}.parquet",
@@ -119,7 +144,7 @@ def test_paths_and_columns_are_those_of_the_contract(tmp_path: Path) -> None:
 
 
 def test_a_segment_tells_size_and_hash_of_its_file(tmp_path: Path) -> None:
-    for segment in files.write(table_of(EVENTS), tmp_path, HUB_ID):
+    for segment in write(table_of(EVENTS), tmp_path, HUB_ID):
         data = (tmp_path / segment.path).read_bytes()
         assert segment.bytes == len(data)
         assert segment.sha256 == hashlib.sha256(data).hexdigest()
@@ -127,7 +152,7 @@ def test_a_segment_tells_size_and_hash_of_its_file(tmp_path: Path) -> None:
 
 def test_secrets_of_all_agents_stand_in_one_file_of_their_own(tmp_path: Path) -> None:
     log = [observation(1), agent_made(), Event(Kind.HELLO, NOW_US, "walker", secret=b"\1" * 32)]
-    *rows, secrets = files.write(table_of([*log, *log]), tmp_path, HUB_ID)
+    *rows, secrets = write(table_of([*log, *log]), tmp_path, HUB_ID)
     assert secrets.path == f"hub={HUB_ID}/agent=_hub/day={DAY}/{3:020d}-{6:020d}.secrets"
     assert (secrets.agent, secrets.rows) == ("_hub", 2)
     for segment in rows:
@@ -135,12 +160,12 @@ def test_secrets_of_all_agents_stand_in_one_file_of_their_own(tmp_path: Path) ->
 
 
 def test_only_this_user_may_read_them(tmp_path: Path) -> None:
-    for segment in files.write(table_of(EVENTS), tmp_path, HUB_ID):
+    for segment in write(table_of(EVENTS), tmp_path, HUB_ID):
         assert stat.S_IMODE((tmp_path / segment.path).stat().st_mode) == 0o600
 
 
 def test_a_row_group_has_so_many_rows(tmp_path: Path) -> None:
-    (segment,) = files.write(table_of([observation(1)] * 40_000), tmp_path, HUB_ID)
+    (segment,) = write(table_of([observation(1)] * 40_000), tmp_path, HUB_ID)
     metadata = pq.read_metadata(tmp_path / segment.path)
     assert [metadata.row_group(i).num_rows for i in range(2)] == [files.GROUP_ROWS, 7232]
     assert metadata.row_group(0).column(1).compression == "ZSTD"
@@ -151,13 +176,13 @@ def test_when_one_file_fails_none_is_left(tmp_path: Path) -> None:
     in_the_way.parent.mkdir()
     in_the_way.write_text("no folder")
     with pytest.raises(OSError, match="Not a directory"):
-        files.write(table_of(EVENTS), tmp_path, HUB_ID)
+        write(table_of(EVENTS), tmp_path, HUB_ID)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [in_the_way]
 
 
 def test_a_vector_of_any_bits_is_kept(tmp_path: Path) -> None:
     odd = Floats(bytes.fromhex("0100807f0000c07f00000080ffffffff"))
-    files.write(table_of([observation(1, obs=odd, reward=-0.0)]), tmp_path, HUB_ID)
+    write(table_of([observation(1, obs=odd, reward=-0.0)]), tmp_path, HUB_ID)
     (path,) = tmp_path.rglob("*.parquet")
     (back,) = columns.to_events(files.rows(files.read(path), "walker"))
     assert back.obs == odd
@@ -169,7 +194,7 @@ def test_kinds_and_sources_of_a_later_version_are_kept(tmp_path: Path) -> None:
     for name in ("kind", "source"):
         at = table.schema.get_field_index(name)
         table = table.set_column(at, name, pa.array([77], pa.uint8()))
-    (segment,) = files.write(table, tmp_path, HUB_ID)
+    (segment,) = write(table, tmp_path, HUB_ID)
     file = files.read(tmp_path / segment.path)
     assert file.column("kind").to_pylist() == ["kind 77"]
     back = files.rows(file, "walker")

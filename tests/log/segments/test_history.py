@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.log import columns
-from hub.log.segments import drop, files, whole
+from hub.log.segments import drop, files, whole, write
 from hub.log.segments.history import History, _taken_from
 from hub.log.segments.manifest import FOLDER, Entry, Manifest
 from hub.log.store import DuckLog
@@ -108,7 +108,7 @@ def same(a: pa.Table, b: pa.Table) -> bool:
 def test_row_groups_are_joined_and_each_is_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "GROUP_ROWS", 4)
+    monkeypatch.setattr(write, "GROUP_ROWS", 4)
     sealed(tmp_path, EVENTS, to=40)
     sealed(tmp_path, EVENTS)
     read: list[tuple[Path, tuple[int, ...]]] = []
