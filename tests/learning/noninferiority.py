@@ -9,7 +9,8 @@ arrangement is no worse where the one-sided 95 % bound of the paired differences
 margin, in shares of what `learn()` gained over a random policy.
 
 Runs are kept in `learning.json` and never made twice: it goes on where it was stopped, one seed of
-everything after the other, until each arrangement is decided or `--seeds` are done.
+everything after the other, until each arrangement is decided or `--seeds` are done. Runs of other
+parameters, since defaults change, are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import hub.learner.one_thread  # noqa: F401 - before numpy and torch
 
 # isort: split
 import argparse
+import hashlib
 import sys
 import tempfile
 import time
@@ -96,6 +98,8 @@ class Run(Struct, frozen=True):
     area: float
     """Mean return of all its evaluations."""
     seconds: float
+    parameters: str
+    """Digest of what was learnt with: runs of other parameters are not counted."""
 
 
 class Verdict(Struct, frozen=True):
@@ -158,7 +162,15 @@ def run(algorithm: str, arrangement: str, seed: int, folder: Path) -> Run:
     else:
         devices, churn = ARRANGEMENTS[arrangement]
         returns = _farmed(agent, task, folder, devices, churn)
-    return Run(algorithm, arrangement, seed, mean(returns), time.process_time() - began)
+    took_s = time.process_time() - began
+    return Run(algorithm, arrangement, seed, mean(returns), took_s, parameters_of(algorithm))
+
+
+def parameters_of(algorithm: str) -> str:
+    """A digest of the parameters of a task, defaults and all."""
+    task = TASKS[algorithm]
+    agent = task.agent_of(algorithm, seed=0, total_timesteps=str(task.transitions))
+    return hashlib.sha256(repr(read_parameters(agent)).encode()).hexdigest()[:12]
 
 
 def _learnt(agent: Agent, task: Task) -> list[float]:
@@ -236,7 +248,9 @@ class Book:
         self._path = path
         self.runs: list[Run] = []
         if path.exists():
-            self.runs = msgspec.json.decode(path.read_bytes(), type=list[Run])
+            now = {algorithm: parameters_of(algorithm) for algorithm in TASKS}
+            runs = msgspec.json.decode(path.read_bytes(), type=list[Run])
+            self.runs = [made for made in runs if made.parameters == now[made.algorithm]]
 
     def add(self, made: Run) -> None:
         """Keep a run; the file is whole at any time."""

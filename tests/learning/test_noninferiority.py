@@ -14,6 +14,7 @@ from tests.learning.noninferiority import (
     TASKS,
     Book,
     Run,
+    parameters_of,
     report,
     run,
     student,
@@ -52,8 +53,11 @@ def test_the_book_goes_on_where_it_was_stopped_and_ends_what_is_decided(tmp_path
     for seed in range(6):
         for arrangement in (LEARN, *ARRANGEMENTS):
             area = 200.0 + seed if arrangement != "8 devices" else 100.0 + 30 * seed
-            Book(path).add(Run("PPO", arrangement, seed, area, 1.0))
+            Book(path).add(Run("PPO", arrangement, seed, area, 1.0, parameters_of("PPO")))
+    Book(path).add(Run("DQN", LEARN, 0, 200.0, 1.0, "of other defaults"))
     book = Book(path)
+    assert book.area("PPO", LEARN, 0) == 200.0
+    assert book.area("DQN", LEARN, 0) is None
     assert {arrangement for _, arrangement, _ in book.wanting(["PPO"], 9)} == {LEARN, "8 devices"}
     assert min(seed for _, _, seed in book.wanting(["PPO"], 9)) == 6
     assert report(book).count("no worse") == 3
