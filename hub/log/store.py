@@ -146,10 +146,9 @@ class DuckLog:
             return
         with self.filing, self._appending:  # too large for the journal
             self._tail.recent.add(events)
-            tail = self._tail.begin()
-            self.file.insert(tail.settling.batch())
-            self._journal.switch()
-            self._tail = tail.settled()
+            self._begin_settling()
+            self.file.insert(self._tail.settling.batch())
+            self._tail = self._tail.settled()
 
     def _journalled(self, first: int, events: list[Event]) -> bool:
         """Whether there was room for them."""
@@ -198,12 +197,22 @@ class DuckLog:
             with self._appending:
                 if not len(self._tail.recent):
                     return
-                self._tail = self._tail.begin()
-                self._journal.switch()
-                self._room.notify()
+                self._begin_settling()
             self.file.insert(self._tail.settling.batch())
             with self._appending:
                 self._tail = self._tail.settled()
+
+    def _begin_settling(self) -> None:
+        """Go on in the other half of the journal; under both locks.
+
+        Raises:
+            LogUnavailable: the file has not got what stands there.
+        """
+        if len(self._tail.settling):
+            raise LogUnavailable("an earlier commit to the file failed; open the log again")
+        self._tail = self._tail.begin()
+        self._journal.switch()
+        self._room.notify()
 
     @property
     def unsettled(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,12 +225,14 @@ def test_appending_waits_for_room_while_others_make_it(
     log.close()
 
 
-def test_nobody_waits_for_room_that_nobody_makes(
+def test_what_the_file_did_not_take_is_not_written_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Appending goes on for a moment, and does not wait for room that nobody makes."""
     monkeypatch.setattr(store, "SETTLE_ROWS", 8)
     monkeypatch.setattr(store, "RECENT_ROWS", 16)
-    log = opened(tmp_path)
+    (tmp_path / "log").mkdir()
+    log = opened(tmp_path / "log")
     log.append(steps(1, 8))
 
     def fail(_: object) -> None:
@@ -237,9 +240,16 @@ def test_nobody_waits_for_room_that_nobody_makes(
 
     with monkeypatch.context() as broken:
         broken.setattr(log.file, "insert", fail)
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(LogUnavailable, match="no space"):
             log.keep_up(1)
-    assert log.append(steps(9, 9)) == 17
+    assert log.append(steps(9, 16)) == 17
+    for events in (steps(17, 17), steps(17, 40)):
+        with pytest.raises(LogUnavailable, match="open the log again"):
+            log.append(events)
+    shutil.copytree(tmp_path / "log", tmp_path / "as a crash leaves it")
+    again = opened(tmp_path / "as a crash leaves it")
+    assert unnumbered(again.read()) == steps(1, 16)
+    again.close()
 
 
 def test_a_journal_that_ends_early_is_kept_aside_and_its_seqs_are_not_given_again(
