@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import os
 import signal
 import socket
@@ -25,10 +24,10 @@ import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
-import msgspec
 import uvloop
 
 from hub.clock import SystemClock
@@ -37,6 +36,7 @@ from hub.frames import Splitter, receive_frame
 from hub.log import far, messages, resume
 from hub.log.address import listen
 from hub.log.duck import LogLocked
+from hub.log.ending import crash, crash_on_faults, end_with_parent, report
 from hub.log.feed import Feed
 from hub.log.filing import Filing
 from hub.log.rotate import Draft
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from hub.words import Event
 
 MEBIBYTE: Final = 1 << 20
+LOG: Final = "log"
 OPEN_S: Final = 5.0
 """A predecessor that was killed may hold the file's lock for a moment."""
 OPEN_RETRY_S: Final = 0.05
@@ -59,10 +60,6 @@ DISK_RETRY_S: Final = 0.5
 """While the disk is full."""
 SWITCH_S: Final = 0.0005
 """How long the threads that read and file may keep the loop from its turn; Python's own is 5 ms."""
-PR_SET_PDEATHSIG: Final = 1
-"""prctl(2)."""
-FAILED: Final = 1
-"""Exit status: look at stderr."""
 
 
 def main() -> None:
@@ -75,7 +72,7 @@ def main() -> None:
     # too, and the hub still has steps to commit.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _die_with_parent()
+    end_with_parent()
     sys.setswitchinterval(SWITCH_S)
     hub = socket.socket(fileno=arguments.fd)
     first = receive_frame(hub)
@@ -87,7 +84,7 @@ def main() -> None:
         log = _open(arguments.data, message.settings, SystemClock())
     except HubFault as fault:
         hub.sendall(messages.framed(messages.Failed(str(fault))))
-        _crash(str(fault))
+        crash(LOG, str(fault))
     readers = listen(messages.socket_path(arguments.data))
     uvloop.run(_serve(hub, readers, log, message.settings, arguments.data))
 
@@ -107,10 +104,10 @@ async def _serve(
     hub: socket.socket, readers: socket.socket, log: DuckLog, settings: LogSettings, data: Path
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_crash_for)
+    crash_on_faults(loop, LOG)
     state = log.state
     if state.damage is not None:
-        _report("log damaged", state.damage)
+        report(LOG, "log damaged", state.damage)
     reading = ThreadPoolExecutor(1, "read")
     others = far.listen(data, settings)
     feed = Feed(
@@ -118,7 +115,7 @@ async def _serve(
         end=state.next_seq - 1,
         reader_events_max=settings.reader_events_max,
         worker=reading,
-        report=_report,
+        report=partial(report, LOG),
         token=None if others is None else far.token(data),
     )
     await feed.open(readers, others)
@@ -255,7 +252,7 @@ class LogProcess(asyncio.Protocol):
                 "it goes on by itself"
             )
             self._send(messages.Stalled(reason if full else None))
-            _report("disk full" if full else "disk has room again", reason if full else "")
+            report(LOG, "disk full" if full else "disk has room again", reason if full else "")
         if full and not self._retrying:
             self._retrying = True
             asyncio.get_running_loop().call_later(DISK_RETRY_S, self._retry)
@@ -278,7 +275,7 @@ class LogProcess(asyncio.Protocol):
         try:
             draft = await loop.run_in_executor(self._reading, self._begin_draft, upto)
         except HubFault as fault:  # the disk is full, the manifest damaged: the file is as it was
-            _report("rotation failed", str(fault))
+            report(LOG, "rotation failed", str(fault))
             draft = None
         if draft is not None:
             self._rotating = True
@@ -337,31 +334,6 @@ class LogProcess(asyncio.Protocol):
     def _send(self, message: messages.ToHub) -> None:
         assert self._transport is not None, "connected"
         self._transport.write(messages.framed(message))
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill us with the hub, should the loop be too busy to see its socket end."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _crash_for(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> NoReturn:
-    """Every error that nobody expected (Rule 2)."""
-    del loop
-    _crash(f"{context.get('message')}: {context.get('exception')!r}")
-
-
-def _crash(message: str) -> NoReturn:
-    """End without any clean-up: after a database error nothing in this process is to be trusted."""
-    _report("log process failed", message)
-    os._exit(FAILED)
-
-
-def _report(event: str, message: str) -> None:
-    """One line of JSON on stderr, which is the hub's."""
-    line = msgspec.json.encode({"process": "log", "event": event, "message": message})
-    sys.stderr.write(line.decode() + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ Rule 2: what segments or the journal have and the file has not is taken from the
 Rule 3: what a device sent besides numbers is sealed before it is stored; readers get it revealed,
     or as it is stored.
 
-One thread appends; `rows`, `read`, `table` and recovery may run in one other thread; `settle` and
-`checkpoint` in any.
+One thread appends; `rows`, `read`, `table` and recovery may run in one other thread; `settle`,
+`keep_up` and `checkpoint` in any.
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ import threading
 from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import structs
 
 from hub.errors import HubFault, LogUnavailable
 from hub.log import columns, salvage
 from hub.log.duck import LogDamaged
 from hub.log.opening import Parts, open_parts
-from hub.log.payload_keys import PREFIX
+from hub.log.personal import revealed, sealed
 from hub.log.tail import Tail
-from hub.log.upcast import PERSONAL, upcast
+from hub.log.upcast import upcast
 from hub.words import Kind, Seq
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class DuckLog:
         first = self.state.next_seq
         if events:
             try:
-                stored = self._sealed(events)
+                stored = sealed(events, self.keys)
             except OSError as error:
                 raise LogUnavailable(f"a payload's key can't be made: {error}") from error
             self._commit(first, list(stored))
@@ -279,11 +278,11 @@ class DuckLog:
         found = [part.select(columns.FIELDS) for part in parts]
         table = pa.concat_tables(found) if found else columns.SCHEMA.empty_table()
         table = upcast(table, self.keys)
-        return self._revealed(table) if reveal else table
+        return revealed(table, self.keys) if reveal else table
 
     def events(self, table: pa.Table) -> list[Event]:
         """Rows of the file as Events of today, payloads revealed."""
-        return columns.to_events(self._revealed(upcast(table, self.keys)))
+        return columns.to_events(revealed(upcast(table, self.keys), self.keys))
 
     def table(self, name: str, **parameters: object) -> pa.Table:
         """The result of a named query of `hub/log/sql/` on the hot file alone, as it was settled.
@@ -328,25 +327,3 @@ class DuckLog:
             self.file.close()
         self._journal.close()
         self._acknowledged.close()
-
-    def _sealed(self, events: Sequence[Event]) -> Sequence[Event]:
-        personal = [e.payload is not None and e.kind in PERSONAL for e in events]
-        if True not in personal:
-            return events
-        return [
-            structs.replace(event, payload=self.keys.seal(event.device, event.payload))
-            if seal and event.payload is not None
-            else event
-            for seal, event in zip(personal, events, strict=True)
-        ]
-
-    def _revealed(self, table: pa.Table) -> pa.Table:
-        """With payloads as they were sent; NULL where the device was forgotten."""
-        at = table.schema.get_field_index("payload")
-        sealed = pc.starts_with(table.column(at), PREFIX)
-        if not pc.any(sealed).as_py():
-            return table
-        texts = table.column(at).to_pylist()
-        for row in pc.indices_nonzero(pc.fill_null(sealed, fill_value=False)).to_pylist():
-            texts[row] = self.keys.reveal(table.column("device")[row].as_py(), texts[row])
-        return table.set_column(at, "payload", pa.array(texts, pa.string()))

@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import os
 import resource
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import pyarrow as pa
@@ -34,10 +33,12 @@ from hub.frames import LENGTH, receive_frame
 from hub.log.address import listen
 from hub.log.analyst import messages
 from hub.log.analyst.desk import Desk, Stuck
+from hub.log.ending import crash, crash_on_faults, end_with_parent
 
 if TYPE_CHECKING:
     from hub.settings import AnalystSettings
 
+ANALYST: Final = "analyst"
 NICE: Final = 10
 MEBIBYTE: Final = 1 << 20
 ROOM_BYTES: Final = 256 * MEBIBYTE
@@ -47,10 +48,6 @@ WORN: Final = 0.75
 """Above this share of the room between queries, memory is not coming back: the process ends."""
 OOM_SCORE: Final = 500
 """proc(5): whom the kernel ends first when the machine has no memory left."""
-PR_SET_PDEATHSIG: Final = 1
-"""prctl(2)."""
-FAILED: Final = 1
-"""Exit status: look at stderr."""
 ASK_S: Final = 5.0
 """From connecting to having asked."""
 CLIENTS_MAX: Final = 64
@@ -66,8 +63,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(NICE)
+    end_with_parent()
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError):  # some containers have it read-only
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     hub = socket.socket(fileno=arguments.fd)
@@ -83,7 +80,7 @@ async def _serve(
     hub: socket.socket, clients: socket.socket, data: Path, message: messages.Open
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_crash_for)
+    crash_on_faults(loop, ANALYST)
     memory = Memory(message.settings.memory_mb)
     desk = Desk(data, message.hub, message.settings, SystemClock())
     counter = Counter(desk, memory, message.settings)
@@ -125,7 +122,7 @@ class Counter:
         writer.close()
         self._clients -= 1
         if self._memory.worn and not self._desk.busy:
-            _crash(f"memory does not come back: {self._memory.taken_bytes // MEBIBYTE} MiB")
+            crash(ANALYST, f"memory does not come back: {self._memory.taken_bytes // MEBIBYTE} MiB")
 
     async def _answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -148,7 +145,7 @@ class Counter:
         except LogUnavailable as fault:
             return messages.Refused(str(fault), again=True)
         except Stuck as fault:
-            _crash(str(fault))
+            crash(ANALYST, str(fault))
         return messages.End()
 
     async def _run(
@@ -220,20 +217,6 @@ def _data_bytes() -> int:
         return 0
     pages = int(Path("/proc/self/statm").read_text().split()[5])
     return pages * resource.getpagesize()
-
-
-def _crash_for(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> NoReturn:
-    """Every error that nobody expected."""
-    del loop
-    _crash(f"{context.get('message')}: {context.get('exception')!r}")
-
-
-def _crash(message: str) -> NoReturn:
-    """End without any clean-up (Rule 2)."""
-    line = msgspec.json.encode({"process": "analyst", "event": "ended", "message": message})
-    sys.stderr.write(line.decode() + "\n")
-    sys.stderr.flush()
-    os._exit(FAILED)
 
 
 if __name__ == "__main__":

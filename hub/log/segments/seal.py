@@ -12,10 +12,8 @@ Rule 2: a file without a line is removed only when its events are sealed in anot
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +25,7 @@ import pyarrow.parquet as pq
 from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.log import columns
+from hub.log.ending import end_with_parent
 from hub.log.messages import socket_path
 from hub.log.read import Fetcher
 from hub.log.segments import files
@@ -46,8 +45,6 @@ BYTES_MAX: Final = 192 << 20
 """Of one seal in memory, about; more is sealed in several. An analyst's query costs 0.1 ms more for
 each file that there is, so there should be few."""
 NICE: Final = 19
-PR_SET_PDEATHSIG: Final = 1
-"""prctl(2)."""
 _FILE_NAME: Final = re.compile(r"(\d{20})-(\d{20})\.(?:parquet|secrets)")
 
 
@@ -82,8 +79,7 @@ def main() -> None:
     parser.add_argument("--hub", required=True)
     arguments = parser.parse_args()
     os.nice(NICE)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # end with the hub
+    end_with_parent()
     try:
         for made in seal(arguments.data, arguments.to, arguments.hub, clock=SystemClock()):
             sys.stdout.write(encode(made).decode() + "\n")
