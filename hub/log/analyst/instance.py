@@ -40,9 +40,11 @@ if TYPE_CHECKING:
 
     from hub.log.analyst.sealed import Shelf
 
-TAIL_ROWS: Final = 65_536
-"""Newest events that stay in memory when they are sealed: the last 1,000 of an agent take 12 ms
-from there and 28 to 40 from files, which end with the newest."""
+TAIL_ROWS: Final = 2048
+"""Newest events, for each agent that has files, that stay in memory when they are sealed: the last
+1,000 of an agent take half the time from there, and more rows make a query sort more."""
+TAIL_ROWS_MAX: Final = 65_536
+"""Of all agents."""
 SPILL_BYTES_MAX: Final = 1 << 30
 """Temporary files of one instance."""
 GONE: Final = ("IO Error: No files found", "IO Error: Cannot open file")
@@ -150,7 +152,8 @@ class Instance:
             DatabaseError: it failed, and nothing has changed; `FileGone`: look again.
         """
         if shelf.number != self._number:
-            begins = max(self._begins, shelf.upto - TAIL_ROWS, shelf.dropped_upto)
+            rows = min(TAIL_ROWS * len(shelf.agents), TAIL_ROWS_MAX)
+            begins = max(self._begins, shelf.upto - rows, shelf.dropped_upto)
             self._take(shelf, begins)
 
     def rely_on_files(self, shelf: Shelf) -> None:
