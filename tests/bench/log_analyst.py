@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.bench.log_load import Steady
 
 BESIDE_ROWS_PER_S: Final = 5_000
+ASKED: Final = 20
+"""Times that a question is asked after the first."""
 QUESTIONS: Final = {
     "learning curve of one agent": """
         SELECT device, episode, avg("return") OVER (ORDER BY ended ROWS 99 PRECEDING) AS "return"
@@ -46,7 +48,7 @@ class Question(Struct, frozen=True):
     first_ms: float
     """Asked for the first time."""
     p50_ms: float
-    """Asked again."""
+    """Asked `ASKED` times more."""
 
 
 class Beside(Struct, frozen=True):
@@ -79,7 +81,7 @@ async def _analyst(data: Path, seconds: float, runs: int) -> tuple[list[Question
     await process.open(opened.hub)
     desk = _Desk(data, link)
     questions = [
-        await asyncio.to_thread(desk.question, name, sql, runs) for name, sql in QUESTIONS.items()
+        await asyncio.to_thread(desk.question, name, sql) for name, sql in QUESTIONS.items()
     ]
     alone: list[Steady] = []
     beside: list[Steady] = []
@@ -113,9 +115,9 @@ class _Desk:
         self.enough = False
         self.heavy_ms: list[float] = []
 
-    def question(self, name: str, sql: str, runs: int) -> Question:
-        """Ask it once, and then as often as there are runs."""
-        first_ms, *again_ms = (self._ask_ms(sql) for _ in range(1 + runs))
+    def question(self, name: str, sql: str) -> Question:
+        """Ask it once, and then as often as it takes for a median."""
+        first_ms, *again_ms = (self._ask_ms(sql) for _ in range(1 + ASKED))
         return Question(name, first_ms, median(again_ms))
 
     def ask_on(self) -> None:

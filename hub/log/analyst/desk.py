@@ -17,17 +17,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import HubFault, LogUnavailable, OperatorFault
-from hub.log.analyst.instance import DatabaseError, FileGone
 from hub.log.analyst.instances import Instances
 from hub.log.analyst.run import Run
+from hub.log.analyst.statement import DatabaseError, FileGone
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from hub.clock import Clock
-    from hub.log.analyst.instance import Statement
     from hub.log.analyst.messages import Ask
+    from hub.log.analyst.statement import Statement
     from hub.settings import AnalystSettings
 
 WAITING_MAX: Final = 16

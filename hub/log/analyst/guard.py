@@ -5,8 +5,8 @@ stops something that gets through the others:
 
 1. one statement, SELECT or EXPLAIN of one: `COMMIT; DELETE …` would leave the transaction
 2. a read-only transaction: `WITH d AS (DELETE … RETURNING …) FROM d` calls itself a SELECT
-3. every table of the parse tree is a view of the contract, or a WITH of a plain name: a text in
-   FROM is a file to DuckDB, wherever a WITH of that name does not reach
+3. every table of the parse tree is one of `VIEWS`, or a WITH of a plain name: a text in FROM is a
+   file to DuckDB, wherever a WITH of that name does not reach
 4. every table function is on a list: `query_table('log')` names a table in a string
 5. some functions are not for people: `reveal` would decrypt what comes from elsewhere
 
@@ -77,6 +77,19 @@ def check(tree: Any, hidden: Iterable[str]) -> None:
             raise OperatorFault(f"WITH {name}: this name is taken or no plain one, choose another")
     for node in nodes:
         _check_node(node, own)
+
+
+def limit(tree: Any) -> int | None:
+    """At most so many rows the statement asks for; None where it says no number.
+
+    Args:
+        tree: as `check` takes it.
+    """
+    for modifier in tree["statements"][0]["node"].get("modifiers", ()):
+        if modifier.get("limit_type") == "ROW_COUNT" and "literal" in modifier.get("limit", {}):
+            rows = modifier["limit"]["literal"]["text"]
+            return int(rows) if rows.isdecimal() else None
+    return None
 
 
 def explained(sql: str) -> str:

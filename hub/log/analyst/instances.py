@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.clock import Clock
-    from hub.log.analyst.instance import Statement
+    from hub.log.analyst.statement import Statement
     from hub.log.read import Fetched
     from hub.settings import AnalystSettings
 

@@ -7,8 +7,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import OperatorFault
-from hub.log.analyst.instance import Interrupted
 from hub.log.analyst.results import WRITERS
+from hub.log.analyst.statement import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from hub.clock import Clock
-    from hub.log.analyst.instance import Statement
     from hub.log.analyst.messages import Ask
     from hub.log.analyst.results import Writer
+    from hub.log.analyst.statement import Statement
 
 BATCH_ROWS: Final = 2048
 """Taken from DuckDB at once; its own unit."""

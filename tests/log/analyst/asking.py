@@ -76,9 +76,14 @@ class Asked:
         """As before a query."""
         shelf = self.files.look()
         if not self.instance.reaches(shelf):
-            self.instance.close()
-            self.instance = self._open()
+            self.reopen()
         self.instance.rely_on_files(shelf)
+
+    def reopen(self) -> None:
+        """As after a restart, but for the tail."""
+        self.instance.close()
+        self.instance = self._open()
+        self.instance.rely_on_files(self.files.look())
 
     def ask(self, sql: str, form: ResultForm = "json") -> bytes:
         """The result."""

@@ -10,7 +10,7 @@ import pytest
 
 from hub.errors import OperatorFault
 from hub.log.analyst.guard import FUNCTIONS_REFUSED, VIEWS
-from hub.log.analyst.instance import DatabaseError
+from hub.log.analyst.statement import DatabaseError
 from hub.log.payload_keys import PayloadKeys
 from hub.words import Event, Kind
 from tests.log.analyst.asking import HUB, Asked
