@@ -96,6 +96,7 @@ def opened(agent: Agent) -> tuple[OnPolicy | OffPolicy, PolicyFile]:
 
 
 def agent_of(algorithm: str, observations: str, actions: str, **parameters: str) -> Agent:
+    """Its policy does not see which device it acts for; `test_slots.py` has those that do."""
     if ALGORITHMS[algorithm].family == "off_policy":
         parameters = {"buffer_size": "1000"} | parameters
     return Agent(
@@ -105,6 +106,7 @@ def agent_of(algorithm: str, observations: str, actions: str, **parameters: str)
         ACTIONS[actions],
         seed=11,
         parameters=parameters,
+        sharing="none",
     )
 
 

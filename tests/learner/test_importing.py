@@ -237,7 +237,7 @@ def test_a_policy_of_stable_baselines3_acts_as_it_does_there(tmp_path: Path, age
 @pytest.mark.parametrize(
     ("agent", "says"),
     [
-        (cartpole("PPO", seed=5, net_arch="32"), "of [64, 4] instead of [32, 4]"),
+        (cartpole("PPO", seed=5, net_arch="32"), "of [64, 69] instead of [32, 69]"),
         (cartpole("PPO", seed=5, activation_fn="relu"), "activation_fn 'tanh' instead of 'relu'"),
         (cartpole("DQN", seed=5), "lacks q_net.q_net.0.weight"),
         (pendulum("PPO", seed=5), "of [2, 64] instead of [1, 64]"),

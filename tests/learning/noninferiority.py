@@ -174,6 +174,7 @@ def parameters_of(algorithm: str) -> str:
 
 
 def _learnt(agent: Agent, task: Task) -> list[float]:
+    agent = msgspec.structs.replace(agent, sharing="none")
     model: Any = drive(agent, read_parameters(agent)).model
     env = gymnasium.make(task.environment)
     env.observation_space, env.action_space = model.observation_space, model.action_space

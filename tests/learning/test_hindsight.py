@@ -103,6 +103,7 @@ SEEDS = range(60)
 @cache
 def learner() -> OffPolicy:
     agent = bits("DQN", 2, seed=3, buffer_size=str(ROWS), learning_starts="1", net_arch="2")
+    agent = replace(agent, sharing="none")
     inner = drive(agent, read_parameters(agent))
     assert isinstance(inner, OffPolicy)
     return inner

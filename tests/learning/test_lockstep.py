@@ -168,7 +168,11 @@ def learned(
 
 
 def trained(agent: Agent, events: list[Event], folder: Path) -> dict[str, Any]:
-    """The tensors of the last version that a trainer makes of the events."""
+    """The tensors of the last version that a trainer makes of the events.
+
+    The device is alone: its policy does not see which one it is.
+    """
+    agent = msgspec.structs.replace(agent, sharing="none")
     trainer = Trainer(agent, folder, StoppedClock(), policies_kept=2)
     made = trainer.open(None)
     for event in events:

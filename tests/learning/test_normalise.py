@@ -145,7 +145,7 @@ def part(whole: Any, name: str) -> Any:
 
 
 def test_a_version_acts_by_the_statistics_it_was_published_with(tmp_path: Path) -> None:
-    hub = devices(scaled(PPO), tmp_path)
+    hub = devices(replace(scaled(PPO), sharing="none"), tmp_path)
     means = []
     for made in hub.versions:
         policy = read_policy(policy_path(tmp_path, PPO.name, made.policy.sha256))
@@ -176,7 +176,7 @@ def logprob(policy: Any, log: list[Event], action: Event) -> float:
         if event.kind is Kind.OBSERVATION
         and (event.device, event.step) == (action.device, action.step)
     )
-    agent = scaled(PPO)
+    agent = replace(scaled(PPO), sharing="none")
     model: Any = drive(agent, read_parameters(agent)).model
     resumed = {name: tensor for name, tensor in policy.tensors.items() if "followed" not in name}
     restore(model, resumed)

@@ -22,6 +22,7 @@ from hub.learner.acting.memory import Memory, each_device_once
 from hub.learner.features import features
 from hub.learner.interface import Choice
 from hub.learner.messages import Question, Reply
+from hub.learner.slots import NOBODY, numbered, with_slot
 from hub.learner.versions.scaling import Scale, scale_of
 from hub.spaces import Box, Dict, Discrete, MultiBinary, Space, choices, parse, size
 from hub.words import Floats
@@ -44,12 +45,26 @@ class Chooser:
         """`before` acted until now: what it had going on a device goes on."""
         card, tensors = policy.card, policy.tensors
         self.version = card.version
-        self._observations = parse(card.observations)
+        sent = parse(card.observations)
+        self._observations = with_slot(sent, card.device_slots)
         self._actions = parse(card.actions)
         self._name = card.kind
         self._kind = KINDS[card.kind]
-        drawing = None if before is None else before._drawing
-        self._drawing: Drawing = Drawing(policy, seed, drawing)
+        self._slots = numbered(card.devices) if card.device_slots else None
+        flat = isinstance(sent, Box | MultiBinary) and card.extractor is None
+        # Then the net adds the column of a slot to its first layer, and nothing is one-hot.
+        added = (
+            flat
+            and bool(card.action_layers[:-1])
+            and not card.recurrent
+            and self._slots is not None
+        )
+        self._drawing: Drawing = Drawing(
+            policy,
+            seed,
+            None if before is None else before._drawing,
+            slots=card.device_slots + 1 if added else 0,
+        )
         self.memory: Memory | None = None
         """Of a recurrent policy."""
         if card.recurrent:
@@ -60,8 +75,8 @@ class Chooser:
         own = self._drawing.own
         count = own.uniforms if own else UNIFORMS[card.kind](self._actions)
         self._chance = Chance(seed, count)
-        self._size = size(self._observations)
-        self._plain = own is not None or isinstance(self._observations, Box | MultiBinary)
+        self._size = size(sent)
+        self._plain = own is not None or added or isinstance(self._observations, Box | MultiBinary)
         self._features = features
         if card.extractor is not None:
             # Torch, and only here: convolutions are what numpy can't do in time.
@@ -71,7 +86,7 @@ class Chooser:
             self._features = Extractor(self._observations, tensors, card.extractor)
         self._scale: Scale | None = None
         if card.clip_obs is not None:
-            self._scale = scale_of(self._observations, tensors, clip=card.clip_obs)
+            self._scale = scale_of(sent, tensors, clip=card.clip_obs)
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """A reply to each question, in order."""
@@ -87,6 +102,8 @@ class Chooser:
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         if self._scale is not None:
             observations = self._scale(observations)
+        if self._slots is not None:
+            observations = self._told_apart(questions, observations)
         x = observations if self._plain else self._features(self._observations, observations)
         seen: list[int] = []
         if self.memory is not None:
@@ -103,6 +120,15 @@ class Chooser:
         if self.memory is not None:
             replies = [structs.replace(r, memory=n) for r, n in zip(replies, seen, strict=True)]
         return replies
+
+    def _told_apart(self, questions: Sequence[Question], observations: Matrix) -> Matrix:
+        """The observations with their devices' slots behind them, or the net told of these."""
+        assert self._slots is not None, "only asked where there are some"
+        slots = [self._slots.get(question.device, NOBODY) for question in questions]
+        if self._plain:
+            self._drawing.net.slots = slots[0] if len(slots) == 1 else np.array(slots)
+            return observations
+        return np.column_stack([observations, np.array(slots, dtype=np.float32)])
 
     def _masks(self, questions: Sequence[Question]) -> NDArray[np.bool_]:
         """What each question allows, (batch, choices)."""

@@ -34,12 +34,18 @@ class Drawing:
         places: of `multi_categorical`, as `_places` has them.
     """
 
-    def __init__(self, policy: PolicyFile, seed: int, before: Drawing | None = None) -> None:
-        """`before` was drawn with until now: noise that it had going on a device goes on."""
+    def __init__(
+        self, policy: PolicyFile, seed: int, before: Drawing | None = None, *, slots: int = 0
+    ) -> None:
+        """`before` was drawn with until now: noise that it had going on a device goes on.
+
+        `slots` = the net adds them; 0 = they are among the features.
+        """
         card, tensors = policy.card, policy.tensors
         self.actions = parse(card.actions)
         self.own = own_chooser(card, tensors) if card.kind == "own" else None
-        self.net = Net(tensors, card.activation, card.action_layers, card.value_layers, card.spread)
+        layers = (card.action_layers, card.value_layers)
+        self.net = Net(tensors, card.activation, *layers, card.spread, slots)
         self.drift: Drift | None = None
         """Of noise that goes on from step to step."""
         if card.noise_drifts:

@@ -27,12 +27,20 @@ class Net:
         action_layers: list[str],
         value_layers: list[str],
         spread: str | None,
+        slots: int = 0,
     ) -> None:
+        """`slots` = as many last columns of the first layers are of slots; 0 = none are."""
+        self.slots: int | NDArray[np.int64] = 0
+        """Of each row of the batch, or of all, the slot whose column is added; set before asked."""
         self.split: int | None = None
         """Columns before it are for the action, from it on for V(o); None = all are for both."""
         self._activate = ACTIVATIONS[activation]
         self._action = [_layer(tensors, name) for name in action_layers]
         self._value = [_layer(tensors, name) for name in value_layers]
+        self._slotted = slots > 0
+        if slots:
+            self._action[0] = _with_slots(*self._action[0], slots)
+            self._value[:1] = [_with_slots(*layer, slots) for layer in self._value[:1]]
         self._spread = tensors.get(spread) if spread else None
         self._spread_layer = _layer(tensors, spread) if spread and self._spread is None else None
 
@@ -68,7 +76,10 @@ class Net:
         return _product(self._hidden(x[:, self.split :], self._value), *self._value[-1])[:, 0]
 
     def _hidden(self, x: Matrix, layers: list[tuple[Matrix, Matrix]]) -> Matrix:
-        for weight, bias in layers[:-1]:
+        if self._slotted:
+            weight, biases = layers[0]
+            x = self._activate(_product(x, weight, biases.take(self.slots, axis=0)))
+        for weight, bias in layers[self._slotted : -1]:
             x = self._activate(_product(x, weight, bias))
         return x
 
@@ -100,6 +111,11 @@ ACTIVATIONS: Final[dict[Activation, Callable[[Matrix], Matrix]]] = {
 def _layer(tensors: Tensors, name: str) -> tuple[Matrix, Matrix]:
     weight = np.ascontiguousarray(tensors[f"{name}.weight"].T)
     return weight, tensors[f"{name}.bias"]
+
+
+def _with_slots(weight: Matrix, bias: Matrix, count: int) -> tuple[Matrix, Matrix]:
+    """The layer of what devices send, and its bias with each slot, (slots, out): a row is a sum."""
+    return np.ascontiguousarray(weight[:-count]), weight[-count:] + bias
 
 
 def _product(x: Matrix, weight: Matrix, bias: Matrix) -> Matrix:

@@ -79,6 +79,8 @@ _HINDSIGHT: Final = {
     "goal_reward": "none",
 }
 """Those of SB3's HerReplayBuffer, but for the reward, which SB3 asks of an environment."""
+_TOLD_APART: Final = {"device_slots": "64"}
+"""Devices; of more than so many the later ones act alike."""
 _DQN_DEFAULTS: Final = _HINDSIGHT | {
     "net_arch": "128,128",
     "activation_fn": "relu",
@@ -195,7 +197,10 @@ _ROWS: Final = (
     ),
 )
 ALGORITHMS: Final = {
-    row.name: structs.replace(row, defaults=row.defaults | _UNSCALED) for row in _ROWS
+    row.name: structs.replace(
+        row, defaults=row.defaults | _UNSCALED | (_TOLD_APART if row.dicts else {})
+    )
+    for row in _ROWS
 }
 """By name. Defaults are tuned on small control tasks with four devices."""
 

@@ -18,6 +18,7 @@ from hub.learner.algorithms.libraries import ALGORITHMS, EXTRA, installed
 from hub.learner.algorithms.parameters_table import TABLE
 from hub.learner.algorithms.row import Algorithm, Parameters
 from hub.learner.algorithms.spaces_taken import check_recurrent, check_spaces
+from hub.learner.slots import with_slot
 from hub.spaces import parse
 
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ OWN: Final = (
     "n_sampled_goal",
     "goal_selection_strategy",
     "goal_reward",
+    "device_slots",
 )
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
 (in transitions of all devices); off-policy, the transitions between two versions; the noise that a
 deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
 observations and rewards are scaled by what was seen; how wide a recurrent policy's state is; and by
-those of HerReplayBuffer, whether and how episodes are replayed with other goals."""
+those of HerReplayBuffer, whether and how episodes are replayed with other goals; and how many
+devices a shared policy can tell apart."""
+
+SLOTS_MAX: Final = 4096
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -74,6 +79,7 @@ def read_parameters(agent: Agent) -> Parameters:
         clip_obs=values.number("clip_obs", texts.get("clip_obs", "10")),
         clip_reward=values.number("clip_reward", texts.get("clip_reward", "10")),
         lstm_hidden_size=values.state_width("lstm_hidden_size", texts),
+        device_slots=_device_slots(agent, texts),
         hindsight=read_hindsight(
             agent,
             texts,
@@ -87,6 +93,17 @@ def read_parameters(agent: Agent) -> Parameters:
     if algorithm.check is not None:
         algorithm.check(agent, parameters)
     return parameters
+
+
+def _device_slots(agent: Agent, texts: dict[str, str]) -> int:
+    """None for a policy that is not shared."""
+    slots = values.whole("device_slots", texts.get("device_slots", "0"))
+    if slots > SLOTS_MAX:
+        raise OperatorFault(f"device_slots is at most {SLOTS_MAX}, not {slots}")
+    if agent.sharing != "shared":
+        return 0
+    with_slot(parse(agent.observations), slots)
+    return slots
 
 
 def table_of(algorithm: Algorithm) -> dict[str, str]:

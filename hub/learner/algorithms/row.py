@@ -107,6 +107,8 @@ class Parameters(Struct, frozen=True):
     clip_reward: float
     lstm_hidden_size: int
     """0 where there is no LSTM."""
+    device_slots: int
+    """Devices that the policy can tell apart; 0 = which one it is makes no difference to it."""
     hindsight: Hindsight | None
     """None where episodes are replayed as they were."""
 

@@ -37,6 +37,7 @@ SHARES: Final = {
 }
 """Numbers that are never above 1."""
 MINIMA: Final = {
+    "device_slots": 0,
     "gradient_steps": -1,
     "learning_starts": 0,
     "n_steps": 2,

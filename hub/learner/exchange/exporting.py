@@ -23,7 +23,8 @@ from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.exchange.scale_folding import fold_scale
 from hub.learner.experience.transitions import FOLLOWED
 from hub.learner.sb3.drive import drive
-from hub.learner.sb3.snapshot import take_up
+from hub.learner.sb3.library import Library
+from hub.learner.sb3.snapshot import shapes_of, take_up
 from hub.learner.versions.policy import read_policy
 
 if TYPE_CHECKING:
@@ -72,8 +73,14 @@ def _save(policy: PolicyFile, agent: Agent, path: Path) -> None:
         agent = structs.replace(agent, parameters=card.parameters)
     # Without hindsight: a ZIP that has it can't be loaded without an environment.
     parameters = structs.replace(read_parameters(agent), hindsight=None)
-    learner = drive(agent, parameters)
-    take_up(learner, card, {n: t for n, t in policy.tensors.items() if n != FOLLOWED})
+    tensors = {n: t for n, t in policy.tensors.items() if n != FOLLOWED}
+    learner = drive(agent, structs.replace(parameters, device_slots=0))
+    if parameters.device_slots:
+        wide = Library(agent, parameters)
+        wide.take_up(card, tensors)
+        assert wide.identity is not None, "it has slots"
+        tensors = wide.identity.narrowed(tensors, shapes_of(learner.model))
+    take_up(learner, card, tensors)
     if card.clip_obs is not None:
         fold_scale(learner.model.policy, agent, policy.tensors)
     learner.model.save(path)

@@ -27,11 +27,10 @@ from hub.words import Agent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stable_baselines3.common.base_class import BaseAlgorithm
-
     from hub.learner.algorithms.row import Parameters
     from hub.learner.exchange.checkpoint import Checkpoint
     from hub.learner.interface import Learner
+    from hub.learner.sb3.library import Library
     from hub.learner.versions.policy import Tensors
 
 MEMORY_BYTES_MIN: Final = 6 << 30
@@ -132,7 +131,7 @@ def make_version(job: Job) -> Imported:
     if job.agent.algorithm not in ALGORITHMS:
         return _from_elsewhere(job, checkpoint)
     learner = Library(job.agent, parameters)
-    _load(learner.inner.model, checkpoint, job.agent)
+    _load(learner, checkpoint, job.agent)
     take_in(learner.inner.normal, checkpoint.statistics, job.file)
     return _written(job, learner, checkpoint.weights)
 
@@ -163,14 +162,20 @@ def _written(job: Job, learner: Learner, taken: Tensors) -> Imported:
     return Imported(sha256, len(taken), sum(tensor.size for tensor in taken.values()))
 
 
-def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
-    """Give the model the file's weights, when it has a place for each and needs no other."""
+def _load(learner: Library, checkpoint: Checkpoint, agent: Agent) -> None:
+    """Give the model the file's weights, when it has a place for each and needs no other.
+
+    Weights that see no device are taken by a network that does: to it, all are alike at first.
+    """
     import torch
 
     from hub.learner.sb3.snapshot import loose_tensors, with_second_names
 
+    model, given_weights = learner.inner.model, checkpoint.weights
+    if learner.identity is not None:
+        given_weights = learner.identity.widened(given_weights)
     weights = with_second_names(
-        model, {name: torch.from_numpy(t.copy()) for name, t in checkpoint.weights.items()}
+        model, {name: torch.from_numpy(t.copy()) for name, t in given_weights.items()}
     )
     wanted = {name: list(tensor.shape) for name, tensor in model.policy.state_dict().items()}
     given = {name: list(tensor.shape) for name, tensor in weights.items()}
@@ -189,6 +194,8 @@ def _load(model: BaseAlgorithm, checkpoint: Checkpoint, agent: Agent) -> None:
             f"{agent.observations}, actions {agent.actions}): it {shown}"
         )
     model.policy.load_state_dict(weights)
+    if learner.identity is not None:
+        learner.identity.disown()
     with torch.no_grad():
         for name, tensor in loose_tensors(model).items():
             other = checkpoint.others.get(name)

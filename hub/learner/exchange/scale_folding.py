@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import Hardtanh, Linear, Sequential
 
 from hub.errors import OperatorFault
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.observed import has_images, is_measured
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.sb3.first_layers import first_layers
 from hub.learner.versions.scaling import EPSILON, MEAN, VARIANCE
 from hub.spaces import Dict, Discrete, MultiDiscrete, choices, parse, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hub.learner.versions.policy import Tensors
     from hub.spaces import Space
     from hub.words import Agent
@@ -47,24 +45,10 @@ def fold_scale(policy: torch.nn.Module, agent: Agent, statistics: Tensors) -> No
         )
     mean, deviation = _of_features(parse(agent.observations), statistics)
     with torch.no_grad():
-        for layer in _first(policy, direct=not read_parameters(agent).net_arch):
+        for layer in first_layers(policy, direct=not read_parameters(agent).net_arch):
             weight = layer.weight[:, : len(mean)]  # a critic's action stands behind it
             weight.div_(deviation)
             layer.bias.sub_(weight @ mean)
-
-
-def _first(policy: torch.nn.Module, *, direct: bool) -> Iterator[Linear]:
-    """The layers that see observations: at the head of a sequence, or with no sequence before."""
-    inside: set[torch.nn.Module] = set()
-    for module in policy.modules():
-        if isinstance(module, Sequential):
-            inside.update(module)
-            behind_others = any(isinstance(part, Hardtanh) for part in module) and not direct
-            if len(module) and isinstance(module[0], Linear) and not behind_others:
-                yield module[0]
-    for module in policy.modules():
-        if direct and isinstance(module, Linear) and module not in inside:
-            yield module
 
 
 def _of_features(space: Space, statistics: Tensors) -> tuple[torch.Tensor, torch.Tensor]:

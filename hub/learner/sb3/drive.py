@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from hub.learner.sb3.hindsight import Episodes, open_spaces, replay_arguments
 from hub.learner.sb3.normalise import Normal, open_normal
 from hub.learner.sb3.rows import Rows
 from hub.learner.sb3.spaces import indices, shaped
+from hub.learner.slots import with_slot
 from hub.spaces import Box, Dict, parse
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ ACTIVATIONS: Final = {
     "elu": torch.nn.ELU,
     "leaky_relu": torch.nn.LeakyReLU,
 }
+IMAGE_FEATURES: Final = 512
+"""Of SB3's CnnPolicy; in a dict an image has 256."""
 SEEDS: Final = 1 << 32
 """numpy's generators take a seed below this."""
 
@@ -57,11 +60,14 @@ def drive(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
     """A learner as the agent declares it, its weights drawn from the agent's seed."""
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")
-    normal = open_normal(parse(agent.observations), parse(agent.actions), parameters)
-    model = _open_model(agent, parameters, normal)
+    spaces = Seen(
+        with_slot(parse(agent.observations), parameters.device_slots), parse(agent.actions)
+    )
+    normal = open_normal(spaces.observations, spaces.actions, parameters)
+    model = _open_model(agent, parameters, spaces, normal)
     if algorithm_of(agent).family == "on_policy":
-        return OnPolicy(agent, model, parameters, normal)
-    return OffPolicy(agent, model, parameters, normal)
+        return OnPolicy(spaces, model, parameters, normal)
+    return OffPolicy(spaces, model, parameters, normal)
 
 
 def class_of(algorithm: Algorithm) -> type[Any]:
@@ -70,20 +76,27 @@ def class_of(algorithm: Algorithm) -> type[Any]:
     return found
 
 
+class Seen(NamedTuple):
+    """What a learner's networks take and give."""
+
+    observations: Space
+    """With the device's slot behind them, where it has one."""
+    actions: Space
+
+
 class OnPolicy:
     """PPO and its kin: an update whenever all devices' fragments hold `n_steps` transitions."""
 
     def __init__(
         self,
-        agent: Agent,
+        spaces: Seen,
         model: OnPolicyAlgorithm,
         parameters: Parameters,
         normal: Normal | None,
     ) -> None:
         self.model = model
         self.normal = normal
-        self._observations = parse(agent.observations)
-        self._actions = parse(agent.actions)
+        self._observations, self._actions = spaces
         self._total = parameters.total_timesteps
         self._fragments = Fragments()
         self._states: States | None = None
@@ -209,7 +222,7 @@ class OffPolicy:
 
     def __init__(
         self,
-        agent: Agent,
+        spaces: Seen,
         model: OffPolicyAlgorithm,
         parameters: Parameters,
         normal: Normal | None,
@@ -222,7 +235,7 @@ class OffPolicy:
         assert isinstance(frequency, int), "the table says so"
         self._train_every = frequency
         kind = Rows if parameters.hindsight is None else Episodes
-        self.rows = kind(model, parse(agent.observations), parse(agent.actions))
+        self.rows = kind(model, *spaces)
         self._first = 0
         self._taken = 0
         self._skipped = 0
@@ -269,8 +282,8 @@ class OffPolicy:
         self.rows.take_back(tensors)
 
 
-def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> Any:
-    observations, actions = parse(agent.observations), parse(agent.actions)
+def _open_model(agent: Agent, parameters: Parameters, spaces: Seen, normal: Normal | None) -> Any:
+    observations, actions = spaces
     arguments = {
         name: LinearSchedule(value.start, value.end, 1.0) if isinstance(value, Fall) else value
         for name, value in parameters.arguments.items()
@@ -282,7 +295,7 @@ def _open_model(agent: Agent, parameters: Parameters, normal: Normal | None) -> 
             open_spaces(observations, actions, parameters.hindsight)
             if normal is None
             else normal.vec,
-            policy_kwargs=policy_kwargs(parameters),
+            policy_kwargs=policy_kwargs(parameters) | _extractor_kwargs(agent, parameters),
             seed=agent.seed % SEEDS,
             device="cpu",
             **arguments,
@@ -301,6 +314,13 @@ def policy_kwargs(parameters: Parameters) -> dict[str, Any]:
     if parameters.lstm_hidden_size:
         kwargs["lstm_hidden_size"] = parameters.lstm_hidden_size
     return kwargs
+
+
+def _extractor_kwargs(agent: Agent, parameters: Parameters) -> dict[str, Any]:
+    """An image beside a slot keeps as many features as SB3 gives an image alone."""
+    if parameters.device_slots and is_image(parse(agent.observations)):
+        return {"features_extractor_kwargs": {"cnn_output_dim": IMAGE_FEATURES}}
+    return {}
 
 
 def _policy_name(observations: Space, parameters: Parameters) -> str:

@@ -35,9 +35,16 @@ class Extractor:
         torch.set_num_threads(1)
         self._gym: Any = gym_space(space)
         make: Any = CombinedExtractor if isinstance(space, Dict) else NatureCNN
-        with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and not wanted
-            self._module = make(self._gym)
         prefix = f"{name}."
+        kwargs = {}
+        if isinstance(space, Dict):
+            kwargs["cnn_output_dim"] = next(
+                len(bias)
+                for full, bias in tensors.items()
+                if full.startswith(prefix) and full.endswith(".linear.0.bias")
+            )
+        with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and not wanted
+            self._module = make(self._gym, **kwargs)
         self._module.load_state_dict(
             {
                 full.removeprefix(prefix): torch.from_numpy(tensor.copy())

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from hub.learner.interface import Unsound
 from hub.learner.sb3 import snapshot
 from hub.learner.sb3.drive import OffPolicy, drive
+from hub.learner.sb3.identity import Identity
 from hub.learner.sb3.normalise import take_over
+from hub.learner.slots import Slots
+from hub.words import Kind
 
 if TYPE_CHECKING:
     from hub.learner.algorithms.row import Parameters
@@ -25,6 +30,15 @@ class Library:
         self._agent = agent
         self._parameters = parameters
         self.inner = drive(agent, parameters)
+        self._slots = Slots(parameters.device_slots)
+        self._told_apart: list[str] = []
+        """Devices that the newest version tells apart, in the order of its slots."""
+        self.identity: Identity | None = None
+        """None where the policy does not see which device it is."""
+        if parameters.device_slots:
+            self.identity = Identity(
+                self.inner.model, parameters.device_slots, direct=not parameters.net_arch
+            )
 
     @property
     def gradient_steps(self) -> int:
@@ -32,24 +46,31 @@ class Library:
         return snapshot.gradient_steps(self.inner.model)
 
     def see(self, event: Event, transition: Transition | None) -> None:
-        """Count the observation, and the reward, in the statistics that scale them."""
+        """Give a new device its slot; count what is seen in the statistics that scale it."""
+        if event.kind is Kind.OBSERVATION:
+            slot = self._slots.see(event.device)
+            if slot is not None and self.identity is not None:
+                self.identity.begin(slot)
         if self.inner.normal is not None:
-            self.inner.normal.gather(event, transition)
+            self.inner.normal.gather(self._seen_event(event), transition)
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """In the order of the library's own `learn()`."""
         try:
-            return self.inner.learn(transition, version=version, behind=behind)
+            update = self.inner.learn(self._seen(transition), version=version, behind=behind)
         except ValueError as error:  # torch's distributions take no NaN
             raise Unsound(str(error)) from error
+        if update is not None and self.identity is not None:
+            self.identity.average(len(self._slots.devices))
+        return update
 
     def remember(self, transition: Transition) -> bool:
         """A row of the replay buffer, off-policy."""
-        return self.inner.remember(transition)
+        return self.inner.remember(self._seen(transition))
 
     def card(self, agent: Agent, *, version: int, parent: int | None, position: int) -> Card:
         """By the head that the algorithm's row has for the agent's actions."""
-        return snapshot.card_of(
+        card = snapshot.card_of(
             self.inner,
             agent,
             self._parameters,
@@ -57,6 +78,7 @@ class Library:
             parent=parent,
             position=position,
         )
+        return structs.replace(card, devices=list(self._slots.devices))
 
     def tensors(self) -> Tensors:
         """By the library's own names, and what only actors need beside them."""
@@ -70,19 +92,25 @@ class Library:
         snapshot.restore(self.inner.model, tensors)
         if self.inner.normal is not None:
             self.inner.normal.fall_back()
+        self._arrange()
 
     def take_up(self, card: Card, tensors: Tensors) -> None:
         """The same, and how far the model had come."""
         snapshot.take_up(self.inner, card, tensors)
+        self._slots.go_on(card.devices)
+        self._told_apart = card.devices
 
     def published(self) -> None:
         """Until the next version, observations are scaled by the statistics of this one."""
+        self._told_apart = list(self._slots.devices)
         if self.inner.normal is not None:
             self.inner.normal.freeze()
 
     def inherit(self, before: Learner) -> None:
         """The rows of its replay buffer, off-policy, or what it remembers of each device."""
         if isinstance(before, Library):
+            self._slots.go_on(before._slots.devices[: self._slots.count])
+            self._arrange()
             _carry_rows(before.inner, self.inner)
             self.inner.take_back(before.inner.kept())
 
@@ -98,6 +126,27 @@ class Library:
     def is_sound(self) -> bool:
         """Of the model's policy."""
         return snapshot.is_sound(self.inner.model)
+
+    def _seen(self, transition: Transition) -> Transition:
+        """As the networks see it."""
+        if self.identity is None:
+            return transition
+        device, seen = transition.device, self._slots.seen
+        return structs.replace(
+            transition,
+            observation=seen(device, transition.observation),
+            next_observation=seen(device, transition.next_observation),
+        )
+
+    def _seen_event(self, event: Event) -> Event:
+        if self.identity is None or event.obs is None:
+            return event
+        return structs.replace(event, obs=self._slots.seen(event.device, event.obs))
+
+    def _arrange(self) -> None:
+        """The weights are again the newest version's: to each device its own column of then."""
+        if self.identity is not None:
+            self.identity.arrange(self._told_apart, self._slots.devices)
 
 
 def _carry_rows(before: OnPolicy | OffPolicy, learner: OnPolicy | OffPolicy) -> None:

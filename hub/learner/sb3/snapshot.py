@@ -37,6 +37,8 @@ TORCH_RANDOM: Final = RESUME + "random/torch"
 NUMPY_RANDOM: Final = RESUME + "random/numpy"
 COUNTERS: Final = ("num_timesteps", "_n_updates", "_n_calls")
 """Of SB3's models: transitions taken, updates made, and DQN's steps towards its next target."""
+MOMENTS: Final = ("exp_avg", "exp_avg_sq", "square_avg")
+"""torch's names of what Adam and RMSprop keep of each weight."""
 INITIAL_EPSILON: Final = "exploration_initial_eps"
 LSTMS: Final = ("lstm_actor", "lstm_critic")
 """sb3-contrib's names: for the action, and for V(o)."""
@@ -57,6 +59,17 @@ def tensors_of(model: BaseAlgorithm) -> Tensors:
     _, words, position, _, _ = np.random.get_state(legacy=True)
     tensors[NUMPY_RANDOM] = np.append(words, np.uint32(position)).astype(np.uint32)
     return tensors
+
+
+def shapes_of(model: BaseAlgorithm) -> dict[str, tuple[int, ...]]:
+    """Of each tensor that a version of this model has, also of moments that there are not yet."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.policy.state_dict().items()}
+    for name, optimizer in _optimizers(model).items():
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for i, parameter in enumerate(parameters):
+            for moment in MOMENTS:
+                shapes[f"{RESUME}{name}/{i}/{moment}"] = tuple(parameter.shape)
+    return shapes
 
 
 def restore(model: BaseAlgorithm, tensors: Tensors) -> None:
@@ -150,6 +163,7 @@ def card_of(
         parameters=agent.parameters,
         extractor=head.extractor if has_images(parse(agent.observations)) else None,
         recurrent=list(LSTMS) if algorithm.recurrent else [],
+        device_slots=parameters.device_slots,
         clip_obs=parameters.clip_obs if parameters.norm_obs else None,
     )
 

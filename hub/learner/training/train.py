@@ -87,6 +87,8 @@ class Trainer:
         self._refill = Refill(self._learner, seq_first=0)
         self._sound: Tensors = {}
         self._newest_sha256: str | None = None
+        self._told_apart = 0
+        """Devices that the newest version tells apart."""
         self._skipped: list[tuple[int, int]] = []
         self._was_behind = False
         self._since = 0
@@ -177,7 +179,9 @@ class Trainer:
         prune(self._folder, self._agent.name, kept=self._policies_kept, pinned=self._pinned)
         self.version, self.version_next, self._newest_sha256 = version, version + 1, sha256
         metrics = {} if update is None else update.metrics
-        policy = PolicyMade(sha256, parent, self.position, metrics)
+        newcomers = card.devices[self._told_apart :]
+        self._told_apart = len(card.devices)
+        policy = PolicyMade(sha256, parent, self.position, metrics, newcomers)
         return Made(version, policy, self._updated(update, sha256, parent), parent_sha256)
 
     def _updated(self, update: Update | None, sha256: str, parent: int | None) -> Updated | None:
@@ -219,7 +223,8 @@ class Trainer:
         learning = made.learning and made.status == "active"
         self._agent = msgspec.structs.replace(made, learning=learning)
         self._follow.missing_reward = made.missing_reward
-        return self._change() if made.parameters != before.parameters else None
+        other = (made.parameters, made.sharing) != (before.parameters, before.sharing)
+        return self._change() if other else None
 
     def _change(self) -> Made | None:
         """Go on under other parameters; when they make another network, from its new weights."""
@@ -250,10 +255,12 @@ class Trainer:
             tensors = {n: tensor for n, tensor in policy.tensors.items() if n != FOLLOWED}
             self._learner = reopen(self._learner, self._agent, policy.card, tensors)
             self._sound = tensors
+            self._told_apart = len(policy.card.devices)
         except HubFault as error:
             # What the weights are now depends on how busy the machine was: nothing to go on from.
             self._learner = begin_again(self._learner, self._agent)
             self._sound = self._learner.tensors()
+            self._told_apart = 0
             _say(f"agent {self._agent.name!r} begins anew, not from {chosen.version}: {error}")
 
     def _let_go(self) -> None:
@@ -302,6 +309,7 @@ class Trainer:
         if card.counts.get(REPLAY_FROM):
             self.read_after = card.counts[REPLAY_FROM] - 1
         self.version, self._sound = card.version, tensors
+        self._told_apart = len(card.devices)
         return True
 
 

@@ -22,7 +22,14 @@ CARD_KEY: Final = "sheepfold"
 LENGTH_BYTES: Final = 8
 """Of the header's length, at the start of a safetensors file."""
 HEADER_BYTES_MAX: Final = 4 << 20
-SHAPING: Final = ("net_arch", "activation_fn", "norm_obs", "lstm_hidden_size", "use_sde")
+SHAPING: Final = (
+    "net_arch",
+    "activation_fn",
+    "norm_obs",
+    "lstm_hidden_size",
+    "use_sde",
+    "device_slots",
+)
 """Parameters that make the network another one."""
 
 

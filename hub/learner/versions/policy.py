@@ -79,6 +79,10 @@ class Card(Struct, frozen=True):
     """gSDE: steps between two matrices; below 1 each version has its own."""
     recurrent: list[str] = []
     """The LSTMs before the action's layers and before those of V(o); empty = no memory."""
+    device_slots: int = 0
+    """How many devices it could tell apart; 0 = it does not see which one it is."""
+    devices: list[str] = []
+    """Those it does tell apart, in the order of their slots."""
     clip_obs: float | None = None
     """Observations are scaled by the file's statistics and clipped to this; None = neither."""
 

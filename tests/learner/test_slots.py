@@ -1,0 +1,217 @@
+"""A policy that all devices share knows which one it acts for, in torch and in numpy alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+
+from hub.errors import OperatorFault
+from hub.learner.acting.choose import Chooser
+from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.messages import Question
+from hub.learner.sb3.identity import Identity
+from hub.learner.sb3.library import Library
+from hub.learner.sb3.spaces import shaped
+from hub.learner.slots import NOBODY, Slots, with_slot
+from hub.learner.versions.policy import PolicyFile
+from hub.spaces import parse
+from hub.words import Floats
+from tests.learner.test_choose import (
+    FIRST,
+    IMAGES,
+    NEAR,
+    OF_KIND,
+    SPACES,
+    agent_of,
+    observed,
+    opened,
+)
+
+if TYPE_CHECKING:
+    from hub.words import Agent
+
+SLOTS: Final = 5
+DEVICES: Final = ["c", "a", "b"]
+"""In the order of their slots; `d` has none."""
+ASKING: Final = ["a", "d", "c", "b"]
+CASES: Final = [
+    (row.name, actions, observations)
+    for row in ALGORITHMS.values()
+    if "device_slots" in row.defaults
+    for actions in [OF_KIND[space][0] for space in row.heads]
+    for observations in SPACES
+    if not row.recurrent or observations not in ("dict", "several")
+]
+
+
+def shared(agent: Agent) -> Agent:
+    parameters = agent.parameters | {"device_slots": str(SLOTS)}
+    return replace(agent, sharing="shared", parameters=parameters)
+
+
+def told_apart(agent: Agent) -> tuple[Any, PolicyFile]:
+    """The model, and its policy."""
+    learner, policy = opened(agent)
+    return learner.model, replace(policy, card=replace(policy.card, devices=DEVICES))
+
+
+def questions(values: list[Floats]) -> list[Question]:
+    return [Question(i, ASKING[i % 4], 0, 2 * i, one) for i, one in enumerate(values)]
+
+
+def rows(agent: Agent, values: list[Floats]) -> list[Any]:
+    """What SB3 is given: the observation, and 1 to 3 for a device with a slot, else 0."""
+    space = with_slot(parse(agent.observations), SLOTS)
+    slots = [2, NOBODY, 1, 3]
+    seen = [Floats(one + np.float32(slots[i % 4]).tobytes()) for i, one in enumerate(values)]
+    return [shaped(space, one) for one in seen]
+
+
+def joined(parts: list[Any]) -> dict[str, torch.Tensor]:
+    return {name: torch.as_tensor(np.concatenate([p[name] for p in parts])) for name in parts[0]}
+
+
+@pytest.mark.parametrize(("algorithm", "actions", "observations"), CASES)
+def test_an_action_is_that_of_the_torch_policy_for_the_same_device(
+    algorithm: str, actions: str, observations: str
+) -> None:
+    check(shared(agent_of(algorithm, observations, actions)), actions)
+
+
+@pytest.mark.parametrize("images", IMAGES)
+def test_an_image_has_its_device_beside_it(images: str) -> None:
+    agent = agent_of("PPO", "box", "choices", net_arch="8")
+    check(shared(replace(agent, observations=IMAGES[images])), "choices")
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "DQN"])
+def test_without_hidden_layers_too(algorithm: str) -> None:
+    actions = OF_KIND[next(iter(ALGORITHMS[algorithm].heads))][0]
+    check(shared(agent_of(algorithm, "box", actions, net_arch="")), actions)
+
+
+def check(agent: Agent, actions: str) -> None:
+    model, policy = told_apart(agent)
+    values = observed(agent.observations)
+    asked = questions(values)
+    together = Chooser(policy, agent.seed).choose(asked, greedy=True)
+    alone = [Chooser(policy, agent.seed).choose([one], greedy=True)[0] for one in asked]
+    for replies in (together, alone):
+        for reply, row in zip(replies, rows(agent, values), strict=True):
+            wanted, _ = model.policy.predict(row, deterministic=True)
+            wanted = wanted[0] + FIRST.get(actions, 0)
+            found = np.frombuffer(reply.action, "<f4")
+            assert found == pytest.approx(wanted, rel=10 * NEAR, abs=10 * NEAR)
+
+
+@pytest.mark.parametrize("observations", list(SPACES))
+def test_values_and_log_probabilities_are_those_of_the_torch_policy_for_the_same_device(
+    observations: str,
+) -> None:
+    agent = shared(agent_of("PPO", observations, "choices", net_arch="16,8"))
+    model, policy = told_apart(agent)
+    values = observed(agent.observations)
+    replies = Chooser(policy, agent.seed).choose(questions(values), greedy=False)
+    drawn = torch.as_tensor([np.frombuffer(reply.action, "<f4")[0] for reply in replies])
+    with torch.no_grad():
+        v, logprob, _ = model.policy.evaluate_actions(joined(rows(agent, values)), drawn)
+    near = 10 * NEAR
+    assert [reply.value for reply in replies] == pytest.approx(v[:, 0].tolist(), rel=near, abs=near)
+    assert [reply.logprob for reply in replies] == pytest.approx(
+        logprob.tolist(), rel=near, abs=near
+    )
+
+
+def test_devices_are_given_slots_as_they_come_and_later_ones_share_slot_zero() -> None:
+    slots = Slots(2)
+    assert [slots.see(device) for device in ("b", "a", "b", "c")] == [1, 2, None, None]
+    seen = [slots.seen(device, Floats(b"")) for device in ("a", "b", "c")]
+    assert np.frombuffer(b"".join(seen), "<f4").tolist() == [2.0, 1.0, NOBODY]
+
+
+def test_a_part_of_an_observation_can_not_stand_behind_the_device() -> None:
+    agent = replace(agent_of("PPO", "box", "choices"), sharing="shared", observations={"ü": 3})
+    with pytest.raises(OperatorFault, match="take another name or device_slots=0"):
+        read_parameters(agent)
+    read_parameters(replace(agent, parameters={"device_slots": "0"}))
+
+
+# --- the columns -----------------------------------------------------------------------------
+
+
+def columns(learner: Library) -> np.ndarray[Any, Any]:
+    """(out, slot) of the policy's first layer."""
+    weights: Any = learner.tensors()["mlp_extractor.policy_net.0.weight"]
+    return np.array(weights[:, -SLOTS - 1 :])
+
+
+def library() -> tuple[Library, Identity]:
+    agent = shared(agent_of("PPO", "box", "choices"))
+    learner = Library(agent, read_parameters(agent))
+    assert learner.identity is not None
+    return learner, learner.identity
+
+
+def test_slot_zero_is_the_mean_of_the_devices_and_a_new_one_begins_there() -> None:
+    learner, identity = library()
+    drawn = columns(learner)
+    assert not drawn[:, NOBODY].any()
+    assert drawn[:, 1:].any(axis=0).all()
+    identity.begin(1)
+    identity.begin(2)
+    assert np.array_equal(columns(learner), drawn), "at first nobody has learnt anything"
+    identity.average(2)
+    mean = drawn[:, 1:3].mean(axis=1)
+    assert columns(learner)[:, NOBODY] == pytest.approx(mean)
+    identity.begin(3)
+    assert columns(learner)[:, 3] == pytest.approx(drawn[:, 3] + mean)
+    assert np.array_equal(columns(learner)[:, 4:], drawn[:, 4:])
+
+
+def test_columns_follow_their_devices_into_another_order_of_slots() -> None:
+    learner, identity = library()
+    for slot in (1, 2, 3):
+        identity.begin(slot)
+    identity.average(3)
+    before = columns(learner)
+    identity.arrange(["a", "b", "c"], ["c", "new", "a"])
+    after = columns(learner)
+    assert np.array_equal(after[:, 1], before[:, 3])
+    assert np.array_equal(after[:, 2], before[:, NOBODY]), "it begins as the average one"
+    assert np.array_equal(after[:, 3], before[:, 1])
+
+
+def test_a_policy_without_slots_treats_all_devices_as_the_average_one() -> None:
+    agent = shared(agent_of("SAC", "box", "box"))
+    learner = Library(agent, read_parameters(agent))
+    assert learner.identity is not None
+    for slot in (1, 2):
+        learner.identity.begin(slot)
+    learner.identity.average(2)
+    agent = replace(agent, sharing="none", parameters={"buffer_size": "10"})
+    alone = Library(agent, read_parameters(agent))
+    shapes = {name: tuple(tensor.shape) for name, tensor in alone.tensors().items()}
+    narrow = learner.identity.narrowed(learner.tensors(), shapes)
+    alone.restore(narrow)
+    observation = np.array([[0.1, -0.2, 0.3, 0.4]], dtype=np.float32)
+    wide, _ = learner.inner.model.predict(
+        {"observation": observation, "~device": np.array([NOBODY])}, deterministic=True
+    )
+    assert alone.inner.model.predict(observation, deterministic=True)[0] == pytest.approx(
+        wide, abs=NEAR
+    )
+    weights = {name: tensor for name, tensor in narrow.items() if not name.startswith("resume/")}
+    wider = learner.identity.widened(weights)
+    learner.inner.model.policy.load_state_dict(
+        {name: torch.from_numpy(tensor) for name, tensor in wider.items()}
+    )
+    for slot in (1, 5):
+        again, _ = learner.inner.model.predict(
+            {"observation": observation, "~device": np.array([slot])}, deterministic=True
+        )
+        assert again == pytest.approx(wide, abs=NEAR)
