@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning soak-kill soak-log soak-truth soak-learning bench schemas clean
+.PHONY: help demo hub test check learning sharing soak-kill soak-log soak-truth soak-learning bench schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ soak-log: $(INSTALLED) ## Kill the log 200 times and damage it 600 times; nothin
 
 soak-truth: $(INSTALLED) ## Hold a thousand faulty sessions against devices that know the truth (a minute)
 	@$(BIN)/python -m pytest -m slow tests/simulation
+
+sharing: $(INSTALLED) ## Learn together and alone, and compare the steps that each device needs (hours; goes on where it was stopped)
+	@$(BIN)/python -m tests.learning.sharing
+	@$(BIN)/python -m tests.learning.joining
 
 soak-learning: $(INSTALLED) ## Kill trainer, actor and hub 50 times while devices learn; the curve must not show it (half an hour)
 	@$(BIN)/python -m pytest -m slow tests/acceptance/test_learning_kills.py

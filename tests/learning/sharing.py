@@ -1,0 +1,346 @@
+"""What replicas gain from learning together: steps of each device, beside learners of their own.
+
+python -m tests.learning.sharing [--minutes M] [--seeds N] [--only CASE …] [--out DIR]
+
+Everything but the wires is the hub's: trainer, policy files, actor (`harness.py`). Devices step at
+the same mean pace, when they please. A device is done when the mean return of its last ten training
+episodes is at the threshold; one that never gets there counts with all the steps it had.
+
+Runs are kept in `sharing.json` and never made twice; the table goes to `sharing.md`, a picture
+beside it. Runs of other parameters are left out.
+"""
+
+from __future__ import annotations
+
+import hub.learner.one_thread  # noqa: F401 - before numpy and torch
+
+# isort: split
+import argparse
+import hashlib
+import heapq
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from hub.learner.algorithms.parameters import read_parameters
+from tests.bench.table import table
+from tests.learning.harness import Device, Hub, cartpole, pendulum
+from tests.learning.sharing_picture import draw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hub.words import Agent, Event, Floats
+
+EPISODES: Final = 10
+"""In the mean return that counts."""
+SEEDS: Final = 20
+CONFIDENCE: Final = 0.90
+RESAMPLES: Final = 10_000
+
+Mode = Literal["lone", "shared"]
+MODES: Final[tuple[Mode, ...]] = ("lone", "shared")
+
+
+class Replica(Struct, frozen=True):
+    """How a machine differs from the others of its kind."""
+
+    reversed: bool = False
+    """Its motor is wired the wrong way round."""
+    half_pole: float | None = None
+    """Metres, of CartPole; None = as it comes, 0.5."""
+    pay: Literal["true", "random", "flipped"] = "true"
+    """What it says its reward was."""
+
+
+AS_IT_COMES: Final = Replica()
+
+
+class Case(Struct, frozen=True):
+    """Replicas of one task."""
+
+    environment: str
+    agent_of: Any
+    replicas: tuple[Replica, ...]
+    steps_max: int
+    """Of each device."""
+    threshold: float
+    parameters: dict[str, str] = {}
+    beside: str = ""
+    """Lone learners are those of this other case; empty = its own."""
+
+
+def _cartpole(*replicas: Replica) -> Case:
+    return Case("CartPole-v1", cartpole, replicas, 12_000, 195.0)
+
+
+_ALIKE: Final = (AS_IT_COMES,) * 3
+CASES: Final = {
+    "alike": _cartpole(*_ALIKE, AS_IT_COMES),
+    "one reversed": _cartpole(*_ALIKE, Replica(reversed=True)),
+    "pole lengths": _cartpole(*(Replica(half_pole=metres) for metres in (0.1, 0.5, 1.0, 2.0))),
+    "Pendulum": Case(
+        "Pendulum-v1",
+        pendulum,
+        (AS_IT_COMES,) * 4,
+        16_384,
+        -600.0,
+        {"gamma": "0.9", "gae_lambda": "0.95", "n_steps": "512", "batch_size": "128"},
+    ),
+    "three alike": _cartpole(*_ALIKE),
+    "one paid at random": _cartpole(*_ALIKE, Replica(pay="random")),
+    "one paid the reverse": _cartpole(*_ALIKE, Replica(pay="flipped")),
+    "16 alike": msgspec.structs.replace(_cartpole(*(AS_IT_COMES,) * 16), beside="alike"),
+    "64 alike": msgspec.structs.replace(_cartpole(*(AS_IT_COMES,) * 64), beside="alike"),
+}
+
+
+class Run(Struct, frozen=True):
+    """One seed of a case."""
+
+    case: str
+    mode: Mode
+    seed: int
+    steps: list[int]
+    """Of each device, to the threshold or its last one."""
+    failed: list[int]
+    """Numbers of the devices that did not get there."""
+    seconds: float
+    """CPU time."""
+    parameters: str
+
+
+class Machine(Device):
+    """A replica, and how it is getting on.
+
+    Attributes:
+        action: the answer to its newest observation.
+        steps: that it has made.
+        done_at: steps when it was done; None before.
+        returns: of its episodes.
+    """
+
+    def __init__(self, number: int, case: Case, seed: int) -> None:
+        super().__init__(f"device-{number}", case.environment, seed * 1000 + number, 1.0)
+        self.action: Floats | None = None
+        self.steps = 0
+        self.done_at: int | None = None
+        self.returns: list[float] = []
+        self._replica = case.replicas[number % len(case.replicas)]
+        self._chance = np.random.default_rng([seed, number])
+        self._threshold = case.threshold
+        if self._replica.half_pole is not None:
+            cart: Any = self._env.unwrapped
+            cart.length = self._replica.half_pole
+            cart.polemass_length = cart.masspole * cart.length
+
+    def observe(self, action: Floats | None) -> tuple[Event, float | None]:
+        """Carry the action out, and see whether it is done."""
+        observation, returned = super().observe(action)
+        self.steps += not observation.first
+        if returned is not None:
+            self.returns.append(returned)
+            last = self.returns[-EPISODES:]
+            full = len(last) == EPISODES
+            if self.done_at is None and full and mean(last) >= self._threshold:
+                self.done_at = self.steps
+        return observation, returned
+
+    def _native(self, action: Floats) -> Any:
+        native = super()._native(action)
+        if not self._replica.reversed:
+            return native
+        return 1 - native if isinstance(native, int) else -native
+
+    def _event(self, values: Any, **columns: Any) -> Event:
+        if "reward" in columns and self._replica.pay == "random":
+            columns["reward"] = float(self._chance.uniform(-1.0, 1.0))
+        if "reward" in columns and self._replica.pay == "flipped":
+            columns["reward"] = -columns["reward"]
+        return super()._event(values, **columns)
+
+
+# --- the runs ---------------------------------------------------------------------------------
+
+
+def run(name: str, mode: Mode, seed: int, folder: Path) -> Run:
+    """All devices of a case, until each is done or has had its steps."""
+    case = CASES[name]
+    machines = [Machine(number, case, seed) for number in range(len(case.replicas))]
+    flocks = [machines] if mode == "shared" else [[machine] for machine in machines]
+    began = time.process_time()
+    for number, flock in enumerate(flocks):
+        agent = case.agent_of("PPO", seed=100 * seed + number, **case.parameters)
+        if mode == "lone":
+            agent = msgspec.structs.replace(agent, sharing="none")
+        hub = Hub(agent, folder / str(number))
+        step_on(hub, flock, seed, until=partial(_over, flock, case))
+    return Run(
+        name,
+        mode,
+        seed,
+        [machine.done_at or machine.steps for machine in machines],
+        [i for i, machine in enumerate(machines) if machine.done_at is None],
+        time.process_time() - began,
+        parameters_of(name),
+    )
+
+
+def _over(flock: Sequence[Machine], case: Case) -> bool:
+    return all(m.done_at is not None or m.steps >= case.steps_max for m in flock)
+
+
+def step_on(hub: Hub, flock: Sequence[Machine], seed: int, *, until: Callable[[], bool]) -> None:
+    """Let machines step, each after an exponential wait of the same mean."""
+    chance = np.random.default_rng(seed)
+    due = [(float(chance.exponential()), i) for i in range(len(flock))]
+    heapq.heapify(due)
+    while not until():
+        now, i = due[0]
+        observation, _ = flock[i].observe(flock[i].action)
+        flock[i].action = hub.answer(observation)
+        heapq.heapreplace(due, (now + float(chance.exponential()), i))
+
+
+def parameters_of(name: str) -> str:
+    """A digest of what a case is learnt with, defaults and all."""
+    case = CASES[name]
+    agent: Agent = case.agent_of("PPO", seed=0, **case.parameters)
+    return hashlib.sha256(repr((case, read_parameters(agent))).encode()).hexdigest()[:12]
+
+
+# --- what they come to ------------------------------------------------------------------------
+
+
+class Verdict(Struct, frozen=True):
+    """A case learnt together, beside lone learners."""
+
+    seeds: int
+    lone_steps: float
+    """Mean of all devices."""
+    steps: float
+    share: float
+    bound: float
+    """The share is below it, at 90 %."""
+    lone_failed: int
+    failed: int
+
+
+def verdict(lone: Sequence[Run], together: Sequence[Run]) -> Verdict:
+    """Of runs of the same seeds; the bound is a bootstrap's over them (Efron & Tibshirani 1993)."""
+    ours = np.array([mean(run.steps) for run in together])
+    theirs = np.array([mean(run.steps) for run in lone])
+    picked = np.random.default_rng(0).integers(len(ours), size=(RESAMPLES, len(ours)))
+    shares = ours[picked].mean(axis=1) / theirs[picked].mean(axis=1)
+    return Verdict(
+        len(ours),
+        float(theirs.mean()),
+        float(ours.mean()),
+        float(ours.mean() / theirs.mean()),
+        float(np.quantile(shares, CONFIDENCE)),
+        sum(len(run.failed) for run in lone),
+        sum(len(run.failed) for run in together),
+    )
+
+
+class Book:
+    """The runs so far, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.runs: dict[tuple[str, Mode, int], Run] = {}
+        if path.exists():
+            now = {name: parameters_of(name) for name in CASES}
+            for made in msgspec.json.decode(path.read_bytes(), type=list[Run]):
+                if now.get(made.case) == made.parameters:
+                    self.runs[made.case, made.mode, made.seed] = made
+
+    def add(self, made: Run) -> None:
+        """Keep a run; the file is whole at any time."""
+        self.runs[made.case, made.mode, made.seed] = made
+        draft = self._path.with_suffix(".new")
+        text = msgspec.json.format(msgspec.json.encode(list(self.runs.values())), indent=1)
+        draft.write_bytes(text + b"\n")
+        draft.replace(self._path)
+
+    def wanting(self, names: Sequence[str], seeds: int) -> Iterator[tuple[str, Mode, int]]:
+        """What is still to be run: one seed of everything after the other."""
+        for seed in range(seeds):
+            for name in names:
+                for mode in MODES if not CASES[name].beside else MODES[1:]:
+                    if (name, mode, seed) not in self.runs:
+                        yield name, mode, seed
+
+    def verdict(self, name: str) -> Verdict | None:
+        """None without runs of both."""
+        beside = CASES[name].beside or name
+        seeds = [
+            seed
+            for case, mode, seed in self.runs
+            if (case, mode) == (name, "shared") and (beside, "lone", seed) in self.runs
+        ]
+        lone = [self.runs[beside, "lone", seed] for seed in seeds]
+        return verdict(lone, [self.runs[name, "shared", s] for s in seeds]) if seeds else None
+
+
+def report(book: Book) -> str:
+    """A table of what is known."""
+    heads = ["", "seeds", "lone", "shared", "share", "90 % bound", "lone failed", "failed"]
+    rows = []
+    for name, case in CASES.items():
+        one = book.verdict(name)
+        if one is not None:
+            devices = one.seeds * len(case.replicas)
+            rows.append(
+                [
+                    name,
+                    str(one.seeds),
+                    f"{one.lone_steps:,.0f}",
+                    f"{one.steps:,.0f}",
+                    f"{one.share:.0%}",
+                    f"{one.bound:.0%}",
+                    f"{one.lone_failed}",
+                    f"{one.failed} of {devices}",
+                ]
+            )
+    return "\n".join(table(heads, rows)) if rows else "too few runs for a table"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is wanting until the time is over; print and write the table."""
+    parser = argparse.ArgumentParser(prog="tests.learning.sharing")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of each, at most")
+    parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--out", type=Path, default=Path("bench"))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    book = Book(options.out / "sharing.json")
+    until = time.perf_counter() + 60 * options.minutes
+    for name, mode, seed in book.wanting(options.only, options.seeds):
+        if time.perf_counter() > until:
+            break
+        with tempfile.TemporaryDirectory() as folder:
+            made = run(name, mode, seed, Path(folder))
+        book.add(made)
+        steps = f"{mean(made.steps):,.0f}"
+        sys.stderr.write(f"{name}, {mode}, seed {seed}: {steps}, {len(made.failed)} failed\n")
+    verdicts = {name: one for name in CASES if (one := book.verdict(name)) is not None}
+    if verdicts:
+        draw({name: (one.share, one.bound) for name, one in verdicts.items()}, options.out)
+    text = report(book)
+    (options.out / "sharing.md").write_text(f"# What replicas gain from each other\n\n{text}\n")
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

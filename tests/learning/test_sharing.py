@@ -1,0 +1,110 @@
+"""Replicas that learn one policy: told apart, joined late, resumed; and the comparison itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from hub.facts import AgentMade
+from hub.learner.acting.choose import Chooser
+from hub.learner.messages import Question, policy_path
+from hub.learner.versions.policy import read_policy
+from hub.words import Event, Floats, Kind
+from tests.learning.harness import Hub
+from tests.learning.joining import joined
+from tests.learning.sharing import CASES, Book, Run, parameters_of, report, verdict
+from tests.learning.sharing import run as run_case
+from tests.learning.test_resume import DQN, PPO, devices
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hub.learner.messages import Made
+    from hub.learner.versions.policy import PolicyFile
+    from hub.words import Agent
+
+
+def file_of(hub: Hub, made: Made) -> PolicyFile:
+    return read_policy(policy_path(hub.folder, hub.agent.name, made.policy.sha256))
+
+
+@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
+def test_one_machine_wired_in_reverse_learns_with_the_others(tmp_path: Path, seed: int) -> None:
+    made = run_case("one reversed", "shared", seed, tmp_path)
+    assert not made.failed
+    assert np.mean(made.steps) < 0.75 * 8_200, "what each needs alone"
+
+
+def test_a_device_that_joins_late_acts_with_what_the_others_know(tmp_path: Path) -> None:
+    found = joined(0, tmp_path)
+    assert found.joiner > 0.6 * found.peers
+    assert found.peers > 100.0
+
+
+@pytest.mark.parametrize("agent", [PPO, DQN], ids=lambda agent: agent.algorithm)
+def test_devices_have_slots_in_the_order_in_which_they_were_seen(
+    tmp_path: Path, agent: Agent
+) -> None:
+    hub = devices(agent, tmp_path)
+    seen = list(dict.fromkeys(event.device for event in hub.log))
+    assert len(seen) == 4
+    said = [device for made in hub.versions for device in made.policy.devices]
+    assert said == seen, "each is said once, by the first version that knows it"
+    assert file_of(hub, hub.versions[0]).card.devices == []
+    assert file_of(hub, hub.versions[-1]).card.devices == seen
+
+
+def test_more_devices_than_slots_act_alike(tmp_path: Path) -> None:
+    agent = replace(PPO, parameters=PPO.parameters | {"device_slots": "2"})
+    hub = devices(agent, tmp_path)
+    policy = file_of(hub, hub.versions[-1])
+    assert len(policy.card.devices) == 2
+    observation = Floats(np.array([0.1, 0.2, -0.1, 0.3], dtype="<f4").tobytes())
+    values = {
+        device: Chooser(policy, 1).choose([Question(0, device, 0, 0, observation)], greedy=True)
+        for device in ("device-0", "device-1", "device-2", "device-3", "never seen")
+    }
+    others = [d for d in values if d not in policy.card.devices]
+    assert len({values[device][0].value for device in others}) == 1
+    assert len({replies[0].value for replies in values.values()}) == 3
+
+
+def test_other_sharing_is_another_network_and_begins_with_new_weights(tmp_path: Path) -> None:
+    hub = devices(PPO, tmp_path, steps=300)
+    alone = replace(PPO, sharing="none")
+    payload = msgspec.json.encode(AgentMade(alone, "someone")).decode()
+    changed = Event(Kind.ADMIN, 0, agent=PPO.name, seq=len(hub.log) + 1, payload=payload)
+    made = hub.trainer.take(changed)
+    assert made is not None
+    policy = file_of(hub, made)
+    assert policy.card.device_slots == 0
+    assert policy.tensors["mlp_extractor.policy_net.0.weight"].shape[1] == 4
+
+
+# --- the comparison ---------------------------------------------------------------------------
+
+
+def test_the_share_is_of_the_steps_of_lone_learners_and_bounded() -> None:
+    lone = [Run("alike", "lone", i, [800 + 10 * i] * 4, [0], 0.0, "") for i in range(8)]
+    ours = [Run("alike", "shared", i, [400 + 20 * i] * 4, [], 0.0, "") for i in range(8)]
+    found = verdict(lone, ours)
+    assert found.share == pytest.approx(470 / 835)
+    assert found.share < found.bound < found.share + 0.05
+    assert (found.lone_failed, found.failed, found.seeds) == (8, 0, 8)
+
+
+def test_the_book_of_sharing_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "sharing.json"
+    assert report(Book(path)) == "too few runs for a table"
+    assert next(Book(path).wanting(["alike"], 2)) == ("alike", "lone", 0)
+    now = parameters_of("alike")
+    Book(path).add(Run("alike", "lone", 0, [800] * 4, [], 1.0, now))
+    Book(path).add(Run("alike", "shared", 0, [400] * 4, [], 1.0, now))
+    Book(path).add(Run("alike", "lone", 1, [800] * 4, [], 1.0, "of other defaults"))
+    assert list(Book(path).wanting(["alike"], 2)) == [("alike", "lone", 1), ("alike", "shared", 1)]
+    assert "50%" in report(Book(path))
+    assert set(CASES) >= {"alike", "one reversed", "pole lengths", "Pendulum", "64 alike"}
