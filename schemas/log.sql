@@ -325,7 +325,8 @@ FROM heard
 FULL JOIN named USING (device)
 LEFT JOIN greeted USING (device);
 
--- policies: each version of each agent's policy and what was measured when it was made.
+-- policies: each version of each agent's policy, what was measured when it was made, and the
+-- devices that it tells apart and its parent did not.
 CREATE VIEW policies AS
 SELECT
     agent,
@@ -335,7 +336,8 @@ SELECT
     payload ->> 'sha256' AS sha256,
     (payload ->> 'parent')::BIGINT AS parent,
     (payload ->> 'position')::BIGINT AS position,
-    (payload::JSON -> 'metrics') AS metrics
+    (payload::JSON -> 'metrics') AS metrics,
+    coalesce((payload::JSON ->> 'devices')::VARCHAR[], []) AS devices
 FROM log
 WHERE kind = 'policy';
 

@@ -264,6 +264,7 @@ class Plain(ABC):
             noise=acting.noise,
             counts=self.counts(),
             parameters=agent.parameters,
+            sharing=agent.sharing,
         )
 
     def take_up(self, card: Card, tensors: Tensors) -> None:

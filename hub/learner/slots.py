@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from hub.errors import OperatorFault
 from hub.spaces import Dict, Discrete
 from hub.words import Floats
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from hub.spaces import Space
 
 NAME: Final = "~device"
-"""Of the slot among the parts of an observation: behind all others, which stand by their names."""
+"""Of the slot among the parts of an observation, which stand in the order of their names."""
 OBSERVATION: Final = "observation"
 """Of what the device sent, where that has no names."""
 NOBODY: Final = 0
@@ -36,20 +35,13 @@ def with_slot(space: Space, count: int) -> Space:
     Args:
         space: of what devices send.
         count: slots, beside slot zero.
-
-    Raises:
-        OperatorFault: a part has a name that would stand behind the slot's.
     """
     if not count:
         return space
     parts = space.spaces if isinstance(space, Dict) else {OBSERVATION: space}
-    late = [name for name in parts if name >= NAME]
-    if late:
-        raise OperatorFault(
-            f"observations have a part {late[0]!r}; with device_slots names must stand before "
-            f"{NAME!r} in the order of their characters: take another name or device_slots=0"
-        )
-    return Dict({**parts, NAME: Discrete(count + 1)})
+    last = max(parts)
+    name = NAME if last < NAME else last + NAME  # behind the others, whatever they are called
+    return Dict({**parts, name: Discrete(count + 1)})
 
 
 class Slots:

@@ -27,7 +27,7 @@ from hub.learner.versions.policy import IMPORTED, read_policy, write_policy
 from hub.learner.versions.scaling import MEAN, VARIANCE
 from hub.spaces import Discrete
 from tests.learner.test_transitions import floats
-from tests.learning.harness import StoppedClock, cartpole, pendulum
+from tests.learning.harness import StoppedClock, agent_of, cartpole, pendulum
 from tests.learning.test_resume import devices, scaled, small
 
 if TYPE_CHECKING:
@@ -212,6 +212,37 @@ def test_what_was_exported_can_be_imported_elsewhere(
     card = read_policy(path).card
     assert (card.version, card.parent, card.position) == (IMPORTED, None, 0)
     assert card.exploration < 0.1, "it is not to act at random"
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC"])
+@pytest.mark.parametrize(("had", "has"), [(64, 0), (0, 64), (64, 2)])
+def test_a_policy_goes_to_an_agent_that_tells_more_or_fewer_devices_apart(
+    tmp_path: Path, algorithm: str, had: int, has: int
+) -> None:
+    agent, other = (
+        msgspec.structs.replace(agent, parameters=agent.parameters | {"device_slots": str(slots)})
+        for agent in [small(algorithm)]
+        for slots in (had, has)
+    )
+    source, target = learnt(agent, tmp_path / "here"), tmp_path / "policy.safetensors"
+    export_policy(source, agent, target)
+    path = imported(other, target, tmp_path / "there")
+    found = acted(path, other)
+    np.testing.assert_allclose(found, acted(source, agent), rtol=1e-5, atol=1e-6)
+    card = read_policy(path).card
+    assert (card.device_slots, card.devices) == (has, []), "its devices are strangers"
+
+
+def test_a_network_that_looks_at_an_image_goes_out_alone_and_comes_back(tmp_path: Path) -> None:
+    agent = agent_of("PPO", [[36, 36, 1], 0, 255], 3, seed=5, net_arch="8")
+    source, target = version(agent, tmp_path), tmp_path / "policy.zip"
+    export_policy(source, agent, target)
+    image = np.random.default_rng(3).integers(0, 255, (36, 36, 1), dtype=np.uint8)
+    theirs, _ = PPO.load(target).predict(np.moveaxis(image, -1, 0), deterministic=True)
+    asked = [Question(0, "d", 0, 0, floats(*image.ravel().tolist()))]
+    for path in (source, imported(agent, target, tmp_path / "there")):
+        (reply,) = Chooser(read_policy(path), 5).choose(asked, greedy=True)
+        assert reply.action == floats(float(theirs))
 
 
 def saved(model: Any, file: Path) -> Any:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from hub.errors import OperatorFault
 from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
@@ -19,7 +18,7 @@ from hub.learner.sb3.library import Library
 from hub.learner.sb3.spaces import shaped
 from hub.learner.slots import NOBODY, Slots, with_slot
 from hub.learner.versions.policy import PolicyFile
-from hub.spaces import parse
+from hub.spaces import Dict, parse
 from hub.words import Floats
 from tests.learner.test_choose import (
     FIRST,
@@ -134,11 +133,14 @@ def test_devices_are_given_slots_as_they_come_and_later_ones_share_slot_zero() -
     assert np.frombuffer(b"".join(seen), "<f4").tolist() == [2.0, 1.0, NOBODY]
 
 
-def test_a_part_of_an_observation_can_not_stand_behind_the_device() -> None:
-    agent = replace(agent_of("PPO", "box", "choices"), sharing="shared", observations={"ü": 3})
-    with pytest.raises(OperatorFault, match="take another name or device_slots=0"):
-        read_parameters(agent)
-    read_parameters(replace(agent, parameters={"device_slots": "0"}))
+@pytest.mark.parametrize("name", ["ü", "~device", "~"])
+def test_the_slot_stands_behind_all_parts_whatever_they_are_called(name: str) -> None:
+    agent = replace(agent_of("PPO", "box", "choices"), observations={"a": 3, name: 2})
+    space = with_slot(parse(agent.observations), SLOTS)
+    assert isinstance(space, Dict)
+    assert list(space.spaces) == sorted(space.spaces)
+    assert list(space.spaces)[:2] == ["a", name]
+    check(shared(agent), "choices")
 
 
 # --- the columns -----------------------------------------------------------------------------
@@ -195,8 +197,7 @@ def test_a_policy_without_slots_treats_all_devices_as_the_average_one() -> None:
     learner.identity.average(2)
     agent = replace(agent, sharing="none", parameters={"buffer_size": "10"})
     alone = Library(agent, read_parameters(agent))
-    shapes = {name: tuple(tensor.shape) for name, tensor in alone.tensors().items()}
-    narrow = learner.identity.narrowed(learner.tensors(), shapes)
+    narrow = alone.fitted(learner.tensors(), had=SLOTS)
     alone.restore(narrow)
     observation = np.array([[0.1, -0.2, 0.3, 0.4]], dtype=np.float32)
     wide, _ = learner.inner.model.predict(
@@ -206,7 +207,7 @@ def test_a_policy_without_slots_treats_all_devices_as_the_average_one() -> None:
         wide, abs=NEAR
     )
     weights = {name: tensor for name, tensor in narrow.items() if not name.startswith("resume/")}
-    wider = learner.identity.widened(weights)
+    wider = learner.fitted(weights, had=0)
     learner.inner.model.policy.load_state_dict(
         {name: torch.from_numpy(tensor) for name, tensor in wider.items()}
     )

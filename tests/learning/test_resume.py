@@ -290,6 +290,9 @@ CHANGES: Final = {
     "other goals": {"goal_selection_strategy": "final", "n_sampled_goal": "1"},
     "another reward of goals": {"goal_reward": "-distance"},
     "goals no more": {"replay_buffer": "uniform", "goal_reward": "none"},
+    "devices alike": {"device_slots": "0"},
+    "fewer told apart": {"device_slots": "2"},
+    "more told apart": {"device_slots": "100"},
 }
 
 

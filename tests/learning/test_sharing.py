@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from hub.facts import AgentMade
 from hub.learner.acting.choose import Chooser
 from hub.learner.messages import Question, policy_path
-from hub.learner.versions.policy import read_policy
+from hub.learner.versions.policy import PolicyFile, read_policy
 from hub.words import Event, Floats, Kind
-from tests.learning.harness import Hub
+from tests.learning.harness import Hub, run
 from tests.learning.joining import joined
 from tests.learning.sharing import CASES, Book, Run, parameters_of, report, verdict
 from tests.learning.sharing import run as run_case
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.learner.messages import Made
-    from hub.learner.versions.policy import PolicyFile
     from hub.words import Agent
 
 
@@ -73,16 +72,45 @@ def test_more_devices_than_slots_act_alike(tmp_path: Path) -> None:
     assert len({replies[0].value for replies in values.values()}) == 3
 
 
-def test_other_sharing_is_another_network_and_begins_with_new_weights(tmp_path: Path) -> None:
-    hub = devices(PPO, tmp_path, steps=300)
-    alone = replace(PPO, sharing="none")
-    payload = msgspec.json.encode(AgentMade(alone, "someone")).decode()
-    changed = Event(Kind.ADMIN, 0, agent=PPO.name, seq=len(hub.log) + 1, payload=payload)
-    made = hub.trainer.take(changed)
-    assert made is not None
-    policy = file_of(hub, made)
-    assert policy.card.device_slots == 0
-    assert policy.tensors["mlp_extractor.policy_net.0.weight"].shape[1] == 4
+@pytest.mark.parametrize("agent", [PPO, DQN], ids=lambda agent: agent.algorithm)
+def test_with_other_slots_it_goes_on_as_with_the_average_device(
+    tmp_path: Path, agent: Agent
+) -> None:
+    hub = devices(agent, tmp_path, steps=400)
+    for sharing, slots in (("none", "64"), ("shared", "2"), ("shared", "64")):
+        before = valued(now(hub))
+        declared = replace(agent, sharing=sharing)
+        declared = replace(declared, parameters=agent.parameters | {"device_slots": slots})
+        payload = msgspec.json.encode(AgentMade(declared, "someone")).decode()
+        changed = Event(Kind.ADMIN, 0, agent=agent.name, seq=len(hub.log) + 1, payload=payload)
+        hub.log.append(changed)
+        assert hub.trainer.take(changed) is None, "the network is no other, for whom it acts alike"
+        assert valued(now(hub)) == pytest.approx(before, rel=1e-5)
+        hub.agent = declared
+        count = len(hub.versions)
+        run(hub, "CartPole-v1", devices=3, steps_max=400, threshold=1e9)
+        card = file_of(hub, hub.versions[count]).card
+        assert (card.device_slots, len(card.devices)) == {
+            ("none", "64"): (0, 0),
+            ("shared", "2"): (2, 2),
+            ("shared", "64"): (64, 3),
+        }[sharing, slots]
+
+
+def now(hub: Hub) -> PolicyFile:
+    """What its learner would be as a version."""
+    learner = hub.trainer._learner
+    agent = hub.trainer._agent
+    return PolicyFile(learner.card(agent, version=1, parent=0, position=0), learner.tensors(), "")
+
+
+def valued(policy: PolicyFile) -> float:
+    """What a device without a slot can expect."""
+    observation = Floats(np.array([0.1, 0.2, -0.1, 0.3], dtype="<f4").tobytes())
+    asked = [Question(0, "nobody", 0, 0, observation)]
+    (reply,) = Chooser(policy, 1).choose(asked, greedy=True)
+    assert reply.value is not None
+    return reply.value
 
 
 # --- the comparison ---------------------------------------------------------------------------
@@ -107,4 +135,5 @@ def test_the_book_of_sharing_goes_on_where_it_was_stopped(tmp_path: Path) -> Non
     Book(path).add(Run("alike", "lone", 1, [800] * 4, [], 1.0, "of other defaults"))
     assert list(Book(path).wanting(["alike"], 2)) == [("alike", "lone", 1), ("alike", "shared", 1)]
     assert "50%" in report(Book(path))
+    assert next(Book(path).wanting(["16 alike"], 2)) == ("16 alike", "shared", 0)
     assert set(CASES) >= {"alike", "one reversed", "pole lengths", "Pendulum", "64 alike"}

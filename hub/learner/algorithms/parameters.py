@@ -18,7 +18,6 @@ from hub.learner.algorithms.libraries import ALGORITHMS, EXTRA, installed
 from hub.learner.algorithms.parameters_table import TABLE
 from hub.learner.algorithms.row import Algorithm, Parameters
 from hub.learner.algorithms.spaces_taken import check_recurrent, check_spaces
-from hub.learner.slots import with_slot
 from hub.spaces import parse
 
 if TYPE_CHECKING:
@@ -47,8 +46,6 @@ deterministic policy explores with; and, by the names that VecNormalize gives th
 observations and rewards are scaled by what was seen; how wide a recurrent policy's state is; and by
 those of HerReplayBuffer, whether and how episodes are replayed with other goals; and how many
 devices a shared policy can tell apart."""
-
-SLOTS_MAX: Final = 4096
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -98,12 +95,7 @@ def read_parameters(agent: Agent) -> Parameters:
 def _device_slots(agent: Agent, texts: dict[str, str]) -> int:
     """None for a policy that is not shared."""
     slots = values.whole("device_slots", texts.get("device_slots", "0"))
-    if slots > SLOTS_MAX:
-        raise OperatorFault(f"device_slots is at most {SLOTS_MAX}, not {slots}")
-    if agent.sharing != "shared":
-        return 0
-    with_slot(parse(agent.observations), slots)
-    return slots
+    return slots if agent.sharing == "shared" else 0
 
 
 def table_of(algorithm: Algorithm) -> dict[str, str]:

@@ -45,6 +45,8 @@ MINIMA: Final = {
     "sde_sample_freq": -1,
 }
 """Least values of whole numbers where it is not 1. -1 gradient steps = as many as transitions."""
+MAXIMA: Final = {"device_slots": 4096}
+"""Greatest values where it is not `COUNT_MAX`."""
 
 
 def whole(name: str, text: str) -> int:
@@ -54,8 +56,9 @@ def whole(name: str, text: str) -> int:
         value = int(text)
     except ValueError:
         raise OperatorFault(f"{name} is a whole number, not {text!r}") from None
-    if not least <= value <= COUNT_MAX:
-        raise OperatorFault(f"{name} is between {least} and {COUNT_MAX}, not {value}")
+    most = MAXIMA.get(name, COUNT_MAX)
+    if not least <= value <= most:
+        raise OperatorFault(f"{name} is between {least} and {most}, not {value}")
     if value == 0 and name == "gradient_steps":
         raise OperatorFault("gradient_steps 0 never learns; -1 means as many as transitions")
     return value

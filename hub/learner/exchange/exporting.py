@@ -23,8 +23,8 @@ from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.exchange.scale_folding import fold_scale
 from hub.learner.experience.transitions import FOLLOWED
 from hub.learner.sb3.drive import drive
-from hub.learner.sb3.library import Library
-from hub.learner.sb3.snapshot import shapes_of, take_up
+from hub.learner.sb3.identity import refitted
+from hub.learner.sb3.snapshot import take_up
 from hub.learner.versions.policy import read_policy
 
 if TYPE_CHECKING:
@@ -75,11 +75,8 @@ def _save(policy: PolicyFile, agent: Agent, path: Path) -> None:
     parameters = structs.replace(read_parameters(agent), hindsight=None)
     tensors = {n: t for n, t in policy.tensors.items() if n != FOLLOWED}
     learner = drive(agent, structs.replace(parameters, device_slots=0))
-    if parameters.device_slots:
-        wide = Library(agent, parameters)
-        wide.take_up(card, tensors)
-        assert wide.identity is not None, "it has slots"
-        tensors = wide.identity.narrowed(tensors, shapes_of(learner.model))
+    direct = not parameters.net_arch
+    tensors = refitted(tensors, learner.model, direct=direct, had=card.device_slots, has=0)
     take_up(learner, card, tensors)
     if card.clip_obs is not None:
         fold_scale(learner.model.policy, agent, policy.tensors)

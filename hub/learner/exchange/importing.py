@@ -171,11 +171,11 @@ def _load(learner: Library, checkpoint: Checkpoint, agent: Agent) -> None:
 
     from hub.learner.sb3.snapshot import loose_tensors, with_second_names
 
-    model, given_weights = learner.inner.model, checkpoint.weights
-    if learner.identity is not None:
-        given_weights = learner.identity.widened(given_weights)
+    model = learner.inner.model
+    had = 0 if checkpoint.outline is None else checkpoint.outline.device_slots
+    found = learner.fitted(checkpoint.weights, had=had)
     weights = with_second_names(
-        model, {name: torch.from_numpy(t.copy()) for name, t in given_weights.items()}
+        model, {name: torch.from_numpy(t.copy()) for name, t in found.items()}
     )
     wanted = {name: list(tensor.shape) for name, tensor in model.policy.state_dict().items()}
     given = {name: list(tensor.shape) for name, tensor in weights.items()}

@@ -17,9 +17,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from stable_baselines3.common.torch_layers import CombinedExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from hub.learner.sb3.first_layers import EXTRACTOR, first_layers
+from hub.learner.sb3.snapshot import moments_of
 from hub.learner.slots import NOBODY, OBSERVATION, numbered
 
 if TYPE_CHECKING:
@@ -49,24 +50,25 @@ class Identity:
     """
 
     def __init__(self, model: BaseAlgorithm, count: int, *, direct: bool) -> None:
-        modules = model.policy.modules()
-        end = next(m.features_dim for m in modules if isinstance(m, CombinedExtractor))
-        self._names = set(model.policy.state_dict())
+        end = _features(model)
         self._layers = list(first_layers(model.policy, direct=direct))
-        self._places = np.arange(end - count - 1, end)
+        self._count = count
         self._columns = [layer.weight.detach()[:, end - count - 1 : end] for layer in self._layers]
         self._draw(orthogonal=getattr(model.policy, "ortho_init", False))
 
     def _draw(self, *, orthogonal: bool) -> None:
         """Have observations weigh what they would without slots, and slots `WIDER`.
 
-        SB3's initial weights are the smaller, the more inputs there are, where they are not
-        orthogonal (Saxe et al. 2014); an LSTM's are not.
+        SB3 draws weights the smaller, the more inputs there are: uniform ones by their root, and
+        orthogonal ones (Saxe et al. 2014) where these are more than the outputs. An LSTM's are not.
         """
         for layer, columns in zip(self._layers, self._columns, strict=True):
-            wide = layer.weight.shape[1]
-            if not orthogonal and not layer.recurrent:
-                scale = (wide / (wide - len(self._places))) ** 0.5
+            out, wide = layer.weight.shape
+            narrow = wide - self._count - 1
+            scale = (wide / narrow) ** 0.5
+            if orthogonal:
+                scale *= (min(out, narrow) / min(out, wide)) ** 0.5
+            if not layer.recurrent:
                 layer.weight.detach().mul_(scale)
                 layer.bias.detach().mul_(scale)
             columns.mul_(WIDER)
@@ -85,9 +87,9 @@ class Identity:
         """
         slots = numbered(before)
         for columns in self._columns:
-            drawn = columns.clone()
-            drawn[:, 1 : len(before) + 1] = 0.0
             had = columns.clone()
+            columns[:, 1 : len(before) + 1] = 0.0
+            drawn = columns.clone()
             for slot, device in enumerate(devices, 1):
                 own = slots.get(device)
                 columns[:, slot] = drawn[:, slot] + had[:, NOBODY] if own is None else had[:, own]
@@ -102,40 +104,60 @@ class Identity:
         for columns in self._columns:
             columns[:, NOBODY + 1 :] = 0.0
 
-    # --- policies that see no device ---------------------------------------------------------
 
-    def widened(self, weights: Tensors) -> Tensors:
-        """Weights of the same network without slots as this one's; of this one as they are."""
-        wide = {}
-        for name, tensor in weights.items():
-            beside = name.replace(ALONE, BESIDE)
-            wide[beside if beside in self._names else name] = tensor
-        for layer in self._layers:
-            given = wide.get(layer.name)
-            start, width = self._places[0], layer.weight.shape[1] - len(self._places)
-            if given is not None and given.shape[1:] == (width,):
-                gap = np.zeros((len(given), len(self._places)), dtype=given.dtype)
-                wide[layer.name] = np.hstack([given[:, :start], gap, given[:, start:]])
-        return wide
+def refitted(
+    tensors: Tensors, model: BaseAlgorithm, *, direct: bool, had: int, has: int
+) -> Tensors:
+    """Tensors of the same network with another number of slots, as this model's.
 
-    def narrowed(self, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> Tensors:
-        """A version's tensors as those of the same network without slots.
+    Every device is then what slot zero was.
 
-        To that, every device is slot zero.
-
-        Args:
-            tensors: of the version, whose optimizers are among them.
-            shapes: of the narrow network's own, as far as it has them.
-        """
-        narrow = {name.replace(BESIDE, ALONE): tensor for name, tensor in tensors.items()}
-        for layer in self._layers:
+    Args:
+        tensors: of a version, or weights alone.
+        model: they are for.
+        direct: its networks have no hidden layers.
+        had: slots of the other network; 0 = it saw no device.
+        has: slots of the model.
+    """
+    if had == has:
+        return tensors
+    named = set(model.policy.state_dict())
+    given, wanted = (ALONE, BESIDE) if has else (BESIDE, ALONE)
+    fitted = {}
+    for name, tensor in tensors.items():
+        other = name.replace(given, wanted)
+        fitted[other if other in named else name] = tensor
+    start = _features(model) - _width(has)
+    for layer in first_layers(model.policy, direct=direct) if had else ():
+        if layer.name in fitted:
             bias = layer.name.replace("weight", "bias")
-            if layer.name in narrow:  # targets that stand for another have no name of their own
-                narrow[bias] = narrow[bias] + narrow[layer.name][:, self._places[NOBODY]]
-        return {
-            name: self._cut(tensor, shapes.get(name, tensor.shape))
-            for name, tensor in narrow.items()
-        }
+            fitted[bias] = fitted[bias] + fitted[layer.name][:, start + NOBODY]
+    for name, ours in [*model.policy.state_dict().items(), *moments_of(model)]:
+        theirs = fitted.get(name, np.empty(0))
+        for axis, (width, other) in enumerate(zip(ours.shape, theirs.shape, strict=False)):
+            if width - other == _width(has) - _width(had) and theirs.ndim == ours.ndim:
+                fitted[name] = _slots_changed(theirs, start, axis, had=had, has=has)
+    return fitted
 
-    def _cut(self, tensor: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        return tensor if tensor.shape == shape else np.delete(tensor, self._places, axis=1)
+
+def _slots_changed(
+    tensor: NDArray[Any], start: int, axis: int, *, had: int, has: int
+) -> NDArray[Any]:
+    """Without what belongs to `had` slots, and with zeros for those of `has`."""
+    tensor = np.delete(tensor, np.arange(start, start + _width(had)), axis=axis)
+    before, behind = np.split(tensor, [start], axis=axis)
+    shape = list(tensor.shape)
+    shape[axis] = _width(has)
+    return np.concatenate([before, np.zeros(shape, dtype=tensor.dtype), behind], axis=axis)
+
+
+def _width(slots: int) -> int:
+    """Inputs that stand for slots: one more, for slot zero; none where there are none."""
+    return slots + 1 if slots else 0
+
+
+def _features(model: BaseAlgorithm) -> int:
+    """Numbers before the first layers, those of slots among them."""
+    modules = model.policy.modules()
+    found: int = next(m.features_dim for m in modules if isinstance(m, BaseFeaturesExtractor))
+    return found

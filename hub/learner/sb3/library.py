@@ -8,8 +8,8 @@ from msgspec import structs
 
 from hub.learner.interface import Unsound
 from hub.learner.sb3 import snapshot
-from hub.learner.sb3.drive import OffPolicy, drive
-from hub.learner.sb3.identity import Identity
+from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
+from hub.learner.sb3.identity import Identity, refitted
 from hub.learner.sb3.normalise import take_over
 from hub.learner.slots import Slots
 from hub.words import Kind
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hub.learner.algorithms.row import Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner, Update
-    from hub.learner.sb3.drive import OnPolicy
     from hub.learner.versions.policy import Card, Tensors
     from hub.words import Agent, Event
 
@@ -32,7 +31,7 @@ class Library:
         self.inner = drive(agent, parameters)
         self._slots = Slots(parameters.device_slots)
         self._told_apart: list[str] = []
-        """Devices that the newest version tells apart, in the order of its slots."""
+        """Devices with a column in the weights that `restore` puts back, in their order there."""
         self.identity: Identity | None = None
         """None where the policy does not see which device it is."""
         if parameters.device_slots:
@@ -96,9 +95,23 @@ class Library:
 
     def take_up(self, card: Card, tensors: Tensors) -> None:
         """The same, and how far the model had come."""
-        snapshot.take_up(self.inner, card, tensors)
-        self._slots.go_on(card.devices)
-        self._told_apart = card.devices
+        snapshot.take_up(self.inner, card, self.fitted(tensors, had=card.device_slots))
+        if card.device_slots == self._slots.count:
+            self._slots.go_on(card.devices)
+            self._told_apart = card.devices
+
+    def fitted(self, tensors: Tensors, *, had: int) -> Tensors:
+        """Those of the same network with `had` slots as this one's.
+
+        Where it is not as many as there are here, all devices are alike to them.
+        """
+        return refitted(
+            tensors,
+            self.inner.model,
+            direct=not self._parameters.net_arch,
+            had=had,
+            has=self._slots.count,
+        )
 
     def published(self) -> None:
         """Until the next version, observations are scaled by the statistics of this one."""
@@ -107,12 +120,19 @@ class Library:
             self.inner.normal.freeze()
 
     def inherit(self, before: Learner) -> None:
-        """The rows of its replay buffer, off-policy, or what it remembers of each device."""
+        """The rows of its replay buffer, off-policy, or what it remembers of each device.
+
+        Rows have slots in them: where there are more or fewer now, they are left behind.
+        """
         if isinstance(before, Library):
-            self._slots.go_on(before._slots.devices[: self._slots.count])
+            theirs = before._slots.devices
+            others = [device for device in self._told_apart if device not in theirs]
+            self._slots.go_on([*theirs, *others][: self._slots.count])
             self._arrange()
-            _carry_rows(before.inner, self.inner)
-            self.inner.take_back(before.inner.kept())
+            self._told_apart = list(self._slots.devices)
+            if before._slots.count == self._slots.count or isinstance(self.inner, OnPolicy):
+                _carry_rows(before.inner, self.inner)
+                self.inner.take_back(before.inner.kept())
 
     def see_as(self, before: Learner) -> None:
         """By the other's statistics, where both have some."""

@@ -25,6 +25,8 @@ from hub.learner.versions.policy import Card
 from hub.spaces import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from hub.learner.algorithms.row import Parameters
@@ -61,15 +63,13 @@ def tensors_of(model: BaseAlgorithm) -> Tensors:
     return tensors
 
 
-def shapes_of(model: BaseAlgorithm) -> dict[str, tuple[int, ...]]:
-    """Of each tensor that a version of this model has, also of moments that there are not yet."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.policy.state_dict().items()}
+def moments_of(model: BaseAlgorithm) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names of what optimizers keep of each weight, also where they have not begun to."""
     for name, optimizer in _optimizers(model).items():
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for i, parameter in enumerate(parameters):
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        for i, weight in enumerate(weights):
             for moment in MOMENTS:
-                shapes[f"{RESUME}{name}/{i}/{moment}"] = tuple(parameter.shape)
-    return shapes
+                yield f"{RESUME}{name}/{i}/{moment}", weight
 
 
 def restore(model: BaseAlgorithm, tensors: Tensors) -> None:
@@ -163,6 +163,7 @@ def card_of(
         parameters=agent.parameters,
         extractor=head.extractor if has_images(parse(agent.observations)) else None,
         recurrent=list(LSTMS) if algorithm.recurrent else [],
+        sharing=agent.sharing,
         device_slots=parameters.device_slots,
         clip_obs=parameters.clip_obs if parameters.norm_obs else None,
     )

@@ -87,7 +87,7 @@ class Trainer:
         self._refill = Refill(self._learner, seq_first=0)
         self._sound: Tensors = {}
         self._newest_sha256: str | None = None
-        self._told_apart = 0
+        self._told_apart: frozenset[str] = frozenset()
         """Devices that the newest version tells apart."""
         self._skipped: list[tuple[int, int]] = []
         self._was_behind = False
@@ -179,8 +179,8 @@ class Trainer:
         prune(self._folder, self._agent.name, kept=self._policies_kept, pinned=self._pinned)
         self.version, self.version_next, self._newest_sha256 = version, version + 1, sha256
         metrics = {} if update is None else update.metrics
-        newcomers = card.devices[self._told_apart :]
-        self._told_apart = len(card.devices)
+        newcomers = [device for device in card.devices if device not in self._told_apart]
+        self._told_apart = frozenset(card.devices)
         policy = PolicyMade(sha256, parent, self.position, metrics, newcomers)
         return Made(version, policy, self._updated(update, sha256, parent), parent_sha256)
 
@@ -234,6 +234,7 @@ class Trainer:
         try:
             self._learner = reopen(before, self._agent, card, before.tensors())
             self._learner.see_as(before)
+            self._sound = self._learner.tensors()
         except HubFault:
             _say(f"agent {self._agent.name!r} begins with new weights: its network is another now")
         else:
@@ -254,13 +255,13 @@ class Trainer:
             policy = read_policy(policy_path(self._folder, self._agent.name, chosen.sha256))
             tensors = {n: tensor for n, tensor in policy.tensors.items() if n != FOLLOWED}
             self._learner = reopen(self._learner, self._agent, policy.card, tensors)
-            self._sound = tensors
-            self._told_apart = len(policy.card.devices)
+            self._sound = self._learner.tensors()
+            self._told_apart = frozenset(policy.card.devices)
         except HubFault as error:
             # What the weights are now depends on how busy the machine was: nothing to go on from.
             self._learner = begin_again(self._learner, self._agent)
             self._sound = self._learner.tensors()
-            self._told_apart = 0
+            self._told_apart = frozenset()
             _say(f"agent {self._agent.name!r} begins anew, not from {chosen.version}: {error}")
 
     def _let_go(self) -> None:
@@ -287,6 +288,7 @@ class Trainer:
             learning=card.learning,
             missing_reward=card.missing_reward,
             parameters=self._agent.parameters if card.parameters is None else card.parameters,
+            sharing=self._agent.sharing if card.sharing is None else card.sharing,
         )
         tensors = dict(policy.tensors)
         followed = tensors.pop(FOLLOWED)
@@ -309,7 +311,7 @@ class Trainer:
         if card.counts.get(REPLAY_FROM):
             self.read_after = card.counts[REPLAY_FROM] - 1
         self.version, self._sound = card.version, tensors
-        self._told_apart = len(card.devices)
+        self._told_apart = frozenset(card.devices)
         return True
 
 

@@ -22,14 +22,7 @@ CARD_KEY: Final = "sheepfold"
 LENGTH_BYTES: Final = 8
 """Of the header's length, at the start of a safetensors file."""
 HEADER_BYTES_MAX: Final = 4 << 20
-SHAPING: Final = (
-    "net_arch",
-    "activation_fn",
-    "norm_obs",
-    "lstm_hidden_size",
-    "use_sde",
-    "device_slots",
-)
+SHAPING: Final = ("net_arch", "activation_fn", "norm_obs", "lstm_hidden_size", "use_sde")
 """Parameters that make the network another one."""
 
 
@@ -41,6 +34,7 @@ class Outline(Struct, frozen=True):
     actions: Any
     position: int
     parameters: dict[str, str] | None = None
+    device_slots: int = 0
 
 
 class _Metadata(Struct, frozen=True):

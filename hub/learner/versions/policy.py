@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -79,6 +79,8 @@ class Card(Struct, frozen=True):
     """gSDE: steps between two matrices; below 1 each version has its own."""
     recurrent: list[str] = []
     """The LSTMs before the action's layers and before those of V(o); empty = no memory."""
+    sharing: Literal["shared", "advice", "none"] | None = None
+    """As declared at `position`; None in files from before it was kept here."""
     device_slots: int = 0
     """How many devices it could tell apart; 0 = it does not see which one it is."""
     devices: list[str] = []
