@@ -222,7 +222,8 @@ def parameters_of(name: str) -> str:
     """A digest of what a case is learnt with, defaults and all."""
     case = CASES[name]
     agent: Agent = case.agent_of("PPO", seed=0, **case.parameters)
-    return hashlib.sha256(repr((case, read_parameters(agent))).encode()).hexdigest()[:12]
+    named = msgspec.structs.replace(case, agent_of=case.agent_of.__name__)
+    return hashlib.sha256(repr((named, read_parameters(agent))).encode()).hexdigest()[:12]
 
 
 # --- what they come to ------------------------------------------------------------------------
