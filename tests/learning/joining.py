@@ -1,6 +1,6 @@
 """What a device gets that joins replicas which have learnt for a while: its first 1,000 steps.
 
-python -m tests.learning.joining [--seeds N] [--reversed] [--out DIR]
+python -m tests.learning.joining [--seeds N] [--reversed]
 
 Four devices have made 8,192 steps each when a fifth joins, of which nothing was seen before. Its
 mean return in its first 1,000 steps is held against the peers' in the same time.

@@ -18,7 +18,6 @@ from __future__ import annotations
 import hub.learner.one_thread  # noqa: F401 - before numpy and torch
 
 # isort: split
-import argparse
 import hashlib
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from hub.learner.sb3.drive import drive
 from hub.spaces import Discrete, parse
 from hub.words import Floats, Kind
 from tests.bench.table import table
+from tests.learning.book import Runs, in_time, long_run
 from tests.learning.harness import Hub, cartpole, pendulum, walk
 
 if TYPE_CHECKING:
@@ -246,19 +246,14 @@ class Book:
     """The runs so far, in a file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.runs: list[Run] = []
-        if path.exists():
-            now = {algorithm: parameters_of(algorithm) for algorithm in TASKS}
-            runs = msgspec.json.decode(path.read_bytes(), type=list[Run])
-            self.runs = [made for made in runs if made.parameters == now[made.algorithm]]
+        now = {algorithm: parameters_of(algorithm) for algorithm in TASKS}
+        self._kept = Runs(path, Run, lambda made: made.parameters == now[made.algorithm])
+        self.add = self._kept.add
 
-    def add(self, made: Run) -> None:
-        """Keep a run; the file is whole at any time."""
-        self.runs.append(made)
-        draft = self._path.with_suffix(".new")
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(self.runs), indent=1) + b"\n")
-        draft.replace(self._path)
+    @property
+    def runs(self) -> list[Run]:
+        """In the order in which they were made."""
+        return self._kept.made
 
     def area(self, algorithm: str, arrangement: str, seed: int) -> float | None:
         """Of a run that was made."""
@@ -324,18 +319,12 @@ def report(book: Book) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is wanting until the time is over; print and write the table."""
-    parser = argparse.ArgumentParser(prog="tests.learning.noninferiority")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
-    parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help="of each, at most")
-    parser.add_argument("--only", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--out", type=Path, default=Path("bench"))
+    parser = long_run("tests.learning.noninferiority", list(TASKS), seeds=SEEDS_MAX)
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     book = Book(options.out / "learning.json")
-    until = time.perf_counter() + 60 * options.minutes
-    for algorithm, arrangement, seed in book.wanting(options.only, options.seeds):
-        if time.perf_counter() > until:
-            break
+    wanting = book.wanting(options.only, options.seeds)
+    for algorithm, arrangement, seed in in_time(wanting, options.minutes):
         with tempfile.TemporaryDirectory() as folder:
             made = run(algorithm, arrangement, seed, Path(folder))
         book.add(made)

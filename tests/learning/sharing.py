@@ -15,7 +15,6 @@ from __future__ import annotations
 import hub.learner.one_thread  # noqa: F401 - before numpy and torch
 
 # isort: split
-import argparse
 import hashlib
 import heapq
 import sys
@@ -32,6 +31,7 @@ from msgspec import Struct
 
 from hub.learner.algorithms.parameters import read_parameters
 from tests.bench.table import table
+from tests.learning.book import Runs, in_time, long_run
 from tests.learning.harness import Device, Hub, cartpole, pendulum
 from tests.learning.sharing_picture import draw
 
@@ -264,21 +264,14 @@ class Book:
     """The runs so far, in a file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.runs: dict[tuple[str, Mode, int], Run] = {}
-        if path.exists():
-            now = {name: parameters_of(name) for name in CASES}
-            for made in msgspec.json.decode(path.read_bytes(), type=list[Run]):
-                if now.get(made.case) == made.parameters:
-                    self.runs[made.case, made.mode, made.seed] = made
+        now = {name: parameters_of(name) for name in CASES}
+        self._kept = Runs(path, Run, lambda made: now.get(made.case) == made.parameters)
+        self.runs = {(made.case, made.mode, made.seed): made for made in self._kept.made}
 
     def add(self, made: Run) -> None:
-        """Keep a run; the file is whole at any time."""
+        """Keep a run."""
+        self._kept.add(made)
         self.runs[made.case, made.mode, made.seed] = made
-        draft = self._path.with_suffix(".new")
-        text = msgspec.json.format(msgspec.json.encode(list(self.runs.values())), indent=1)
-        draft.write_bytes(text + b"\n")
-        draft.replace(self._path)
 
     def wanting(self, names: Sequence[str], seeds: int) -> Iterator[tuple[str, Mode, int]]:
         """What is still to be run: one seed of everything after the other."""
@@ -325,20 +318,19 @@ def report(book: Book) -> str:
     return "\n".join(table(heads, rows)) if rows else "too few runs for a table"
 
 
+def _label(name: str) -> str:
+    beside = CASES[name].beside
+    return name if beside is None else f"{name}\n(of {', '.join(beside)})"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is wanting until the time is over; print and write the table."""
-    parser = argparse.ArgumentParser(prog="tests.learning.sharing")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="of each, at most")
-    parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--out", type=Path, default=Path("bench"))
+    parser = long_run("tests.learning.sharing", list(CASES), seeds=SEEDS)
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     book = Book(options.out / "sharing.json")
-    until = time.perf_counter() + 60 * options.minutes
-    for name, mode, seed in book.wanting(options.only, options.seeds):
-        if time.perf_counter() > until:
-            break
+    wanting = book.wanting(options.only, options.seeds)
+    for name, mode, seed in in_time(wanting, options.minutes):
         with tempfile.TemporaryDirectory() as folder:
             made = run(name, mode, seed, Path(folder))
         book.add(made)
@@ -346,7 +338,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{name}, {mode}, seed {seed}: {steps}, {len(made.failed)} failed\n")
     verdicts = {name: one for name in CASES if (one := book.verdict(name)) is not None}
     if verdicts:
-        draw({name: (one.share, one.bound) for name, one in verdicts.items()}, options.out)
+        shares = {_label(name): (one.share, one.bound) for name, one in verdicts.items()}
+        draw(shares, options.out)
     text = report(book)
     (options.out / "sharing.md").write_text(f"# What replicas gain from each other\n\n{text}\n")
     sys.stdout.write(f"{text}\n")

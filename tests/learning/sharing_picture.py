@@ -29,7 +29,7 @@ def draw(shares: Mapping[str, tuple[float, float]], folder: Path) -> list[Path]:
     axes.barh(names, found, xerr=[[0.0] * len(above), above], capsize=3, height=0.6)
     axes.axvline(1.0, linestyle=":", color="gray", label="alone")
     axes.invert_yaxis()
-    axes.set_xlabel("steps of a device, of those it needs alone (whisker: 90 % bound)")
+    axes.set_xlabel("steps of a device, of a lone one's or those said (whisker: 90 % bound)")
     axes.legend()
     paths = [folder / f"sharing.{suffix}" for suffix in ("png", "svg")]
     for path in paths:
