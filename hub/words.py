@@ -222,6 +222,10 @@ class Safety(Struct, frozen=True, omit_defaults=True):
     """After so many clamped actions of one device in a row the agent is paused."""
 
 
+Sharing = Literal["shared", "advice", "none"]
+"""How the devices of an Agent learn from each other."""
+
+
 class Agent(Struct, frozen=True):
     """What learns, as declared; a fold of its `admin` events."""
 
@@ -237,7 +241,7 @@ class Agent(Struct, frozen=True):
     """All of the agent's randomness derives from it."""
     parameters: dict[str, str] = field(default_factory=dict)
     """Of the algorithm, as text, `learning_rate` = "3e-4"; unknown names are refused."""
-    sharing: Literal["shared", "advice", "none"] = "shared"
+    sharing: Sharing = "shared"
     owner: str = "admin"
     fallback: Any = "hold"
     """`hold` = the last action again, `none`, or a constant action of the action space."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import click
 import msgspec
@@ -14,6 +14,7 @@ from hub.commands.operate import data_option, do, parameters_of
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
 from hub.registry.limits import FRACTIONAL, LIMITS
+from hub.words import Sharing
 
 CPU_HELP: Final = "Of one core, that its trainer may use."
 MEMORY_HELP: Final = "That its trainer may have for itself; beyond, it is ended."
@@ -22,7 +23,7 @@ SILENT_HELP: Final = "A device unheard for so long ends its episode."
 LAG_HELP: Final = "Observations that may wait for its trainer before it leaves out."
 NUMBERS: Final = ("deadline_ms", *LIMITS)
 """Fields whose value may be none."""
-SHARING: Final = click.Choice(["shared", "advice", "none"])
+SHARING: Final = click.Choice(get_args(Sharing))
 
 
 @click.group()

@@ -35,7 +35,7 @@ from hub.registry.declared import read_safety
 from hub.registry.fold import ADMIN
 from hub.registry.limits import check_limits
 from hub.topics import is_device_id
-from hub.words import Agent, AgentName, DeviceId, Event, Key, KeyId, Kind, User
+from hub.words import Agent, AgentName, DeviceId, Event, Key, KeyId, Kind, Sharing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -409,7 +409,7 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     observations: Any
     actions: Any
     parameters: dict[str, str] = field(default_factory=dict)
-    sharing: Literal["shared", "advice", "none"] = "shared"
+    sharing: Sharing = "shared"
     owner: str = "admin"
     fallback: Any = "hold"
     deadline_ms: int | None = None

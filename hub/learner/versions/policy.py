@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from hub.errors import HubFault
 from hub.learner.algorithms.row import Activation, PolicyKind
 from hub.learner.messages import POLICY_SUFFIX, policy_path
 from hub.learner.versions.outline import CARD_KEY, LENGTH_BYTES
+from hub.words import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -79,7 +80,7 @@ class Card(Struct, frozen=True):
     """gSDE: steps between two matrices; below 1 each version has its own."""
     recurrent: list[str] = []
     """The LSTMs before the action's layers and before those of V(o); empty = no memory."""
-    sharing: Literal["shared", "advice", "none"] | None = None
+    sharing: Sharing | None = None
     """As declared at `position`; None in files from before it was kept here."""
     device_slots: int = 0
     """How many devices it could tell apart; 0 = it does not see which one it is."""
