@@ -189,6 +189,8 @@ class Updated(Struct, frozen=True, tag="updated"):
     """First and last seq of each run of events that were taken in without gradient steps, or
     on-policy left out, for too much was waiting: the only thing about an update that depends on the
     clock."""
+    device: str | None = None
+    """Whose network it changed, where each has its own; None = the one that all devices have."""
 
 
 Fact = (

@@ -90,8 +90,11 @@ def list_(agent: str, data: Path) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="FILE.safetensors, as it is kept here; or FILE.zip for Stable-Baselines3.",
 )
+@click.option(
+    "--device", help="Where each device has its own network: whose. Default: the one that leads."
+)
 @data_option
-def export(agent: str, version: int | None, target: Path, data: Path) -> None:
+def export(agent: str, version: int | None, target: Path, device: str | None, data: Path) -> None:
     """Write a version to a file; prints what was written."""
     known, versions = _look_up(data, agent)
     one = _version(known, versions, version)
@@ -100,7 +103,7 @@ def export(agent: str, version: int | None, target: Path, data: Path) -> None:
         raise OperatorFault(_gone(known.agent, one))
     from hub.learner.exchange.exporting import export_policy
 
-    export_policy(path, known.agent, target)
+    export_policy(path, known.agent, target, device)
     print_line({"agent": agent, "version": one.version, "file": str(target)})
 
 

@@ -56,6 +56,8 @@ class Update(NamedTuple):
     seq_first: int
     seq_last: int
     metrics: dict[str, float]
+    device: str | None = None
+    """Whose network it changed; None = the one that all devices have."""
 
 
 class Unsound(ValueError):
@@ -70,8 +72,11 @@ class Learner(Protocol):
         """Steps of the optimizer since the agent began."""
         ...
 
-    def see(self, event: Event, transition: Transition | None) -> None:
-        """Look at an event before the transition that it completed, if any, is learnt from."""
+    def see(self, event: Event, transition: Transition | None) -> bool | None:
+        """Look at an event before the transition that it completed, if any, is learnt from.
+
+        Returns whether it is to be a version at once; then there was no transition.
+        """
         ...
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
@@ -117,6 +122,10 @@ class Learner(Protocol):
         Raises:
             HubFault: the tensors are of another network; the learner is good for nothing now.
         """
+        ...
+
+    def go_on(self, tensors: Tensors) -> None:
+        """After `take_up`: tensors of later, when nothing had changed yet that actors act by."""
         ...
 
     def published(self) -> None:
@@ -226,6 +235,10 @@ class Plain(ABC):
 
     def see(self, event: Event, transition: Transition | None) -> None:  # noqa: B027 - it need not
         """It sees what devices sent, as they sent it."""
+
+    def go_on(self, tensors: Tensors) -> None:
+        """By `restore`."""
+        self.restore(tensors)
 
     def published(self) -> None:  # noqa: B027 - it need not know
         """It acts by its tensors alone."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hub.errors import HubFault, OperatorFault
 from hub.learner.algorithms import elsewhere
 from hub.learner.algorithms.parameters import algorithm_of, read_parameters
+from hub.learner.flock import Flock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 
 def open_learner(agent: Agent) -> Learner:
     """A learner as the agent declares it, its weights drawn from the agent's seed.
+
+    Raises: as `open_one`.
+    """
+    replicas = read_parameters(agent).replicas
+    if replicas:
+        return Flock(agent, open_one, replicas)
+    return open_one(agent)
+
+
+def open_one(agent: Agent) -> Learner:
+    """A learner of one network, however many the agent's devices have.
 
     Raises:
         OperatorFault: the agent can't be learnt as declared.

@@ -83,7 +83,7 @@ def questions(count: int, chooser: Chooser) -> list[Question]:
 
 def _chooser(agent: Agent, folder: Path) -> Chooser:
     hub = Hub(agent, folder)
-    assert hub._chooser is not None, "version 0 acts at once"
+    assert isinstance(hub._chooser, Chooser), "version 0 acts at once"
     drawing = hub._chooser._drawing
     drawing.exploration = min(drawing.exploration, PAST_WARM_UP)
     return hub._chooser

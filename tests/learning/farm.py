@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from hub.facts import AgentMade
-from hub.learner.acting.choose import Chooser
+from hub.learner.acting.flock import Choosing, open_chooser
 from hub.learner.messages import Drawn, LoggedPolicy, Made, Question, payload_of, policy_path
 from hub.learner.training.train import KINDS, Trainer
 from hub.learner.versions.heads import Heads, Verdict
@@ -55,7 +55,7 @@ class Farm:
         self._heads = Heads(self.registry)
         self._chance = np.random.default_rng(seed)
         self._troubles = troubles
-        self._chooser: Chooser | None = None
+        self._chooser: Choosing | None = None
         self._due: list[tuple[int, Made]] = []
         self._read = 0
         self._behind = 0
@@ -157,7 +157,7 @@ class Farm:
             path = policy_path(self.folder, self.agent.name, policy.made.sha256)
             found = read_policy(path)
             card = replace(found.card, version=policy.version)
-            self._chooser = Chooser(replace(found, card=card), self.agent.seed, self._chooser)
+            self._chooser = open_chooser(replace(found, card=card), self.agent.seed, self._chooser)
 
     def kill(self) -> None:
         """kill -9 of the trainer; what it had made and not said is lost."""

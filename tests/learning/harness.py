@@ -15,7 +15,7 @@ import gymnasium
 import msgspec
 import numpy as np
 
-from hub.learner.acting.choose import Chooser
+from hub.learner.acting.flock import Choosing, open_chooser
 from hub.learner.messages import Drawn, Made, Question, payload_of, policy_path
 from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import read_policy
@@ -237,7 +237,7 @@ class Hub:
         self.trainer = Trainer(agent, folder, ProcessClock(), policies_kept=policies_kept)
         self._handover_steps = handover_steps
         self._next: list[tuple[int, Made]] = []
-        self._chooser: Chooser | None = None
+        self._chooser: Choosing | None = None
         self._made(self.trainer.open(None))
         self._load()
 
@@ -292,7 +292,7 @@ class Hub:
         while self._next and (self._chooser is None or self._next[0][0] <= len(self.log)):
             _, made = self._next.pop(0)
             path = policy_path(self.folder, self.agent.name, made.policy.sha256)
-            self._chooser = Chooser(read_policy(path), self.agent.seed, self._chooser)
+            self._chooser = open_chooser(read_policy(path), self.agent.seed, self._chooser)
 
 
 def run(hub: Hub, environment: str, *, devices: int, steps_max: int, threshold: float) -> Outcome:

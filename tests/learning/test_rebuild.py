@@ -25,7 +25,18 @@ from hub.settings import LogSettings
 from hub.words import Kind
 from tests.learning.farm import Farm
 from tests.learning.harness import StoppedClock, walk
-from tests.learning.test_resume import DQN, HINDSIGHT, PPO, SAC, scaled, small, task_of, title
+from tests.learning.test_resume import (
+    DQN,
+    FLOCKS,
+    HINDSIGHT,
+    PPO,
+    SAC,
+    flock,
+    scaled,
+    small,
+    task_of,
+    title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +45,7 @@ if TYPE_CHECKING:
     from hub.log.replay import Replay
     from hub.words import Agent, Event
 
-ALGORITHMS: Final = [PPO, DQN, SAC, HINDSIGHT]
+ALGORITHMS: Final = [PPO, DQN, SAC, HINDSIGHT, *FLOCKS]
 DEVICES: Final = 4
 
 
@@ -83,7 +94,9 @@ def policies(farm: Farm) -> list[Event]:
     return [event for event in farm.log if event.kind is Kind.POLICY]
 
 
-@pytest.mark.parametrize("agent", [*ALGORITHMS, small("RecurrentPPO")], ids=title)
+@pytest.mark.parametrize(
+    "agent", [*ALGORITHMS, small("RecurrentPPO"), flock(small("RecurrentPPO"))], ids=title
+)
 def test_every_version_comes_again_though_the_trainer_was_killed(
     tmp_path: Path, agent: Agent
 ) -> None:
@@ -108,7 +121,7 @@ def test_every_version_comes_again_though_the_trainer_was_killed(
 @pytest.mark.parametrize(
     "agent",
     [*ALGORITHMS, scaled(PPO), scaled(DQN)],
-    ids=["PPO", "DQN", "SAC", "DQN with hindsight", "PPO scaled", "DQN scaled"],
+    ids=[*map(title, ALGORITHMS), "PPO scaled", "DQN scaled"],
 )
 def test_what_operators_did_in_between_comes_again(tmp_path: Path, agent: Agent) -> None:
     farm = Farm(agent, tmp_path / "live", seed=2, troubles=0.004)
@@ -187,7 +200,7 @@ def troubled(agent: Agent, folder: Path, seed: int) -> Farm:
     """A life with five acts of operators, chosen by the seed; also such as the hub would refuse."""
     chance = np.random.default_rng(seed)
     farm = Farm(agent, folder, seed=seed, troubles=0.01)
-    sizes = {} if agent is PPO else {"buffer_size": ("100", "300", "1000")}
+    sizes = {} if agent.algorithm == "PPO" else {"buffer_size": ("100", "300", "1000")}
     values = {"learning_rate": ("1e-3", "1e-4"), "net_arch": ("16", "16,16", "24"), **sizes}
     for _ in range(5):
         lived(farm, int(chance.integers(50, 250)))

@@ -17,7 +17,7 @@ from hub.learner.sb3.recurrent import _Buffer
 from hub.words import Event, Kind, Source
 from tests.learning.harness import Glances, Hub, agent_of, cartpole, run
 from tests.learning.test_lockstep import Written, assert_same, learned, trained
-from tests.learning.test_resume import devices, logged, names, resumed, small
+from tests.learning.test_resume import devices, flock, logged, names, resumed, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,9 +94,10 @@ def test_the_first_pass_over_a_rollout_of_four_devices_meets_the_logged_probabil
     where the policy has come to lean on what it remembers, as with this seed.
     """
     parameters = {"n_steps": "96", "batch_size": "96", "n_epochs": "1", "lstm_hidden_size": "16"}
-    agent = cartpole("RecurrentPPO", seed=5, learning_rate="3e-2", **parameters)
     # A device that is new acts as nobody, and is learnt from as itself: its ratio is not 1.
-    hub = Hub(replace(agent, sharing="none"), tmp_path, handover_steps=0)
+    alike = parameters | {"device_slots": "0"}
+    agent = cartpole("RecurrentPPO", seed=5, learning_rate="3e-2", **alike)
+    hub = Hub(agent, tmp_path, handover_steps=0)
     run(hub, "CartPole-v1", devices=4, steps_max=900, threshold=1e9)
     kls = first_kls(hub.versions)
     assert len(kls) > 5
@@ -112,7 +113,7 @@ def first_kls(versions: list[Made]) -> list[float]:
 
 def test_where_the_actor_began_anew_the_trainer_does(tmp_path: Path) -> None:
     """An actor was killed in mid-episode: its next action says that it remembers nothing."""
-    hub = devices(small("RecurrentPPO"), tmp_path / "before", steps=300)
+    hub = devices(flock(small("RecurrentPPO")), tmp_path / "before", steps=300)
     memories = [
         (event.device, drawn_of(event.payload).memory)
         for event in hub.log

@@ -15,6 +15,7 @@ from hub.facts import AgentMade, PolicyChosen
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.messages import LoggedPolicy, Made, policy_path
 from hub.learner.training.train import Trainer
+from hub.learner.versions.parts import own_name
 from hub.learner.versions.policy import read_policy, write_policy
 from hub.spaces import Discrete
 from hub.words import Agent, Event, Kind
@@ -66,9 +67,18 @@ def scaled(agent: Agent) -> Agent:
     return replace(agent, parameters=agent.parameters | {"norm_obs": "true", "norm_reward": "true"})
 
 
+def flock(agent: Agent) -> Agent:
+    """The same with a network for each device, and updates as often."""
+    often = {"n_steps": "32", "batch_size": "16"}
+    if "n_steps" not in agent.parameters:
+        often = {"learning_starts": "20", "publish_every": "16"}
+    return replace(agent, sharing="none", parameters=agent.parameters | often)
+
+
 PPO: Final = small("PPO")
 DQN: Final = small("DQN")
 SAC: Final = small("SAC")
+FLOCKS: Final = [flock(PPO), flock(DQN)]
 HINDSIGHT: Final = bits("DQN", 6, seed=3, **OFF_POLICY)
 
 
@@ -90,7 +100,8 @@ def task_of(agent: Agent) -> str:
 
 def title(agent: Agent) -> str:
     """Of a case."""
-    return agent.algorithm + (" with hindsight" if "replay_buffer" in agent.parameters else "")
+    hindsight = " with hindsight" if "replay_buffer" in agent.parameters else ""
+    return agent.algorithm + hindsight + (" in a flock" if agent.sharing != "shared" else "")
 
 
 def logged(made: Made) -> LoggedPolicy:
@@ -125,6 +136,11 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
         HINDSIGHT,
         bits("SAC", 6, seed=3, **OFF_POLICY),
         bits("DQN", 6, seed=3, **OFF_POLICY | {"buffer_size": "120", "norm_reward": "true"}),
+        *FLOCKS,
+        flock(small("RecurrentPPO")),
+        flock(scaled(PPO)),
+        flock(scaled(DQN)),
+        flock(HINDSIGHT),
     ],
     ids=[
         *ALGORITHMS,
@@ -139,6 +155,12 @@ def names(versions: list[Made]) -> list[tuple[int, str]]:
         "DQN with hindsight",
         "SAC with hindsight",
         "DQN with hindsight, scaled",
+        "PPO in a flock",
+        "DQN in a flock",
+        "RecurrentPPO in a flock",
+        "PPO scaled in a flock",
+        "DQN scaled in a flock",
+        "DQN with hindsight in a flock",
     ],
 )
 def test_a_resumed_trainer_makes_the_same_bytes(tmp_path: Path, agent: Agent) -> None:
@@ -240,7 +262,7 @@ def said(fact: AgentMade | PolicyChosen, events: list[Event], *, at: int) -> lis
     return [msgspec.structs.replace(event, seq=i) for i, event in enumerate(changed, 1)]
 
 
-@pytest.mark.parametrize("agent", [PPO, DQN, HINDSIGHT], ids=title)
+@pytest.mark.parametrize("agent", [PPO, DQN, HINDSIGHT, *FLOCKS], ids=title)
 def test_while_learning_is_off_nothing_is_learnt_and_a_resume_knows_it(
     tmp_path: Path, agent: Agent
 ) -> None:
@@ -347,27 +369,35 @@ def test_other_parameters_count_from_where_the_log_has_them(
     assert names(hub.versions)[len(before) :] != names(versions)[len(before) :]
 
 
-@pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT], ids=title)
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT, *FLOCKS], ids=title)
 def test_training_goes_on_from_the_version_an_operator_chose(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path / "before", steps=1000)
     hub.folder = tmp_path
     _, versions = resumed(hub, None)
-    old, newest = versions[1], versions[4]
+    # Of a flock, those before are of devices that came, and the others' updates come in between.
+    old, newest = (versions[1], versions[4]) if agent.sharing == "shared" else versions[5:18:12]
     sha256 = old.policy.sha256
     chosen = PolicyChosen(
-        newest.version + 1, sha256, "rolled_back", 1, 4, newest.policy.sha256, "ann"
+        newest.version + 1,
+        sha256,
+        "rolled_back",
+        old.version,
+        newest.version,
+        newest.policy.sha256,
+        "ann",
     )
     at = newest.policy.position + 9
     hub.log = said(chosen, hub.log, at=at)
     _, versions = resumed(hub, None)
-    before, after = versions[:5], versions[5:]
-    assert [made.version for made in after[:2]] == [6, 7]
+    before, after = versions[: newest.version + 1], versions[newest.version + 1 :]
+    assert [made.version for made in after[:2]] == [newest.version + 2, newest.version + 3]
     assert after[0].parent_sha256 == sha256
-    assert after[0].policy.parent == 5
+    assert after[0].policy.parent == newest.version + 1
     weights = read_policy(policy_path(tmp_path, hub.agent.name, after[0].policy.sha256)).tensors
     unlike = read_policy(policy_path(tmp_path, hub.agent.name, newest.policy.sha256)).tensors
     like = read_policy(policy_path(tmp_path, hub.agent.name, sha256)).tensors
-    name = next(name for name in weights if name.endswith("0.weight"))
+    device = own_name("device-0", "") if agent.sharing == "none" else ""
+    name = next(n for n in weights if n.startswith(device) and n.endswith("0.weight"))
     assert np.abs(weights[name] - like[name]).max() < np.abs(weights[name] - unlike[name]).max()
     for start in (before[-1], after[0], after[-2]):
         _, again = resumed(hub, logged(start))
@@ -389,7 +419,7 @@ def test_a_version_made_while_an_operator_chose_leaves_no_trace(tmp_path: Path) 
     assert names(again) == names(first[4:])
 
 
-@pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT], ids=title)
+@pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT, *FLOCKS], ids=title)
 def test_what_was_left_out_under_load_stands_in_the_update(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path / "before", steps=700)
     busy = Trainer(agent, tmp_path / "busy", StoppedClock(), policies_kept=FILES_KEPT)

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from hub.errors import HubFault
 from hub.frames import Splitter
-from hub.learner.acting.choose import Chooser
+from hub.learner.acting.flock import Choosing, open_chooser
 from hub.learner.messages import (
     Answers,
     Ask,
@@ -40,7 +40,7 @@ RECEIVE_BYTES_MAX: Final = 1 << 20
 def act(connection: socket.socket, agent: Agent) -> None:
     """Answer every `Ask` by the newest version loaded, until the hub closes the socket."""
     splitter = Splitter()
-    chooser: Chooser | None = None
+    chooser: Choosing | None = None
     greedy = not agent.learning
     while data := connection.recv(RECEIVE_BYTES_MAX):
         questions: list[Question] = []
@@ -52,21 +52,21 @@ def act(connection: socket.socket, agent: Agent) -> None:
                 chooser, loaded = _load(message, agent, chooser)
                 connection.sendall(framed(loaded))
             elif isinstance(message, Greedy):
-                if greedy and not message.on and chooser is not None and chooser.memory is not None:
-                    # The trainer was not following what was seen meanwhile: begin together.
-                    chooser.memory.forget()
+                if greedy and not message.on and chooser is not None:
+                    chooser.forget()  # as the trainer, who did not follow: begin together
                 greedy = message.on
         if questions and chooser is not None:
             connection.sendall(framed(Answers(chooser.choose(questions, greedy=greedy))))
 
 
-def _load(load: Load, agent: Agent, before: Chooser | None) -> tuple[Chooser | None, Loaded]:
+def _load(load: Load, agent: Agent, before: Choosing | None) -> tuple[Choosing | None, Loaded]:
     """The version asked for; the one before, and why, when its file can't be read."""
     try:
-        policy = read_policy(Path(load.path))
+        known = {} if before is None else before.networks
+        policy = read_policy(Path(load.path), known)
         # The log numbers versions: one that was put in place again has an older one in its file.
         card = structs.replace(policy.card, version=load.version)
         policy = structs.replace(policy, card=card)
-        return Chooser(policy, agent.seed, before), Loaded(load.version)
+        return open_chooser(policy, agent.seed, before), Loaded(load.version)
     except HubFault as error:
         return before, Loaded(load.version, str(error))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hub.learner.algorithms.row import PolicyKind
+    from hub.learner.versions.parts import Part
     from hub.learner.versions.policy import PolicyFile
 
     Matrix = NDArray[np.float32]
@@ -96,6 +97,16 @@ class Chooser:
         for run in each_device_once(questions):
             replies += self._choose(run, greedy=greedy)
         return replies
+
+    @property
+    def networks(self) -> dict[str, Part]:
+        """None but its own."""
+        return {}
+
+    def forget(self) -> None:
+        """Begin anew with every device: nobody followed what was seen meanwhile."""
+        if self.memory is not None:
+            self.memory.forget()
 
     def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         joined = b"".join([question.values for question in questions])

@@ -53,11 +53,15 @@ enough.
 beside degrees, or bounds of ±3.4e38. The log keeps what devices sent. A version carries the
 statistics that it acts by; a ZIP for SB3 has them folded into its first layers.
 
-`device_slots` is how many devices a policy can tell apart (with `sharing=shared`). All learn one
-policy, in whose first layers each device has weights of its own: one that is wired in reverse still
-learns from the others. A device that is new acts as the average of them, from its first step. 0 =
-the policy does not see which device it acts for
-([why](decisions/0014-a-policy-knows-its-device.md)).
+`device_slots` is how many devices are told apart. With `sharing=shared` all learn one policy, in
+whose first layers each device has weights of its own: one that is wired in reverse still learns
+from the others. A device that is new acts as the average of them, from its first step. 0 = the
+policy does not see which device it acts for
+([why](decisions/0014-a-policy-knows-its-device.md)). With `sharing=none` each device has a network
+of its own and learns what it would learn alone, bit for bit; one that is new, or comes after
+`device_slots` others, acts by the network of the best until it has its own
+([how](decisions/0015-a-flock-is-one-learner.md)). Each takes a trainer's time and memory for
+itself.
 
 `replay_buffer=her` replays episodes as if what they came to had been their goal (hindsight
 experience replay, Andrychowicz et al. 2017), by SB3's HerReplayBuffer. Take it when a goal changes

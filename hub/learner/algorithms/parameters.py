@@ -45,7 +45,9 @@ OWN: Final = (
 deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
 observations and rewards are scaled by what was seen; how wide a recurrent policy's state is; and by
 those of HerReplayBuffer, whether and how episodes are replayed with other goals; and how many
-devices a shared policy can tell apart."""
+devices a shared policy can tell apart, or else have a network of their own."""
+REPLICAS: Final = 64
+"""Devices with a network of their own, where an algorithm can't tell devices apart by slots."""
 
 
 def read_parameters(agent: Agent) -> Parameters:
@@ -76,7 +78,8 @@ def read_parameters(agent: Agent) -> Parameters:
         clip_obs=values.number("clip_obs", texts.get("clip_obs", "10")),
         clip_reward=values.number("clip_reward", texts.get("clip_reward", "10")),
         lstm_hidden_size=values.state_width("lstm_hidden_size", texts),
-        device_slots=_device_slots(agent, texts),
+        device_slots=_devices(agent, texts) if agent.sharing == "shared" else 0,
+        replicas=_devices(agent, texts) if agent.sharing != "shared" else 0,
         hindsight=read_hindsight(
             agent,
             texts,
@@ -92,10 +95,10 @@ def read_parameters(agent: Agent) -> Parameters:
     return parameters
 
 
-def _device_slots(agent: Agent, texts: dict[str, str]) -> int:
-    """None for a policy that is not shared."""
-    slots = values.whole("device_slots", texts.get("device_slots", "0"))
-    return slots if agent.sharing == "shared" else 0
+def _devices(agent: Agent, texts: dict[str, str]) -> int:
+    """How many are not like all others: by a slot, or by a network of their own."""
+    usual = "0" if agent.sharing == "shared" else str(REPLICAS)
+    return values.whole("device_slots", texts.get("device_slots", usual))
 
 
 def table_of(algorithm: Algorithm) -> dict[str, str]:

@@ -109,6 +109,8 @@ class Parameters(Struct, frozen=True):
     """0 where there is no LSTM."""
     device_slots: int
     """Devices that the policy can tell apart; 0 = which one it is makes no difference to it."""
+    replicas: int
+    """Devices that have a network of their own; 0 = all have one together."""
     hindsight: Hindsight | None
     """None where episodes are replayed as they were."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,28 +24,29 @@ from hub.learner.experience.transitions import FOLLOWED
 from hub.learner.sb3.drive import drive
 from hub.learner.sb3.identity import refitted
 from hub.learner.sb3.snapshot import take_up
-from hub.learner.versions.policy import read_policy
+from hub.learner.versions.parts import alone
+from hub.learner.versions.policy import PolicyFile, as_file, read_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub.learner.versions.policy import PolicyFile
     from hub.words import Agent
 
 OWN: Final = ".safetensors"
 SB3: Final = ".zip"
 
 
-def export_policy(source: Path, agent: Agent, target: Path) -> None:
+def export_policy(source: Path, agent: Agent, target: Path, device: str | None = None) -> None:
     """Write a version to a file; its suffix says in which form.
 
     Args:
         source: the version's file, whose bytes must be those its name promises.
         agent: it belongs to.
         target: is written whole or not at all.
+        device: whose network, where each has its own; None = the one that leads.
 
     Raises:
-        OperatorFault: another suffix, or a place that can't be written.
+        OperatorFault: another suffix, a place that can't be written, or a device without a network.
         HubFault: the version's file is damaged.
     """
     policy = read_policy(source)
@@ -57,12 +57,19 @@ def export_policy(source: Path, agent: Agent, target: Path) -> None:
         )
     if target.suffix not in (OWN, SB3):
         raise OperatorFault(f"{target}: the name must end with {OWN} or {SB3}")
+    if device is not None and device not in (policy.card.replicas or {}):
+        there = ", ".join(policy.card.replicas or {}).strip(", ")
+        raise OperatorFault(
+            f"device {device!r} has no network of its own in this version; "
+            + (f"there are: {there}" if there else f"agent {agent.name!r} has one for all devices")
+        )
+    one = PolicyFile(*alone(policy.card, policy.tensors, device), policy.sha256)
     try:
         with _draft(target) as draft:
             if target.suffix == OWN:
-                shutil.copyfile(source, draft)
+                draft.write_bytes(as_file(one.card, one.tensors))
             else:
-                _save(policy, agent, draft)
+                _save(one, agent, draft)
     except OSError as error:
         raise OperatorFault(f"{target} can't be written: {error.strerror}") from error
 

@@ -139,9 +139,9 @@ def make_version(job: Job) -> Imported:
 def _from_elsewhere(job: Job, checkpoint: Checkpoint) -> Imported:
     """A version of an algorithm that is in no library: its own tensors in a new learner."""
     from hub.learner.interface import check_alike
-    from hub.learner.open import open_learner
+    from hub.learner.open import open_one
 
-    learner = open_learner(job.agent)
+    learner = open_one(job.agent)
     ours, theirs = learner.tensors(), checkpoint.weights
     try:
         check_alike(ours, theirs)

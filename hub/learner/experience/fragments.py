@@ -63,6 +63,29 @@ class Fragments:
         if transition.terminated or transition.truncated:
             self._close(transition.device)
 
+    @property
+    def gathered(self) -> list[Fragment]:
+        """What `take` would give; the fragments stay."""
+        return self._closed + list(self._open.values())
+
+    def go_on(self, gathered: list[Fragment]) -> None:
+        """Be as after these. Those of a device that goes on are joined to its next by their seqs.
+
+        Args:
+            gathered: of one device, or nothing: of several it would not be known which were open.
+        """
+        assert len({f[0].device for f in gathered}) <= 1, "a replica gathers for itself"
+        self._closed, self._open = gathered[:-1], {}
+        for fragment in gathered[-1:]:
+            last = fragment[-1]
+            over = last.terminated or last.truncated
+            if over:
+                self._closed.append(fragment)
+            else:
+                self._open[last.device] = fragment
+        self.count = sum(map(len, gathered))
+        self.dropped = 0
+
     def drop(self, device: str) -> None:
         """Leave the device's transition out, and end its fragment before it."""
         self.dropped += 1
@@ -70,7 +93,7 @@ class Fragments:
 
     def take(self) -> list[Fragment]:
         """All fragments, those that ended first; a device in mid-run begins a new one."""
-        taken = self._closed + list(self._open.values())
+        taken = self.gathered
         self.count = self.dropped = 0
         self._closed, self._open = [], {}
         return taken

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from msgspec import structs
+from msgspec import Struct, structs
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 
@@ -25,8 +25,10 @@ from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.algorithms.row import Fall
 from hub.learner.experience.fragments import Fragment, Fragments
 from hub.learner.interface import Update
+from hub.learner.sb3.gathered import gathered_of, tensor_of
 from hub.learner.sb3.hindsight import Episodes, open_spaces, replay_arguments
 from hub.learner.sb3.normalise import Normal, open_normal
+from hub.learner.sb3.randomness import Randomness
 from hub.learner.sb3.rows import Rows
 from hub.learner.sb3.spaces import indices, shaped
 from hub.learner.slots import with_slot
@@ -60,14 +62,16 @@ def drive(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
     """A learner as the agent declares it, its weights drawn from the agent's seed."""
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")
+    random = Randomness()
+    random.hold()
     spaces = Seen(
         with_slot(parse(agent.observations), parameters.device_slots), parse(agent.actions)
     )
     normal = open_normal(spaces.observations, spaces.actions, parameters)
     model = _open_model(agent, parameters, spaces, normal)
     if algorithm_of(agent).family == "on_policy":
-        return OnPolicy(spaces, model, parameters, normal)
-    return OffPolicy(spaces, model, parameters, normal)
+        return OnPolicy(spaces, model, parameters, normal, random)
+    return OffPolicy(spaces, model, parameters, normal, random)
 
 
 def class_of(algorithm: Algorithm) -> type[Any]:
@@ -93,9 +97,11 @@ class OnPolicy:
         model: OnPolicyAlgorithm,
         parameters: Parameters,
         normal: Normal | None,
+        random: Randomness,
     ) -> None:
         self.model = model
         self.normal = normal
+        self.random = random
         self._observations, self._actions = spaces
         self._total = parameters.total_timesteps
         self._fragments = Fragments()
@@ -130,6 +136,7 @@ class OnPolicy:
         model = self.model
         model.num_timesteps += model.n_steps
         _progress(model, self._total)
+        self.random.hold()
         model.train()
         seqs = [step.seq_last for fragment in fragments for step in fragment]
         return Update(model.n_steps, dropped, min(seqs), max(seqs), _metrics(model))
@@ -141,10 +148,12 @@ class OnPolicy:
 
     def kept(self) -> Tensors:
         """Beside the model's, what the next transitions go on from; of most learners nothing."""
-        return {} if self._states is None else self._states.kept()
+        states = {} if self._states is None else self._states.kept()
+        return states | tensor_of(self._fragments.gathered)
 
     def take_back(self, tensors: Tensors) -> None:
         """Go on from what `kept` gave."""
+        self._fragments.go_on(gathered_of(tensors))
         if self._states is not None:
             self._states.take_back(tensors)
 
@@ -214,6 +223,16 @@ class OnPolicy:
         return indices(self._actions, action)
 
 
+class Since(Struct):
+    """What an off-policy learner did since its last version."""
+
+    transitions: int = 0
+    skipped: int = 0
+    """Gradient steps left out."""
+    seq_first: int = 0
+    """Of the first transition."""
+
+
 class OffPolicy:
     """DQN, SAC and their kin: every transition with a known action goes into the replay buffer.
 
@@ -226,9 +245,11 @@ class OffPolicy:
         model: OffPolicyAlgorithm,
         parameters: Parameters,
         normal: Normal | None,
+        random: Randomness,
     ) -> None:
         self.model = model
         self.normal = normal
+        self.random = random
         self._total = parameters.total_timesteps
         self._publish_every = parameters.publish_every
         frequency = parameters.arguments.get("train_freq", 1)
@@ -236,17 +257,16 @@ class OffPolicy:
         self._train_every = frequency
         kind = Rows if parameters.hindsight is None else Episodes
         self.rows = kind(model, *spaces)
-        self._first = 0
-        self._taken = 0
-        self._skipped = 0
+        self.since = Since()
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """Take a transition in, as `OnPolicy.learn` does."""
         del version  # off-policy: whoever chose the action, it may be learnt from
         if not self.rows.take(transition):
             return None
-        self._first = self._first or transition.seq_last
-        self._taken += 1
+        since = self.since
+        since.seq_first = since.seq_first or transition.seq_last
+        since.transitions += 1
         model = self.model
         model.num_timesteps += 1
         _progress(model, self._total)
@@ -257,17 +277,21 @@ class OffPolicy:
             return None  # weights from outside have seen more than the buffer has
         steps = model.gradient_steps if model.gradient_steps >= 0 else self._train_every
         if behind:
-            self._skipped += steps
+            since.skipped += steps
             return None
         begins = model._n_updates == 0  # until now actions were drawn at random: let that end
+        self.random.hold()
         model.train(gradient_steps=steps, batch_size=model.batch_size)
-        if self._taken < self._publish_every and not begins:
+        if since.transitions < self._publish_every and not begins:
             return None
-        update = Update(
-            self._taken, self._skipped, self._first, transition.seq_last, _metrics(model)
+        self.since = Since()
+        return Update(
+            since.transitions,
+            since.skipped,
+            since.seq_first,
+            transition.seq_last,
+            _metrics(model),
         )
-        self._taken = self._skipped = self._first = 0
-        return update
 
     def remember(self, transition: Transition) -> bool:
         """Put it back into the replay buffer, untrained; False when its action is unknown."""

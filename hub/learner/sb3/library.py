@@ -12,6 +12,7 @@ from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
 from hub.learner.sb3.identity import Identity, refitted
 from hub.learner.sb3.normalise import take_over
 from hub.learner.slots import Slots
+from hub.learner.versions.parts import without_gathered
 from hub.words import Kind
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Library:
 
     def tensors(self) -> Tensors:
         """By the library's own names, and what only actors need beside them."""
+        self.inner.random.hold()
         tensors = snapshot.tensors_of(self.inner.model)
         acting = snapshot.acting_of(self._agent, self._parameters, tensors)
         normal = self.inner.normal
@@ -88,6 +90,7 @@ class Library:
 
     def restore(self, tensors: Tensors) -> None:
         """Weights, optimizers, both random generators, and the statistics of the last version."""
+        self.inner.random.hold()
         snapshot.restore(self.inner.model, tensors)
         if self.inner.normal is not None:
             self.inner.normal.fall_back()
@@ -95,10 +98,19 @@ class Library:
 
     def take_up(self, card: Card, tensors: Tensors) -> None:
         """The same, and how far the model had come."""
+        self.inner.random.hold()
         snapshot.take_up(self.inner, card, self.fitted(tensors, had=card.device_slots))
         if card.device_slots == self._slots.count:
             self._slots.go_on(card.devices)
             self._told_apart = card.devices
+
+    def go_on(self, tensors: Tensors) -> None:
+        """Statistics as they are now; what it sees stays scaled by those of the version."""
+        self.inner.random.hold()
+        snapshot.restore(self.inner.model, tensors)
+        self.inner.take_back(tensors)
+        if self.inner.normal is not None:
+            self.inner.normal.go_on(tensors)
 
     def fitted(self, tensors: Tensors, *, had: int) -> Tensors:
         """Those of the same network with `had` slots as this one's.
@@ -132,7 +144,7 @@ class Library:
             self._told_apart = list(self._slots.devices)
             if before._slots.count == self._slots.count or isinstance(self.inner, OnPolicy):
                 _carry_rows(before.inner, self.inner)
-                self.inner.take_back(before.inner.kept())
+                self.inner.take_back(without_gathered(before.inner.kept()))
 
     def see_as(self, before: Learner) -> None:
         """By the other's statistics, where both have some."""

@@ -143,6 +143,10 @@ class Normal:
         self._read(tensors)
         self.freeze()
 
+    def go_on(self, tensors: Tensors) -> None:
+        """Go on from statistics that are newer than those which the version acts by."""
+        self._read(tensors)
+
     def take_over(self, other: Normal) -> None:
         """Go on as the learner before, whose newest version goes on acting."""
         self._read(other.tensors())

@@ -23,11 +23,12 @@ from sb3_contrib.common.recurrent.buffers import (
 )
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
+from hub.learner.versions.parts import GATHERED
 from hub.learner.versions.policy import as_bytes_tensor
 from hub.words import Floats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
     from sb3_contrib.common.recurrent.type_aliases import (
@@ -50,6 +51,10 @@ UNHEARD_MAX: Final = 64
 """More late answers in a row than this, and the trainer waits for the next beginning."""
 STATES: Final = "resume/memory/states"
 """float32 (devices, 4, width): hidden and cell for the action, hidden and cell for V(o)."""
+AROUND: Final = GATHERED + "/seqs"
+BEFORE: Final = GATHERED + "/before"
+AFTER: Final = GATHERED + "/after"
+"""Of the steps gathered, where a version comes in between: int64 (steps,), and as `STATES`."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[str, int, int, tuple[Floats, ...]]]).decode
@@ -138,25 +143,36 @@ class States:
     def kept(self) -> Tensors:
         """What the next transitions go on from."""
         followed = [(d, kept.seq, kept.seen, kept.unheard) for d, kept in self._kept.items()]
-        states = [
-            np.concatenate([part.numpy().reshape(1, -1) for pair in kept.states for part in pair])
-            for kept in self._kept.values()
-        ]
-        empty = np.empty((0, 4, self._width), dtype=np.float32)
-        return {
+        tensors: Tensors = {
             FOLLOWED: as_bytes_tensor(_encode(followed)),
-            STATES: np.stack(states) if states else empty,
+            STATES: self._stacked(kept.states for kept in self._kept.values()),
         }
+        if self._around:
+            tensors[AROUND] = np.array(list(self._around), dtype=np.int64)
+            tensors[BEFORE] = self._stacked(before for before, _ in self._around.values())
+            tensors[AFTER] = self._stacked(after for _, after in self._around.values())
+        return tensors
 
     def take_back(self, tensors: Tensors) -> None:
         """Go on from there; with nothing when the states were of another width."""
         self._kept.clear()
+        self._around.clear()
         if FOLLOWED not in tensors or tensors[STATES].shape[2] != self._width:
             return
         followed = _decode(tensors[FOLLOWED].tobytes())
         for (device, seq, seen, unheard), states in zip(followed, tensors[STATES], strict=True):
-            parts = [torch.from_numpy(part.copy()).reshape(1, 1, -1) for part in states]
-            self._kept[device] = _Kept(seq, seen, _states(parts), unheard)
+            self._kept[device] = _Kept(seq, seen, _unstacked(states), unheard)
+        if AROUND in tensors:
+            rows = zip(tensors[AROUND], tensors[BEFORE], tensors[AFTER], strict=True)
+            self._around = {int(q): (_unstacked(b), _unstacked(a)) for q, b, a in rows}
+
+    def _stacked(self, many: Iterable[RNNStates]) -> Column:
+        """float32 (states, 4, width)."""
+        rows = [
+            np.concatenate([part.numpy().reshape(1, -1) for pair in states for part in pair])
+            for states in many
+        ]
+        return np.stack(rows) if rows else np.empty((0, 4, self._width), dtype=np.float32)
 
     def _advanced(self, observation: PyTorchObs, states: RNNStates) -> RNNStates:
         """The states when the observation was seen, one at a time as in `learn()`."""
@@ -201,6 +217,10 @@ class _DictBuffer(RecurrentDictRolloutBuffer):
 def _states(parts: list[torch.Tensor]) -> RNNStates:
     hidden_pi, cell_pi, hidden_vf, cell_vf = parts
     return RNNStates((hidden_pi, cell_pi), (hidden_vf, cell_vf))
+
+
+def _unstacked(states: Column) -> RNNStates:
+    return _states([torch.from_numpy(part.copy()).reshape(1, 1, -1) for part in states])
 
 
 def _column(flags: list[bool]) -> Column:

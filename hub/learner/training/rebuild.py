@@ -8,14 +8,14 @@ written but into `folder`; the hub may be at work.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hub.errors import OperatorFault
+from hub.errors import HubFault, OperatorFault
 from hub.learner.messages import policy_path
 from hub.learner.training.train import Trainer
+from hub.learner.versions.policy import copy_policy
 from hub.words import Kind
 
 if TYPE_CHECKING:
@@ -153,12 +153,12 @@ def _fetch_chosen(line: Line, folder: Path, live: Path) -> None:
         if not one.chosen:
             made.add(one.sha256)
         elif one.sha256 not in made:
-            target = policy_path(folder, line.agent.name, one.sha256)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            source = policy_path(live, line.agent.name, one.sha256)
             try:
-                shutil.copyfile(policy_path(live, line.agent.name, one.sha256), target)
-            except OSError as error:
+                copy_policy(source, policy_path(folder, line.agent.name, one.sha256))
+            except (OSError, HubFault) as error:
+                why = error.strerror if isinstance(error, OSError) else error
                 raise OperatorFault(
                     f"version {one.version} of agent {line.agent.name!r} came from outside, and "
-                    f"its file {one.sha256[:12]}… can't be read: {error.strerror}"
+                    f"its file {one.sha256[:12]}… can't be read: {why}"
                 ) from error

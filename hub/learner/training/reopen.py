@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hub.errors import HubFault
+from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.open import open_learner
+from hub.learner.versions.parts import alone, without_gathered
 
 if TYPE_CHECKING:
     from hub.learner.interface import Learner
@@ -25,8 +27,10 @@ def reopen(before: Learner, agent: Agent, card: Card, tensors: Tensors) -> Learn
         HubFault: the tensors are of another network.
     """
     learner = open_learner(agent)
+    if not read_parameters(agent).replicas:
+        card, tensors = alone(card, tensors, None)
     try:
-        learner.take_up(card, tensors)
+        learner.take_up(card, without_gathered(tensors))
     except (KeyError, ValueError) as error:
         raise HubFault(f"its tensors are not those of {agent.algorithm}: {error}") from error
     learner.inherit(before)

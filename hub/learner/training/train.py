@@ -135,7 +135,10 @@ class Trainer:
         transition = self._follow.fold(event)
         if not self._agent.learning:
             return None
-        self._learner.see(event, transition)
+        if self._learner.see(event, transition):
+            # An update of nothing: a device came, and acts by its own network from now on.
+            nothing = Update(0, 0, self.position, self.position, {})
+            return self._publish(nothing, parent=self.version)
         if transition is None:
             return None
         update = self._learn(transition, behind=behind)
@@ -200,6 +203,7 @@ class Trainer:
             duration_ms=1000.0 * busy_s,
             dropped=dropped,
             skipped=skipped,
+            device=update.device,
         )
 
     def _give_up(self, why: str) -> None:
@@ -254,7 +258,8 @@ class Trainer:
         try:
             policy = read_policy(policy_path(self._folder, self._agent.name, chosen.sha256))
             tensors = {n: tensor for n, tensor in policy.tensors.items() if n != FOLLOWED}
-            self._learner = reopen(self._learner, self._agent, policy.card, tensors)
+            card = msgspec.structs.replace(policy.card, version=chosen.version)
+            self._learner = reopen(self._learner, self._agent, card, tensors)
             self._sound = self._learner.tensors()
             self._told_apart = frozenset(policy.card.devices)
         except HubFault as error:

@@ -18,7 +18,7 @@ from hub.errors import OperatorFault
 from hub.learner.algorithms.parameters import algorithm_of, read_parameters, that_learn_from_others
 from hub.learner.experience.transitions import Follow
 from hub.learner.interface import Unsound
-from hub.learner.open import open_learner
+from hub.learner.open import open_one
 from hub.learner.versions.policy import IMPORTED, write_policy
 from hub.words import EXTERNAL
 
@@ -81,7 +81,7 @@ def train_again(
             of it is not finite.
     """
     check_learns_from_others(agent)
-    learner = open_learner(agent)
+    learner = open_one(agent)
     follow = Follow(missing_reward=agent.missing_reward)
     taken = updates = 0
     try:

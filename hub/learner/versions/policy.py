@@ -12,12 +12,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -25,20 +28,39 @@ from hub.errors import HubFault
 from hub.learner.algorithms.row import Activation, PolicyKind
 from hub.learner.messages import POLICY_SUFFIX, policy_path
 from hub.learner.versions.outline import CARD_KEY, LENGTH_BYTES
+from hub.learner.versions.parts import PARTS_FOLDER, apart, together
 from hub.words import Sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from hub.learner.versions.parts import Part
     from hub.words import AgentName
 
 Tensors = dict[str, "NDArray[Any]"]
 
 IMPORTED: Final = -1
 """Version in the Card of a policy from outside; the log numbers it."""
+NETWORKS_KNOWN: Final = 1024
+"""Versions of which it is remembered which networks they have."""
+
+
+class Replica(Struct, frozen=True):
+    """One of a flock's networks, in the Card of a version."""
+
+    before: int
+    changed: int
+    """Versions with the network that it has, and with the one before: from `changed` on it acts by
+    this one, from `before` on by the other; below, by one that is forgotten."""
+    counts: dict[str, int] = {}
+    """Of its training so far, as in a Card."""
+    sha256: str = ""
+    """Of the network's file; empty until it is written."""
+    card: Card | None = None
+    """What that file says of itself; not repeated in the version's."""
 
 
 class Card(Struct, frozen=True):
@@ -88,6 +110,9 @@ class Card(Struct, frozen=True):
     """Those it does tell apart, in the order of their slots."""
     clip_obs: float | None = None
     """Observations are scaled by the file's statistics and clipped to this; None = neither."""
+    replicas: dict[str, Replica] | None = None
+    """Where each device has a network of its own, by device, in the order in which they came; the
+    file's own tensors are those of the one that leads. None = all devices have one."""
 
 
 class PolicyFile(Struct, frozen=True):
@@ -100,20 +125,80 @@ class PolicyFile(Struct, frozen=True):
 
 def write_policy(folder: Path, agent: AgentName, card: Card, tensors: Tensors) -> str:
     """Write a version and return the SHA-256 that names it; it is on disk when this returns."""
-    data = save(tensors, metadata={CARD_KEY: msgspec.json.encode(card).decode()})
+    home = policy_path(folder, agent, "x").parent
+    if card.replicas is not None:
+        rest, parts = apart(card, tensors)
+        replicas = {
+            device: structs.replace(
+                replica, sha256=_write(home / PARTS_FOLDER, *parts[device]), card=None
+            )
+            for device, replica in card.replicas.items()
+        }
+        card, tensors = structs.replace(card, replicas=replicas), rest
+    return _write(home, card, tensors)
+
+
+def as_file(card: Card, tensors: Tensors) -> bytes:
+    """What stands in the file of one network; of a version without replicas, in its own."""
+    return save(tensors, metadata={CARD_KEY: msgspec.json.encode(card).decode()})
+
+
+def _write(folder: Path, card: Card, tensors: Tensors) -> str:
+    data = as_file(card, tensors)
     sha256 = hashlib.sha256(data).hexdigest()
-    path = policy_path(folder, agent, sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_durably(path, data)
+    path = folder / f"{sha256}{POLICY_SUFFIX}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.name != PARTS_FOLDER or not path.exists():
+        _write_durably(path, data)
     return sha256
 
 
-def read_policy(path: Path) -> PolicyFile:
-    """The version in a file.
+def read_policy(path: Path, known: Mapping[str, Part] = MappingProxyType({})) -> PolicyFile:
+    """The version in a file, and in those of its replicas where it has some.
+
+    Args:
+        path: of the version.
+        known: networks that need not be read again, by the SHA-256 of their files.
 
     Raises:
-        HubFault: it is missing, its bytes are not those its name promises, or it is no policy.
+        HubFault: one is missing, its bytes are not those its name promises, or it is no policy.
     """
+    policy = _read(path)
+    replicas = policy.card.replicas
+    if replicas is None:
+        return policy
+    parts = {
+        device: known.get(replica.sha256) or _read_part(part_path(path, replica))
+        for device, replica in replicas.items()
+    }
+    return PolicyFile(*together(policy.card, policy.tensors, parts), policy.sha256)
+
+
+def part_path(version: Path, replica: Replica) -> Path:
+    """Where a replica's network lies, beside the file of a version."""
+    return version.parent / PARTS_FOLDER / f"{replica.sha256}{POLICY_SUFFIX}"
+
+
+def copy_policy(source: Path, target: Path) -> None:
+    """Copy a version with the networks of its replicas to where another version may lie.
+
+    Raises:
+        OSError: a file is not there, or the target can't be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for replica in (_read(source).card.replicas or {}).values():
+        copy = part_path(target, replica)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(part_path(source, replica), copy)
+    shutil.copyfile(source, target)
+
+
+def _read_part(path: Path) -> Part:
+    part = _read(path)
+    return part.card, part.tensors
+
+
+def _read(path: Path) -> PolicyFile:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -140,11 +225,34 @@ def newest_readable(folder: Path, agent: AgentName, *, below: int) -> PolicyFile
 
 
 def prune(folder: Path, agent: AgentName, *, kept: int, pinned: Collection[str] = ()) -> None:
-    """Remove all but the `kept` files written last, and those whose SHA-256 is `pinned`."""
-    paths = policy_path(folder, agent, "x").parent.glob(f"*{POLICY_SUFFIX}")
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)[kept:]:
-        if path.stem not in pinned:
+    """Remove all but the `kept` files written last, and those whose SHA-256 is `pinned`.
+
+    A replica's network goes when no version has it any more.
+    """
+    home = policy_path(folder, agent, "x").parent
+    paths = sorted(home.glob(f"*{POLICY_SUFFIX}"), key=_written, reverse=True)
+    removed = [path for path in paths[kept:] if path.stem not in pinned]
+    for path in removed:
+        path.unlink(missing_ok=True)
+    parts = home / PARTS_FOLDER
+    if not removed or not parts.exists():
+        return
+    wanted = set().union(*(_networks(path) for path in paths if path not in removed))
+    for path in parts.glob(f"*{POLICY_SUFFIX}"):
+        if path.stem not in wanted:
             path.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=NETWORKS_KNOWN)
+def _networks(path: Path) -> frozenset[str]:
+    """The replicas' files that a version names: always the same, as its own name is its hash."""
+    with contextlib.suppress(HubFault):
+        return frozenset(one.sha256 for one in (_read(path).card.replicas or {}).values())
+    return frozenset()
+
+
+def _written(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _card(data: bytes) -> Card:

@@ -264,7 +264,7 @@ FULL JOIN named USING (device)
 LEFT JOIN greeted USING (device);
 
 -- policies: each version of each agent's policy, what was measured when it was made, and the
--- devices that it tells apart and its parent did not.
+-- devices that it tells apart and its parent did not (by a slot, or by a network of their own).
 CREATE VIEW policies AS
 SELECT
     agent,
