@@ -167,12 +167,11 @@ def learned(
     return model.policy.state_dict(), written.events
 
 
-def trained(agent: Agent, events: list[Event], folder: Path) -> dict[str, Any]:
-    """The tensors of the last version that a trainer makes of the events.
-
-    The device is alone: its policy does not see which one it is.
-    """
-    agent = msgspec.structs.replace(agent, sharing="none")
+def trained(
+    agent: Agent, events: list[Event], folder: Path, *, sharing: Sharing = "none"
+) -> dict[str, Any]:
+    """The tensors of the last version that a trainer makes of the events, all of one device."""
+    agent = msgspec.structs.replace(agent, sharing=sharing)
     trainer = Trainer(agent, folder, StoppedClock(), policies_kept=2)
     made = trainer.open(None)
     for event in events:

@@ -17,7 +17,7 @@ from hub.learner.sb3.recurrent import _Buffer
 from hub.words import Event, Kind, Source
 from tests.learning.harness import Glances, Hub, agent_of, cartpole, run
 from tests.learning.test_lockstep import Written, assert_same, learned, trained
-from tests.learning.test_resume import devices, flock, logged, names, resumed, small
+from tests.learning.test_resume import devices, logged, names, resumed, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,17 +113,17 @@ def first_kls(versions: list[Made]) -> list[float]:
 
 def test_where_the_actor_began_anew_the_trainer_does(tmp_path: Path) -> None:
     """An actor was killed in mid-episode: its next action says that it remembers nothing."""
-    hub = devices(flock(small("RecurrentPPO")), tmp_path / "before", steps=300)
+    hub = devices(small("RecurrentPPO"), tmp_path / "before", steps=300)
     memories = [
         (event.device, drawn_of(event.payload).memory)
         for event in hub.log
         if event.kind is Kind.ACTION
     ]
     assert {memory for _, memory in memories} > {0, 1, 2}
-    whole = trained(hub.agent, hub.log, tmp_path / "whole")
+    whole = trained(hub.agent, hub.log, tmp_path / "whole", sharing="shared")
     lost = [begun_anew(event) for event in hub.log]
     assert lost != hub.log
-    less = trained(hub.agent, lost, tmp_path / "lost")
+    less = trained(hub.agent, lost, tmp_path / "lost", sharing="shared")
     assert not np.array_equal(whole["lstm_actor.weight_hh_l0"], less["lstm_actor.weight_hh_l0"])
     _, versions = resumed(replace_log(hub, lost, tmp_path), None)
     assert sum(made.update.dropped for made in versions if made.update) == 0
