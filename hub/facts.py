@@ -170,6 +170,26 @@ class PolicyMade(Struct, frozen=True, tag="policy_made"):
     """Those that it tells apart and its parent did not, in the order of their slots."""
 
 
+class Advised(Struct, frozen=True, tag="advised"):
+    """An Episode of a Replica that may take advice, as the trainer judged it by then.
+
+    The event names the device and, as its policy, the version that knows of it.
+    """
+
+    adviser: str | None
+    """The device whose advice it took; None = nobody's."""
+    total_reward: float
+    """The Episode's return."""
+    expected: float
+    """Mean return of the device's episodes before, whoever advised; the newest count most."""
+    unadvised: float | None
+    """The same of those without advice; None before the first."""
+    weight: float
+    """Episodes with this adviser that its next choice is founded on, faded."""
+    seq: int
+    """Of the Episode's last observation."""
+
+
 class Updated(Struct, frozen=True, tag="updated"):
     """The trainer changed the weights: enough to do it again from the log."""
 
@@ -198,6 +218,7 @@ Fact = (
     | Alert
     | AgentRestarted
     | PolicyChosen
+    | Advised
     | KeyMade
     | KeyRevoked
     | DeviceAdded

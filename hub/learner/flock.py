@@ -1,4 +1,4 @@
-"""A network for each device: one agent's replicas that do not share theirs (`sharing=none`).
+"""A network for each device: replicas that share nothing, or advice (`sharing` none and advice).
 
     flock = Flock(agent, open_one, count=64)
     flock.see(event, transition)              # True: a device came, and has a network now
@@ -23,9 +23,9 @@ import numpy as np
 from msgspec import structs
 
 from hub.errors import HubFault
-from hub.learner.experience.returns import Returns
-from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM
-from hub.learner.versions.parts import GOES_ON, SEEDLING, own_name, own_tensors
+from hub.learner.experience.standing import Standing
+from hub.learner.interface import REPLAY, REPLAY_FIRST, REPLAY_FROM, SINCE
+from hub.learner.versions.parts import GOES_ON, SEEDLING, own_name, own_tensors, without_gathered
 from hub.learner.versions.policy import Replica, as_bytes_tensor
 from hub.words import Kind
 
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hub.facts import Advised
+    from hub.learner.algorithms.row import AdviceChoice
     from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner, Update
     from hub.learner.versions.policy import Card, Tensors
     from hub.words import Agent, Event
 
-RETURNS: Final = GOES_ON + "returns"
+STANDING: Final = GOES_ON + "standing"
 PLANTED: Final = "planted"
 """Count in the Card: 1 where the seedling's weights were put in place."""
 FORGOTTEN, BEFORE, NEWEST = -1, 0, 1
@@ -91,9 +93,18 @@ class Flock:
         agent: as declared.
         open_one: a learner of one network.
         count: devices that get one.
+        advice_choice: how they choose whom to ask; None = they do not advise each other.
     """
 
-    def __init__(self, agent: Agent, open_one: Callable[[Agent], Learner], count: int) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        open_one: Callable[[Agent], Learner],
+        count: int,
+        advice_choice: AdviceChoice | None = None,
+    ) -> None:
+        self._advice_choice = advice_choice
+        self._is_advised = advice_choice is not None
         self._agent = agent
         self._open = open_one
         self._count = count
@@ -101,7 +112,7 @@ class Flock:
         self._planted = False
         """The seedling has weights that somebody put in place, and not only drawn ones."""
         self._replicas: dict[str, _One] = {}
-        self._returns = Returns()
+        self._standing = Standing(advises=self._is_advised)
         self._touched: _One | None = None
         """The last that learnt."""
         self._version = 0
@@ -118,7 +129,7 @@ class Flock:
         """Give a new device its network, and let its own learner look."""
         began = event.kind is Kind.OBSERVATION and self._begin(event.device)
         if transition is not None:
-            self._returns.fold(transition)
+            self._standing.fold(transition)
         one = self._replicas.get(event.device)
         if one is not None:
             one.learner.see(event, transition)
@@ -137,6 +148,10 @@ class Flock:
             return None
         one.is_new = one.moved = True
         return update._replace(device=transition.device)
+
+    def advised(self) -> list[tuple[str, Advised]]:
+        """Since the version before."""
+        return self._standing.judged()
 
     def remember(self, transition: Transition) -> bool:
         """A row of the device's own replay memory."""
@@ -161,13 +176,19 @@ class Flock:
             return False
         seed = self._agent.seed + len(self._replicas)
         learner = self._open(structs.replace(self._agent, seed=seed))
-        if self._planted:
-            seedling = self._seedling.learner
-            card = seedling.card(self._agent, version=0, parent=None, position=0)
-            learner.take_up(card, seedling.tensors())
-        # Until the version with its network, a device acts by the one that leads: for the first
-        # device that is the seedling's, and the same as its own.
-        before = None if self._replicas else self._seedling.changed
+        leads = self._all()[self._leader()]
+        # Advised by peers that began alike, replicas need two thirds of the steps that they need
+        # when each began by itself.
+        model = leads if self._is_advised else self._seedling
+        if self._planted or model is not self._seedling:
+            card = model.learner.card(self._agent, version=0, parent=None, position=0)
+            counts = {n: 0 if n.startswith((SINCE, REPLAY)) else c for n, c in card.counts.items()}
+            own = structs.replace(card, counts=counts)
+            learner.take_up(own, without_gathered(model.learner.tensors()))
+        # Until the version with its network, a device acts by the one that leads, which may be the
+        # same as its own.
+        alike = not self._replicas or model is leads
+        before = leads.changed if alike else None
         one = self._replicas[device] = _One(learner, before=before)
         learner.published()  # as alone: its first version has seen nothing yet
         one.tensors = learner.tensors()
@@ -202,6 +223,9 @@ class Flock:
             parameters=agent.parameters,
             sharing=agent.sharing,
             devices=list(self._replicas),
+            advisers=self._standing.advisers(self._replicas),
+            trust={d: self._standing.trust.arms(d) for d in self._replicas if self._is_advised},
+            advice_choice=self._advice_choice or "bandit",
             counts=counts,
             replicas=replicas,
         )
@@ -209,7 +233,9 @@ class Flock:
     def tensors(self) -> Tensors:
         """Those of the replica that leads, and of all, under their devices' names."""
         leader = self._leader()
-        tensors: Tensors = {RETURNS: as_bytes_tensor(self._returns.snapshot())}
+        tensors: Tensors = {
+            STANDING: as_bytes_tensor(self._standing.snapshot()),
+        }
         for device, one in self._all().items():
             now = one.learner.tensors()
             if one.moved or not one.tensors:
@@ -267,13 +293,13 @@ class Flock:
             else:
                 self._replicas[device] = one
         self._version = card.version
-        self._returns.restore(tensors[RETURNS].tobytes())
+        self._standing.restore(tensors[STANDING].tobytes())
 
     def inherit(self, before: Learner) -> None:
         """The rows of each replica's replay memory, and replicas that were not there yet."""
         if not isinstance(before, Flock):
             return
-        self._returns = before._returns
+        self._standing.restore(before._standing.snapshot())
         for device, theirs in before._replicas.items():
             self._begin(device)
             if device in self._replicas:
@@ -293,8 +319,7 @@ class Flock:
 
     def _leader(self) -> str:
         """Whose network stands for the flock: the best device's, else the one that came first."""
-        best = self._returns.best(self._replicas)
-        return best if best is not None else next(iter(self._replicas), SEEDLING)
+        return self._standing.leader(self._replicas) or SEEDLING
 
 
 def whole(device: str, tensors: Tensors) -> Tensors:

@@ -35,16 +35,20 @@ from hub.learner.versions.policy import Card
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hub.facts import Advised
     from hub.learner.algorithms.row import Activation, PolicyKind
     from hub.learner.experience.transitions import Transition
     from hub.learner.versions.policy import Tensors
     from hub.words import Agent, Event, Floats
 
-REPLAY_FROM: Final = "replay_from"
-REPLAY_FIRST: Final = "replay_first"
-REPLAY_ROW: Final = "replay_row"
+REPLAY: Final = "replay_"
+REPLAY_FROM: Final = REPLAY + "from"
+REPLAY_FIRST: Final = REPLAY + "first"
+REPLAY_ROW: Final = REPLAY + "row"
 """Counts by which a replay memory is filled again: seq to read from, seq of the oldest row, and the
 place of that row in the ring. Without them nothing is read again."""
+SINCE: Final = "since_"
+"""Beginning of the names of counts that begin at 0 with each version of the learner's own."""
 
 
 class Update(NamedTuple):
@@ -130,6 +134,10 @@ class Learner(Protocol):
 
     def published(self) -> None:
         """What it is now is a version: until the next one, actors act by it."""
+        ...
+
+    def advised(self) -> list[tuple[str, Advised]]:
+        """Devices and their episodes since it was asked last, where replicas take advice."""
         ...
 
     def inherit(self, before: Learner) -> None:
@@ -242,6 +250,10 @@ class Plain(ABC):
 
     def published(self) -> None:  # noqa: B027 - it need not know
         """It acts by its tensors alone."""
+
+    def advised(self) -> list[tuple[str, Advised]]:
+        """Nobody takes advice."""
+        return []
 
     def inherit(self, before: Learner) -> None:  # noqa: B027 - there may be no rows
         """Nothing was kept."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from hub.facts import PolicyMade, Updated
+from hub.facts import Advised, PolicyMade, Updated
 from hub.frames import frame
 from hub.words import FLOAT_BYTES, Floats
 
@@ -75,6 +75,16 @@ ToActor = Ask | Load | Greedy
 # --- actor -> hub --------------------------------------------------------------------------
 
 
+class Advice(Struct, frozen=True, array_like=True, gc=False):
+    """What one replica would do, as another was told."""
+
+    adviser: str
+    """The device whose network said it, in the same version."""
+    values: Floats
+    """float32: log-probabilities or logits of all choices; of a Gaussian, means and the logs of
+    standard deviations."""
+
+
 class Reply(Struct, frozen=True, array_like=True, gc=False):
     """The action for one Question."""
 
@@ -90,6 +100,8 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
     version: int
     memory: int | None = None
     """Of a recurrent policy: how many observations its state had seen before this one."""
+    advice: Advice | None = None
+    """What was multiplied in; None = nobody was asked."""
 
 
 class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
@@ -123,6 +135,8 @@ class Made(Struct, frozen=True, array_like=True, tag="made"):
     """None for the version an agent begins with."""
     parent_sha256: str | None = None
     """Of the parent's file: a child of any but the newest version in the log is not logged."""
+    advised: list[tuple[str, Advised]] = []
+    """Devices and their episodes since the version before, where replicas take advice."""
 
 
 class Idle(Struct, frozen=True, array_like=True, tag="idle"):
@@ -166,6 +180,8 @@ class _Beside(Struct, omit_defaults=True):
     raw: list[float] | None = None
     mask: str | None = None
     memory: int | None = None
+    adviser: str | None = None
+    advice: list[float] | None = None
 
 
 class Drawn(NamedTuple):
@@ -177,6 +193,8 @@ class Drawn(NamedTuple):
     """What it was drawn from: a byte a choice, 1 = allowed; None = from all."""
     memory: int | None = None
     """Observations that a recurrent policy's state had seen before; 0 = it had begun anew."""
+    advice: Advice | None = None
+    """What it was multiplied with before it was drawn."""
 
 
 _decode_beside = msgspec.json.Decoder(_Beside).decode
@@ -184,12 +202,17 @@ _decode_beside = msgspec.json.Decoder(_Beside).decode
 
 def payload_of(drawn: Drawn) -> str | None:
     """As JSON text, a mask as `"0110"`; None when there is nothing to say."""
-    raw, mask, memory = drawn
-    if raw is None and mask is None and memory is None:
+    raw, mask, memory, advice = drawn
+    if raw is None and mask is None and memory is None and advice is None:
         return None
-    values = None if raw is None else list(struct.unpack(f"<{len(raw) // FLOAT_BYTES}f", raw))
-    text = None if mask is None else "".join(map(str, mask))
-    return msgspec.json.encode(_Beside(values, text, memory)).decode()
+    beside = _Beside(
+        raw=None if raw is None else _listed(raw),
+        mask=None if mask is None else "".join(map(str, mask)),
+        memory=memory,
+    )
+    if advice is not None:
+        beside.adviser, beside.advice = advice.adviser, _listed(advice.values)
+    return msgspec.json.encode(beside).decode()
 
 
 def drawn_of(payload: str | None) -> Drawn:
@@ -200,7 +223,18 @@ def drawn_of(payload: str | None) -> Drawn:
         beside = _decode_beside(payload)
     except msgspec.ValidationError:
         return Drawn()
-    values, text = beside.raw, beside.mask
-    raw = None if values is None else Floats(struct.pack(f"<{len(values)}f", *values))
+    text = beside.mask
+    raw = None if beside.raw is None else _packed(beside.raw)
     mask = None if text is None else bytes(map(int, text))
-    return Drawn(raw, mask, beside.memory)
+    advice = None
+    if beside.adviser is not None and beside.advice is not None:
+        advice = Advice(beside.adviser, _packed(beside.advice))
+    return Drawn(raw, mask, beside.memory, advice)
+
+
+def _listed(values: Floats) -> list[float]:
+    return list(struct.unpack(f"<{len(values) // FLOAT_BYTES}f", values))
+
+
+def _packed(values: list[float]) -> Floats:
+    return Floats(struct.pack(f"<{len(values)}f", *values))

@@ -29,9 +29,9 @@ def open_learner(agent: Agent) -> Learner:
 
     Raises: as `open_one`.
     """
-    replicas = read_parameters(agent).replicas
-    if replicas:
-        return Flock(agent, open_one, replicas)
+    parameters = read_parameters(agent)
+    if parameters.replicas:
+        return Flock(agent, open_one, parameters.replicas, parameters.advice_choice)
     return open_one(agent)
 
 

@@ -22,7 +22,7 @@ from hub.words import EVENT_VERSION, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PERSONAL: Final = frozenset({Kind.OBSERVATION, Kind.REWARD, Kind.REFUSED, Kind.ADVICE})
+PERSONAL: Final = frozenset({Kind.OBSERVATION, Kind.REWARD, Kind.REFUSED})
 """Kinds whose payload is what a device or person sent, or quotes it."""
 
 

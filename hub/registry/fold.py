@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from hub import spaces
 from hub.facts import (
+    Advised,
     AgentMade,
     AgentRestarted,
     Alert,
@@ -141,7 +142,7 @@ class Registry:
                 self._open_login(event, fact)
             case PolicyMade() | PolicyChosen():
                 self._apply_policy(event, fact)
-            case Alert() | EpisodeEnded() | Refusal() | Updated() | Sealed():
+            case Advised() | Alert() | EpisodeEnded() | Refusal() | Updated() | Sealed():
                 pass
             case _:
                 assert_never(fact)

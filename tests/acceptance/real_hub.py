@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.log.analyst.messages import ResultForm
+    from hub.words import Sharing
     from tests.acceptance.family import Member
 
 HOST: Final = "127.0.0.1"
@@ -159,6 +160,7 @@ class RealHub:
         fallback: Any = "hold",
         deadline_ms: int | None = 250,
         safety: Any = None,
+        sharing: Sharing = "shared",
     ) -> str:
         """A new agent; its key. Observations default to four numbers without bounds."""
         if observations == (4, "box"):
@@ -172,6 +174,7 @@ class RealHub:
             fallback=fallback,
             deadline_ms=deadline_ms,
             safety=safety,
+            sharing=sharing,
         )
         return str(self.ask(control.CreateAgent(declared))["api_key"])
 

@@ -140,8 +140,8 @@ class Farm:
             policy=reply.version,
             logprob=reply.logprob,
             value=reply.value,
-            source=Source.POLICY,
-            payload=payload_of(Drawn(reply.raw, memory=reply.memory)),
+            source=Source.POLICY if reply.advice is None else Source.ADVICE,
+            payload=payload_of(Drawn(reply.raw, memory=reply.memory, advice=reply.advice)),
         )
 
     # --- what the hub does ----------------------------------------------------------------------

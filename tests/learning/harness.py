@@ -252,7 +252,15 @@ class Hub:
             assert observation.step is not None
             if self.agent.algorithm not in TAKEN_BY:
                 mask = None
-            question = Question(0, observation.device, 0, observation.step, observation.obs, mask)
+            question = Question(
+                0,
+                observation.device,
+                0,
+                observation.step,
+                observation.obs,
+                mask,
+                first=bool(observation.first),
+            )
             (reply,) = self._chooser.choose([question], greedy=not self.agent.learning)
             action = reply.action
             events.append(
@@ -266,8 +274,8 @@ class Hub:
                     policy=reply.version,
                     logprob=reply.logprob,
                     value=reply.value,
-                    source=Source.POLICY,
-                    payload=payload_of(Drawn(reply.raw, mask, reply.memory)),
+                    source=Source.POLICY if reply.advice is None else Source.ADVICE,
+                    payload=payload_of(Drawn(reply.raw, mask, reply.memory, reply.advice)),
                 )
             )
         for event in events:

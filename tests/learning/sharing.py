@@ -38,7 +38,7 @@ from tests.learning.sharing_picture import draw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hub.words import Agent, Event, Floats
+    from hub.words import Agent, Event, Floats, Sharing
 
 EPISODES: Final = 10
 """In the mean return that counts."""
@@ -46,8 +46,18 @@ SEEDS: Final = 20
 CONFIDENCE: Final = 0.90
 RESAMPLES: Final = 10_000
 
-Mode = Literal["lone", "shared"]
-MODES: Final[tuple[Mode, ...]] = ("lone", "shared")
+Mode = Literal["lone", "shared", "advice", "random advice"]
+MODES: Final[tuple[Mode, ...]] = ("lone", "shared", "advice", "random advice")
+"""Learners of their own; one policy; and peers that advise each other, by a bandit or as Shepherd
+draws them: any peer at each step."""
+
+
+SHARING: Final[dict[Mode, Sharing]] = {
+    "lone": "none",
+    "shared": "shared",
+    "advice": "advice",
+    "random advice": "advice",
+}
 
 
 class Replica(Struct, frozen=True):
@@ -182,12 +192,12 @@ def run(name: str, mode: Mode, seed: int, folder: Path) -> Run:
     """All devices of a case, until each is done or has had its steps."""
     case = CASES[name]
     machines = [Machine(number, case, seed) for number in range(len(case.replicas))]
-    flocks = [machines] if mode == "shared" else [[machine] for machine in machines]
+    flocks = [[machine] for machine in machines] if mode == "lone" else [machines]
     began = time.process_time()
     for number, flock in enumerate(flocks):
-        agent = case.agent_of("PPO", seed=100 * seed + number, **case.parameters)
-        if mode == "lone":
-            agent = msgspec.structs.replace(agent, sharing="none")
+        chosen = {"advice.choice": "random"} if mode == "random advice" else {}
+        agent = case.agent_of("PPO", seed=100 * seed + number, **case.parameters, **chosen)
+        agent = msgspec.structs.replace(agent, sharing=SHARING[mode])
         hub = Hub(agent, folder / str(number))
         step_on(hub, flock, seed, until=partial(_over, flock, case))
     return Run(

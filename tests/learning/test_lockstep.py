@@ -42,6 +42,8 @@ from tests.learning.harness import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hub.words import Sharing
+
 NEWEST: Final = 1_000_000
 """A version that is never too old."""
 SHARED: Final = ("pi_features_extractor", "vf_features_extractor")

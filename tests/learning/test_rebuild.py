@@ -26,6 +26,7 @@ from hub.words import Kind
 from tests.learning.farm import Farm
 from tests.learning.harness import StoppedClock, walk
 from tests.learning.test_resume import (
+    ADVISED,
     DQN,
     FLOCKS,
     HINDSIGHT,
@@ -95,7 +96,7 @@ def policies(farm: Farm) -> list[Event]:
 
 
 @pytest.mark.parametrize(
-    "agent", [*ALGORITHMS, small("RecurrentPPO"), flock(small("RecurrentPPO"))], ids=title
+    "agent", [*ALGORITHMS, *ADVISED, small("RecurrentPPO"), flock(small("RecurrentPPO"))], ids=title
 )
 def test_every_version_comes_again_though_the_trainer_was_killed(
     tmp_path: Path, agent: Agent

@@ -89,6 +89,28 @@ class Chooser:
         if card.clip_obs is not None:
             self._scale = scale_of(sent, tensors, clip=card.clip_obs)
 
+    def advise(self, question: Question) -> Matrix:
+        """What it would do, (1, k), as in `Advice`; Q-values as the log of their softmax."""
+        net = self._drawing.net
+        x, _ = self._inputs([question])
+        if self._name in GAUSSIAN:
+            mean, log_std = net.mean_and_log_std(x)
+            return np.concatenate([mean, np.broadcast_to(log_std, mean.shape)], axis=1)
+        logits = net.action(x)
+        if isinstance(self._actions, Discrete):
+            logits = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        return logits
+
+    def choose_advised(self, question: Question, advice: Matrix) -> Reply:
+        """A reply drawn from the product of what it and its adviser would do."""
+        net = self._drawing.net
+        net.advice = advice
+        try:
+            (reply,) = self._choose([question], greedy=False)
+        finally:
+            net.advice = None
+        return reply
+
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """A reply to each question, in order."""
         if self.memory is None and self._drawing.drift is None:
@@ -108,7 +130,8 @@ class Chooser:
         if self.memory is not None:
             self.memory.forget()
 
-    def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
+    def _inputs(self, questions: Sequence[Question]) -> tuple[Matrix, list[int]]:
+        """What the first layer sees, and of a recurrent policy how much it had seen before."""
         joined = b"".join([question.values for question in questions])
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         if self._scale is not None:
@@ -119,6 +142,10 @@ class Chooser:
         seen: list[int] = []
         if self.memory is not None:
             x, seen = self.memory.remember(questions, x)
+        return x, seen
+
+    def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
+        x, seen = self._inputs(questions)
         self._drawing.asked = questions
         uniforms = None if greedy else self._chance.uniforms(questions)
         if any([question.mask is not None for question in questions]):  # noqa: C419 - half the time
@@ -161,6 +188,9 @@ class Chooser:
                 raws[i] = Floats(choice.raw[i].tobytes())
         ids = [question.id for question in questions]
         return list(map(Reply, ids, rows, raws, logprobs, values, repeat(self.version)))
+
+
+GAUSSIAN: Final = ("gaussian", "squashed_gaussian")
 
 
 # --- the kinds of policy ---------------------------------------------------------------------

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import structs
+
+from hub.learner.acting.advisers import Advisers
 from hub.learner.acting.choose import Chooser
+from hub.learner.messages import Advice
 from hub.learner.versions.parts import alone
 from hub.learner.versions.policy import PolicyFile
+from hub.words import Floats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,11 +73,17 @@ class FlockChooser:
                 acted = Chooser(PolicyFile(*part, sha256), seed, acted)
             acted.version = card.version
             self._own[device] = acted
+        self._advisers: Advisers | None = None
+        """None where nobody advises anybody."""
+        if card.sharing == "advice":
+            self._advisers = Advisers(card, seed, None if before is None else before._advisers)
         lead = PolicyFile(*alone(card, tensors, None), policy.sha256)
         self._lead: Chooser = Chooser(lead, seed, None if before is None else before._lead)
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
-        """As each question's device would by itself."""
+        """As each question's device would by itself, or with its adviser."""
+        if self._advisers is not None and not greedy:
+            return [self._advised(self._advisers, question) for question in questions]
         if len(questions) == 1:
             return self._of(questions[0].device).choose(questions, greedy=greedy)
         asked: dict[Chooser, list[int]] = {}
@@ -84,6 +95,15 @@ class FlockChooser:
             for i, reply in zip(places, some, strict=True):
                 replies[i] = reply
         return [reply for reply in replies if reply is not None]
+
+    def _advised(self, advisers: Advisers, question: Question) -> Reply:
+        own = self._of(question.device)
+        adviser = advisers.of(question) if question.device in self._own else None
+        if adviser is None:
+            return own.choose([question], greedy=False)[0]
+        advice = self._own[adviser].advise(question)
+        reply = own.choose_advised(question, advice)
+        return structs.replace(reply, advice=Advice(adviser, Floats(advice.tobytes())))
 
     def forget(self) -> None:
         """Begin anew with every device."""

@@ -34,6 +34,8 @@ class Net:
         """Of each row of the batch, or of all, the slot whose column is added; set before asked."""
         self.split: int | None = None
         """Columns before it are for the action, from it on for V(o); None = all are for both."""
+        self.advice: Matrix | None = None
+        """What a peer would do, (1 or batch, as `advice_of` gives it); set before asked."""
         self._activate = ACTIVATIONS[activation]
         self._action = [_layer(tensors, name) for name in action_layers]
         self._value = [_layer(tensors, name) for name in value_layers]
@@ -47,16 +49,19 @@ class Net:
     def action(self, x: Matrix) -> Matrix:
         """Logits, Q-values or means, float32 (batch, m)."""
         weight, bias = self._action[-1]
-        return _product(self._hidden(x[:, : self.split], self._action), weight, bias)
+        y = _product(self._hidden(x[:, : self.split], self._action), weight, bias)
+        return y if self.advice is None else y + self.advice
 
     def mean_and_log_std(self, x: Matrix) -> tuple[Matrix, Matrix]:
         """A Gaussian's parameters, float32 (batch, m) and (m,) or (batch, m)."""
         hidden = self._hidden(x[:, : self.split], self._action)
         mean = _product(hidden, *self._action[-1])
         if self._spread is not None:
-            return mean, self._spread
-        assert self._spread_layer is not None, "a Gaussian has a spread"
-        return mean, _product(hidden, *self._spread_layer)
+            log_std = self._spread
+        else:
+            assert self._spread_layer is not None, "a Gaussian has a spread"
+            log_std = _product(hidden, *self._spread_layer)
+        return (mean, log_std) if self.advice is None else product(mean, log_std, self.advice)
 
     def mean_and_latent(self, x: Matrix) -> tuple[Matrix, Matrix]:
         """A Gaussian's mean, float32 (batch, m), and what its last layer saw, (batch, latent)."""
@@ -82,6 +87,21 @@ class Net:
         for weight, bias in layers[self._slotted : -1]:
             x = self._activate(_product(x, weight, bias))
         return x
+
+
+def product(mean: Matrix, log_std: Matrix, advice: Matrix) -> tuple[Matrix, Matrix]:
+    """Of two Gaussians, a Gaussian: its mean and the log of its deviation, (batch, m) each.
+
+    Args:
+        mean: of the one, (batch, m).
+        log_std: of the same, (m,) or (batch, m).
+        advice: mean and log(standard deviation) of the other, (batch, 2 m).
+    """
+    m = mean.shape[1]
+    ours, theirs = np.exp(-2.0 * log_std), np.exp(-2.0 * advice[:, m:])
+    precision = ours + theirs
+    mixed = (mean * ours + advice[:, :m] * theirs) / precision
+    return mixed.astype(np.float32), (-0.5 * np.log(precision)).astype(np.float32)
 
 
 def _elu(x: Matrix) -> Matrix:

@@ -9,20 +9,21 @@ without importing torch. What an agent leaves out is set from its algorithm's ro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 from hub.errors import OperatorFault
 from hub.learner.algorithms import elsewhere, values
 from hub.learner.algorithms.goals import read_hindsight
 from hub.learner.algorithms.libraries import ALGORITHMS, EXTRA, installed
 from hub.learner.algorithms.parameters_table import TABLE
-from hub.learner.algorithms.row import Algorithm, Parameters
-from hub.learner.algorithms.spaces_taken import check_recurrent, check_spaces
+from hub.learner.algorithms.row import AdviceChoice, Algorithm, Parameters
+from hub.learner.algorithms.spaces_taken import check_advised, check_recurrent, check_spaces
 from hub.spaces import parse
 
 if TYPE_CHECKING:
     from hub.words import Agent
 
+ADVICE_CHOICE: Final = "advice.choice"
 OWN: Final = (
     "net_arch",
     "activation_fn",
@@ -39,13 +40,15 @@ OWN: Final = (
     "goal_selection_strategy",
     "goal_reward",
     "device_slots",
+    ADVICE_CHOICE,
 )
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
 (in transitions of all devices); off-policy, the transitions between two versions; the noise that a
 deterministic policy explores with; and, by the names that VecNormalize gives them, whether and how
 observations and rewards are scaled by what was seen; how wide a recurrent policy's state is; and by
 those of HerReplayBuffer, whether and how episodes are replayed with other goals; and how many
-devices a shared policy can tell apart, or else have a network of their own."""
+devices a shared policy can tell apart, or else have a network of their own; and how replicas that
+advise each other choose whom to ask."""
 REPLICAS: Final = 64
 """Devices with a network of their own, where an algorithm can't tell devices apart by slots."""
 
@@ -60,6 +63,8 @@ def read_parameters(agent: Agent) -> Parameters:
     algorithm = algorithm_of(agent)
     table, defaults = table_of(algorithm), algorithm.defaults
     valid = {*table, *(name for name in OWN if name in defaults)}
+    if algorithm.family != "none":
+        valid.add(ADVICE_CHOICE)
     for name in agent.parameters:
         if name not in valid:
             there = ", ".join(sorted(valid)) or "none"
@@ -80,6 +85,7 @@ def read_parameters(agent: Agent) -> Parameters:
         lstm_hidden_size=values.state_width("lstm_hidden_size", texts),
         device_slots=_devices(agent, texts) if agent.sharing == "shared" else 0,
         replicas=_devices(agent, texts) if agent.sharing != "shared" else 0,
+        advice_choice=_advice_choice(agent, texts),
         hindsight=read_hindsight(
             agent,
             texts,
@@ -99,6 +105,17 @@ def _devices(agent: Agent, texts: dict[str, str]) -> int:
     """How many are not like all others: by a slot, or by a network of their own."""
     usual = "0" if agent.sharing == "shared" else str(REPLICAS)
     return values.whole("device_slots", texts.get("device_slots", usual))
+
+
+def _advice_choice(agent: Agent, texts: dict[str, str]) -> AdviceChoice | None:
+    if agent.sharing != "advice":
+        return None
+    check_advised(agent, algorithm_of(agent))
+    text = texts.get(ADVICE_CHOICE, "bandit")
+    if text not in get_args(AdviceChoice):
+        there = " or ".join(get_args(AdviceChoice))
+        raise OperatorFault(f"{ADVICE_CHOICE} is {there}, not {text!r}")
+    return cast("AdviceChoice", text)
 
 
 def table_of(algorithm: Algorithm) -> dict[str, str]:

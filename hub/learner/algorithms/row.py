@@ -87,6 +87,10 @@ class Algorithm(Struct, frozen=True):
     """Refuses agents that it can't learn (`OperatorFault`); called in the hub, without numpy."""
 
 
+AdviceChoice = Literal["bandit", "random"]
+"""How a replica's adviser is chosen."""
+
+
 class Parameters(Struct, frozen=True):
     """Everything that makes an agent's algorithm."""
 
@@ -111,6 +115,8 @@ class Parameters(Struct, frozen=True):
     """Devices that the policy can tell apart; 0 = which one it is makes no difference to it."""
     replicas: int
     """Devices that have a network of their own; 0 = all have one together."""
+    advice_choice: AdviceChoice | None
+    """None where replicas do not advise each other."""
     hindsight: Hindsight | None
     """None where episodes are replayed as they were."""
 

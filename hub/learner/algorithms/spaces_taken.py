@@ -67,6 +67,40 @@ def check_spaces(agent: Agent, algorithm: Algorithm, parameters: Parameters) -> 
         )
 
 
+ADVISED: Final = (
+    "categorical",
+    "multi_categorical",
+    "bernoulli",
+    "gaussian",
+    "squashed_gaussian",
+    "epsilon_greedy",
+)
+"""Kinds of policy that can be multiplied with another's."""
+
+
+def check_advised(agent: Agent, algorithm: Algorithm) -> None:
+    """Refuse an agent whose replicas could not advise each other."""
+    actions = type(parse(agent.actions))
+    able = [row.name for row in elsewhere.usable() if _is_advised(row, actions)]
+    if not _is_advised(algorithm, actions):
+        raise OperatorFault(
+            f"{algorithm.name} can't take advice; with actions {agent.actions!r} these can: "
+            f"{', '.join(able) or 'none'}; or choose sharing shared or none"
+        )
+    observations = parse(agent.observations)
+    parts = observations.spaces.values() if isinstance(observations, Dict) else (observations,)
+    if algorithm.family == "on_policy" and any(map(is_image, parts)):
+        raise OperatorFault(
+            f"{algorithm.name} takes no advice about images yet; choose sharing shared or none"
+        )
+
+
+def _is_advised(algorithm: Algorithm, actions: type[Space]) -> bool:
+    head = algorithm.heads.get(actions)
+    masked = algorithm.name == "MaskablePPO"  # sb3-contrib's policy is one of its own
+    return head is not None and head.kind in ADVISED and not algorithm.recurrent and not masked
+
+
 def check_recurrent(agent: Agent, parameters: Parameters) -> None:
     """Refuse what a recurrent policy can't be made of, or not be trained with."""
     observations = parse(agent.observations)

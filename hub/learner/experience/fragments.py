@@ -107,7 +107,7 @@ class Fragments:
 def _was_drawn(transition: Transition) -> bool:
     """Whether the policy drew this action, with a probability that was logged, and it was done."""
     return (
-        transition.source is Source.POLICY
+        transition.source in (Source.POLICY, Source.ADVICE)
         and transition.logprob is not None
         and transition.value is not None
         and transition.executed in (None, transition.action)

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from hub.learner.messages import drawn_of
+from hub.learner.messages import Advice, drawn_of
 from hub.words import Event, Floats, Kind, Source
 
 
@@ -54,6 +54,8 @@ class Transition(Struct, frozen=True, gc=False):
     """What the action was drawn from: a byte a choice, 1 = allowed; None = from all."""
     memory: int | None = None
     """Observations that the state of a recurrent policy had seen before; None = not known."""
+    advice: Advice | None = None
+    """What a peer would have done, which the action was drawn from too; None = nobody was asked."""
 
 
 FOLLOWED: Final = "resume/followed"
@@ -83,6 +85,7 @@ class _Seen(Struct, array_like=True):
     """Its boot had come this far before."""
     reached: dict[int, int] = field(default_factory=dict)
     """The last step of each of the boots before that are kept, the one left last at the end."""
+    advice: Advice | None = None
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -146,7 +149,7 @@ class Follow:
         seen.policy = event.policy
         seen.logprob = event.logprob
         seen.value = event.value
-        seen.raw, seen.mask, seen.memory = drawn_of(event.payload)
+        seen.raw, seen.mask, seen.memory, seen.advice = drawn_of(event.payload)
 
 
 def _reached(before: _Seen, boot: int) -> dict[int, int]:
@@ -190,4 +193,5 @@ def _join(before: _Seen, event: Event, values: Floats, reward: float) -> Transit
         seq_last=event.seq,
         mask=before.mask,
         memory=before.memory,
+        advice=before.advice,
     )

@@ -244,14 +244,18 @@ class BDPI(Plain):
     def counts(self) -> dict[str, int]:
         """How far it is, and where the memory is to be filled from."""
         done = {"steps": self._steps, "gradient_steps": self.gradient_steps}
-        since = {"taken": self._taken, "skipped": self._skipped, "first": self._first}
+        since = {
+            "since_taken": self._taken,
+            "since_skipped": self._skipped,
+            "since_first": self._first,
+        }
         return done | since | self.replay.counts()
 
     def count_on(self, counts: dict[str, int]) -> None:
         """Go on from there."""
         self._steps, self.gradient_steps = counts["steps"], counts["gradient_steps"]
-        self._taken, self._skipped = counts.get("taken", 0), counts.get("skipped", 0)
-        self._first = counts.get("first", 0)
+        self._taken, self._skipped = counts.get("since_taken", 0), counts.get("since_skipped", 0)
+        self._first = counts.get("since_first", 0)
         self.replay.begin_at(counts)
 
     def inherit(self, before: Learner) -> None:

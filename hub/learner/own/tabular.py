@@ -93,13 +93,13 @@ class Tabular(Plain):
 
     def counts(self) -> dict[str, int]:
         """Steps so far: schedules depend on them."""
-        since = {"taken": self._taken, "first": self._first}
+        since = {"since_taken": self._taken, "since_first": self._first}
         return {"steps": self.gradient_steps} | since
 
     def count_on(self, counts: dict[str, int]) -> None:
         """Go on from there."""
         self.gradient_steps = counts["steps"]
-        self._taken, self._first = counts.get("taken", 0), counts.get("first", 0)
+        self._taken, self._first = counts.get("since_taken", 0), counts.get("since_first", 0)
 
     def settle(self) -> None:
         """Explore as at the end of the schedule."""

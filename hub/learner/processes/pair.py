@@ -267,6 +267,9 @@ class Pair:
             events.append(self._event(Kind.UPDATE, made.version, made.update))
         policy = self._event(Kind.POLICY, made.version, made.policy)
         events.append(policy)
+        for device, advised in made.advised:
+            event = self._event(Kind.ADVICE, made.version, advised)
+            events.append(structs.replace(event, device=device, value=advised.total_reward))
 
         def committed(_seq: int) -> None:
             self._unlogged -= 1
@@ -327,11 +330,11 @@ class Pair:
 def _choice(reply: Reply, mask: bytes | None) -> Choice:
     return Choice(
         action=reply.action,
-        source=Source.POLICY,
+        source=Source.POLICY if reply.advice is None else Source.ADVICE,
         policy=reply.version,
         logprob=reply.logprob,
         value=reply.value,
-        payload=payload_of(Drawn(reply.raw, mask, reply.memory)),
+        payload=payload_of(Drawn(reply.raw, mask, reply.memory, reply.advice)),
     )
 
 

@@ -25,6 +25,7 @@ from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.algorithms.row import Fall
 from hub.learner.experience.fragments import Fragment, Fragments
 from hub.learner.interface import Update
+from hub.learner.sb3.advised import AdvisedPolicy, Unadvised, with_advice
 from hub.learner.sb3.gathered import gathered_of, tensor_of
 from hub.learner.sb3.hindsight import Episodes, open_spaces, replay_arguments
 from hub.learner.sb3.normalise import Normal, open_normal
@@ -64,14 +65,24 @@ def drive(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
     torch.set_deterministic_debug_mode("error")
     random = Randomness()
     random.hold()
-    spaces = Seen(
-        with_slot(parse(agent.observations), parameters.device_slots), parse(agent.actions)
-    )
+    spaces = _seen(agent, parameters)
     normal = open_normal(spaces.observations, spaces.actions, parameters)
     model = _open_model(agent, parameters, spaces, normal)
     if algorithm_of(agent).family == "on_policy":
         return OnPolicy(spaces, model, parameters, normal, random)
     return OffPolicy(spaces, model, parameters, normal, random)
+
+
+def _seen(agent: Agent, parameters: Parameters) -> Seen:
+    observations, actions = parse(agent.observations), parse(agent.actions)
+    if is_advised(agent, parameters):
+        return Seen(with_advice(observations, actions), actions)
+    return Seen(with_slot(observations, parameters.device_slots), actions)
+
+
+def is_advised(agent: Agent, parameters: Parameters) -> bool:
+    """Whether its updates are on the product with what was advised; off-policy it makes no odds."""
+    return parameters.advice_choice is not None and algorithm_of(agent).family == "on_policy"
 
 
 def class_of(algorithm: Algorithm) -> type[Any]:
@@ -84,7 +95,7 @@ class Seen(NamedTuple):
     """What a learner's networks take and give."""
 
     observations: Space
-    """With the device's slot behind them, where it has one."""
+    """With the device's slot behind them where it has one, or with what it was advised."""
     actions: Space
 
 
@@ -315,7 +326,9 @@ def _open_model(agent: Agent, parameters: Parameters, spaces: Seen, normal: Norm
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a last minibatch may be a short one
         model = class_of(algorithm_of(agent))(
-            _policy_name(observations, parameters),
+            AdvisedPolicy
+            if is_advised(agent, parameters)
+            else _policy_name(observations, parameters),
             open_spaces(observations, actions, parameters.hindsight)
             if normal is None
             else normal.vec,
@@ -342,6 +355,8 @@ def policy_kwargs(parameters: Parameters) -> dict[str, Any]:
 
 def _extractor_kwargs(agent: Agent, parameters: Parameters) -> dict[str, Any]:
     """An image beside a slot keeps as many features as SB3 gives an image alone."""
+    if is_advised(agent, parameters):
+        return {"features_extractor_class": Unadvised}
     if parameters.device_slots and is_image(parse(agent.observations)):
         return {"features_extractor_kwargs": {"cnn_output_dim": IMAGE_FEATURES}}
     return {}

@@ -8,14 +8,17 @@ from msgspec import structs
 
 from hub.learner.interface import Unsound
 from hub.learner.sb3 import snapshot
-from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
+from hub.learner.sb3.advised import neutral
+from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive, is_advised
 from hub.learner.sb3.identity import Identity, refitted
 from hub.learner.sb3.normalise import take_over
 from hub.learner.slots import Slots
 from hub.learner.versions.parts import without_gathered
-from hub.words import Kind
+from hub.spaces import Dict, parse
+from hub.words import Floats, Kind
 
 if TYPE_CHECKING:
+    from hub.facts import Advised
     from hub.learner.algorithms.row import Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner, Update
@@ -33,6 +36,12 @@ class Library:
         self._slots = Slots(parameters.device_slots)
         self._told_apart: list[str] = []
         """Devices with a column in the weights that `restore` puts back, in their order there."""
+        self._neutral: Floats | None = None
+        """What nobody advises; None where updates are not on advice."""
+        if is_advised(agent, parameters):
+            actions = parse(agent.actions)
+            assert not isinstance(actions, Dict), "refused before"
+            self._neutral = neutral(actions)
         self.identity: Identity | None = None
         """None where the policy does not see which device it is."""
         if parameters.device_slots:
@@ -131,6 +140,10 @@ class Library:
         if self.inner.normal is not None:
             self.inner.normal.freeze()
 
+    def advised(self) -> list[tuple[str, Advised]]:
+        """One network takes no advice, or a flock knows of it."""
+        return []
+
     def inherit(self, before: Learner) -> None:
         """The rows of its replay buffer, off-policy, or what it remembers of each device.
 
@@ -161,6 +174,14 @@ class Library:
 
     def _seen(self, transition: Transition) -> Transition:
         """As the networks see it."""
+        if self._neutral is not None:
+            told = transition.advice
+            advice = self._neutral if told is None else told.values
+            return structs.replace(
+                transition,
+                observation=Floats(transition.observation + advice),
+                next_observation=Floats(transition.next_observation + self._neutral),
+            )
         if self.identity is None:
             return transition
         device, seen = transition.device, self._slots.seen
@@ -171,7 +192,11 @@ class Library:
         )
 
     def _seen_event(self, event: Event) -> Event:
-        if self.identity is None or event.obs is None:
+        if event.obs is None:
+            return event
+        if self._neutral is not None:
+            return structs.replace(event, obs=Floats(event.obs + self._neutral))
+        if self.identity is None:
             return event
         return structs.replace(event, obs=self._slots.seen(event.device, event.obs))
 

@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from hub.errors import HubFault, OperatorFault
 from hub.learner.algorithms.observed import is_measured
+from hub.learner.sb3.advised import NAME as ADVICE
 from hub.learner.sb3.hindsight import open_spaces
 from hub.learner.sb3.spaces import shaped
 from hub.learner.versions.policy import as_bytes_tensor
@@ -73,7 +74,9 @@ class Normal:
             clip_reward=parameters.clip_reward,
             gamma=gamma,
             epsilon=EPSILON,
-            norm_obs_keys=None if parts is None else [n for n in parts if is_measured(parts[n])],
+            norm_obs_keys=None
+            if parts is None
+            else [n for n in parts if is_measured(parts[n]) and not n.endswith(ADVICE)],
         )
         """The environment that SB3's models are made with; their replay buffers ask it."""
         self._space = observations

@@ -19,6 +19,7 @@ from hub.errors import HubFault
 from hub.learner.algorithms.observed import has_images
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.algorithms.row import with_sde
+from hub.learner.interface import SINCE
 from hub.learner.sb3 import folding, normalise
 from hub.learner.sb3.drive import OffPolicy, Since
 from hub.learner.versions import scaling
@@ -40,8 +41,7 @@ TORCH_RANDOM: Final = RESUME + "random/torch"
 NUMPY_RANDOM: Final = RESUME + "random/numpy"
 COUNTERS: Final = ("num_timesteps", "_n_updates", "_n_calls")
 """Of SB3's models: transitions taken, updates made, and DQN's steps towards its next target."""
-SINCE: Final = ("since_transitions", "since_skipped", "since_seq_first")
-"""Counts by which a learner goes on that was not the one whose version it is."""
+SINCE_NAMES: Final = (f"{SINCE}transitions", f"{SINCE}skipped", f"{SINCE}seq_first")
 MOMENTS: Final = ("exp_avg", "exp_avg_sq", "square_avg")
 """torch's names of what Adam and RMSprop keep of each weight."""
 INITIAL_EPSILON: Final = "exploration_initial_eps"
@@ -188,7 +188,7 @@ def take_up(learner: OnPolicy | OffPolicy, card: Card, tensors: Tensors) -> None
         learner.model.exploration_rate = card.exploration
     if isinstance(learner, OffPolicy):
         learner.rows.begin_at(card.counts)
-        learner.since = Since(*(card.counts.get(name, 0) for name in SINCE))
+        learner.since = Since(*(card.counts.get(name, 0) for name in SINCE_NAMES))
 
 
 def settle(model: BaseAlgorithm, parameters: Parameters) -> None:
@@ -240,7 +240,7 @@ def _counts(learner: OnPolicy | OffPolicy) -> dict[str, int]:
     if isinstance(learner, OffPolicy):
         counts |= learner.rows.counts()
         # Of a replica, whose version another one's may come before.
-        counts |= dict(zip(SINCE, structs.astuple(learner.since), strict=True))
+        counts |= dict(zip(SINCE_NAMES, structs.astuple(learner.since), strict=True))
     return counts
 
 

@@ -185,7 +185,8 @@ class Trainer:
         newcomers = [device for device in card.devices if device not in self._told_apart]
         self._told_apart = frozenset(card.devices)
         policy = PolicyMade(sha256, parent, self.position, metrics, newcomers)
-        return Made(version, policy, self._updated(update, sha256, parent), parent_sha256)
+        updated = self._updated(update, sha256, parent)
+        return Made(version, policy, updated, parent_sha256, self._learner.advised())
 
     def _updated(self, update: Update | None, sha256: str, parent: int | None) -> Updated | None:
         if update is None or parent is None:

@@ -24,8 +24,9 @@ from msgspec import Struct, structs
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from hub.advice.trust import Arms
 from hub.errors import HubFault
-from hub.learner.algorithms.row import Activation, PolicyKind
+from hub.learner.algorithms.row import Activation, AdviceChoice, PolicyKind
 from hub.learner.messages import POLICY_SUFFIX, policy_path
 from hub.learner.versions.outline import CARD_KEY, LENGTH_BYTES
 from hub.learner.versions.parts import PARTS_FOLDER, apart, together
@@ -113,6 +114,11 @@ class Card(Struct, frozen=True):
     replicas: dict[str, Replica] | None = None
     """Where each device has a network of its own, by device, in the order in which they came; the
     file's own tensors are those of the one that leads. None = all devices have one."""
+    advisers: list[str] = []
+    """With `sharing=advice`, the replicas that may be asked, the best first."""
+    trust: dict[str, Arms] = {}
+    """Of each replica, what it knows of its advisers."""
+    advice_choice: AdviceChoice = "bandit"
 
 
 class PolicyFile(Struct, frozen=True):

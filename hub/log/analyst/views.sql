@@ -279,10 +279,24 @@ SELECT
 FROM log
 WHERE kind = 'policy';
 
--- advice: what one replica told another.
+-- advice: each episode of replicas that advise each other: who was asked, NULL = nobody, and what came
+-- of it beside what the device could expect, and what it did without advice. `weight` is how many
+-- episodes with this adviser its next choice is founded on, `version` the first that knows of it.
 CREATE VIEW advice AS
-SELECT agent, device, session, boot, step, action, policy, logprob, value, reason, ts, seq, payload
-FROM events
+SELECT
+    agent,
+    device,
+    payload ->> 'adviser' AS adviser,
+    policy AS version,
+    (payload ->> 'total_reward')::DOUBLE AS "return",
+    (payload ->> 'expected')::DOUBLE AS expected,
+    (payload ->> 'unadvised')::DOUBLE AS unadvised,
+    "return" - unadvised AS effect,
+    (payload ->> 'weight')::DOUBLE AS weight,
+    (payload ->> 'seq')::BIGINT AS ended_seq,
+    ts,
+    seq
+FROM log
 WHERE kind = 'advice';
 
 -- operators: what people did: agents declared, keys made and revoked, devices added and forgotten,

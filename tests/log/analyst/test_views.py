@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from hub.facts import (
+    Advised,
     DeviceAdded,
     DeviceForgotten,
     PolicyMade,
@@ -237,9 +239,21 @@ def test_views_name_the_mark_of_a_sealed_payload_as_the_keys_do() -> None:
 def test_sealed_payloads_disturb_no_view(log: Asked, query: Any, view: str) -> None:
     sealed = PayloadKeys(log.data / "keys").seal("a", "anything")
     log.append([agent_made(), *steps(1, 2, payload=sealed), episode(2)])
-    for kind in (Kind.REFUSED, Kind.REWARD, Kind.ADVICE):
+    for kind in (Kind.REFUSED, Kind.REWARD):
         log.append([Event(kind, NOW_US, agent="walker", device="a", payload=sealed)])
     query(f"SELECT * FROM {view}")
+
+
+def test_advice_is_shown_beside_what_came_without_it(log: Asked, query: Any) -> None:
+    for adviser, returned, unadvised in ((None, 20.0, None), ("b", 31.0, 20.0)):
+        fact = Advised(adviser, returned, 18.0, unadvised, 1.0, 7)
+        payload = msgspec.json.encode(fact).decode()
+        event = Event(Kind.ADVICE, NOW_US, "walker", "a", policy=4, value=returned, payload=payload)
+        log.append([event])
+    alone, advised = query("SELECT * FROM advice ORDER BY seq")
+    assert (alone["adviser"], alone["return"], alone["effect"]) == (None, 20.0, None)
+    assert (advised["device"], advised["adviser"], advised["effect"]) == ("a", "b", 11.0)
+    assert (advised["version"], advised["expected"], advised["ended_seq"]) == (4, 18.0, 7)
 
 
 def test_a_device_that_comes_back_to_its_agent_joins_nothing(log: Asked, query: Any) -> None:
