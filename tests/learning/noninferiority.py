@@ -301,6 +301,8 @@ def report(book: Book) -> str:
             one = book.verdict(algorithm, arrangement)
             if one is not None:
                 within = "no worse" if one.bound > -task.margin else "not decided"
+                if one.difference + (one.difference - one.bound) < -task.margin:
+                    within = "worse"
                 rows.append(
                     [
                         f"{algorithm}, {arrangement}",

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -287,34 +288,46 @@ class Book:
         """What is still to be run: one seed of everything after the other."""
         for seed in range(seeds):
             for name in names:
-                for mode in MODES if CASES[name].beside is None else MODES[1:]:
+                # Advice is looked at where lone learners are, and not for those with false pay.
+                for mode in MODES if CASES[name].beside is None else ("shared",):
                     if (name, mode, seed) not in self.runs:
                         yield name, mode, seed
 
-    def verdict(self, name: str) -> Verdict | None:
+    def verdict(self, name: str, together: Mode = "shared") -> Verdict | None:
         """None without runs of both."""
         beside = CASES[name].beside or (name, "lone")
         seeds = [
             seed
             for case, mode, seed in self.runs
-            if (case, mode) == (name, "shared") and (*beside, seed) in self.runs
+            if (case, mode) == (name, together) and (*beside, seed) in self.runs
         ]
         lone = [self.runs[*beside, seed] for seed in seeds]
-        return verdict(lone, [self.runs[name, "shared", s] for s in seeds]) if seeds else None
+        return verdict(lone, [self.runs[name, together, s] for s in seeds]) if seeds else None
 
 
 def report(book: Book) -> str:
     """A table of what is known."""
-    heads = ["", "beside", "seeds", "steps there", "steps", "share", "90 % bound", "failed there"]
+    heads = [
+        "",
+        "",
+        "beside",
+        "seeds",
+        "steps there",
+        "steps",
+        "share",
+        "90 % bound",
+        "failed there",
+    ]
     heads += ["failed"]
     rows = []
-    for name, case in CASES.items():
-        one = book.verdict(name)
+    for name, together in product(CASES, MODES[1:]):
+        case, one = CASES[name], book.verdict(name, together)
         if one is not None:
             honest = sum(replica.pay == "true" for replica in case.replicas)
             rows.append(
                 [
                     name,
+                    together,
                     "lone" if case.beside is None else ", ".join(case.beside),
                     str(one.seeds),
                     f"{one.lone_steps:,.0f}",

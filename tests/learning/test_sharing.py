@@ -77,7 +77,7 @@ def test_with_other_slots_it_goes_on_as_with_the_average_device(
     tmp_path: Path, agent: Agent
 ) -> None:
     hub = devices(agent, tmp_path, steps=400)
-    for sharing, slots in (("none", "64"), ("shared", "2"), ("shared", "64")):
+    for sharing, slots in (("none", "0"), ("shared", "2"), ("shared", "64")):
         before = valued(now(hub))
         declared = replace(agent, sharing=sharing)
         declared = replace(declared, parameters=agent.parameters | {"device_slots": slots})
@@ -91,7 +91,7 @@ def test_with_other_slots_it_goes_on_as_with_the_average_device(
         run(hub, "CartPole-v1", devices=3, steps_max=400, threshold=1e9)
         card = file_of(hub, hub.versions[count]).card
         assert (card.device_slots, len(card.devices)) == {
-            ("none", "64"): (0, 0),
+            ("none", "0"): (0, 0),
             ("shared", "2"): (2, 2),
             ("shared", "64"): (64, 3),
         }[sharing, slots]
@@ -133,7 +133,15 @@ def test_the_book_of_sharing_goes_on_where_it_was_stopped(tmp_path: Path) -> Non
     Book(path).add(Run("alike", "lone", 0, [800] * 4, [], 1.0, now))
     Book(path).add(Run("alike", "shared", 0, [400] * 4, [], 1.0, now))
     Book(path).add(Run("alike", "lone", 1, [800] * 4, [], 1.0, "of other defaults"))
-    assert list(Book(path).wanting(["alike"], 2)) == [("alike", "lone", 1), ("alike", "shared", 1)]
+    wanting = [(mode, seed) for _, mode, seed in Book(path).wanting(["alike"], 2)]
+    assert wanting == [
+        ("advice", 0),
+        ("random advice", 0),
+        ("lone", 1),
+        ("shared", 1),
+        ("advice", 1),
+        ("random advice", 1),
+    ]
     assert "50%" in report(Book(path))
     assert next(Book(path).wanting(["16 alike"], 2)) == ("16 alike", "shared", 0)
     assert set(CASES) >= {"alike", "one reversed", "pole lengths", "Pendulum", "64 alike"}

@@ -63,6 +63,13 @@ of its own and learns what it would learn alone, bit for bit; one that is new, o
 ([how](decisions/0015-a-flock-is-one-learner.md)). Each takes a trainer's time and memory for
 itself.
 
+With `sharing=advice` each has its own network too, and acts with a peer's advice: its action is
+drawn from the product of both distributions (of Q-values, from their sum), and on-policy its update
+is on that product. Whom it asks is chosen anew for each episode, among its peers and nobody, by
+what came of it before; `advice.choice=random` draws any peer at each step, as Shepherd does
+([why](decisions/0016-advice-is-a-product.md)). A new device begins with the network that leads.
+One policy for all (`shared`) learns faster in every case that was measured.
+
 `replay_buffer=her` replays episodes as if what they came to had been their goal (hindsight
 experience replay, Andrychowicz et al. 2017), by SB3's HerReplayBuffer. Take it when a goal changes
 from episode to episode and the reward says little before it is reached. Observations are then an

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import gymnasium
 import numpy as np
 import torch
 from stable_baselines3.common.distributions import DiagGaussianDistribution
@@ -57,9 +56,9 @@ def neutral(actions: Leaf) -> Floats:
 class Unadvised(CombinedExtractor):
     """Features of everything but the advice."""
 
-    def __init__(self, observation_space: gymnasium.spaces.Dict) -> None:
+    def __init__(self, observation_space: Any) -> None:  # noqa: ANN401 - Gymnasium's Dict
         seen = {n: part for n, part in observation_space.items() if not n.endswith(NAME)}
-        super().__init__(gymnasium.spaces.Dict(seen))
+        super().__init__(type(observation_space)(seen))
 
 
 class AdvisedPolicy(MultiInputActorCriticPolicy):

@@ -10,7 +10,7 @@ from hub.learner.interface import Unsound
 from hub.learner.sb3 import snapshot
 from hub.learner.sb3.advised import neutral
 from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive, is_advised
-from hub.learner.sb3.identity import Identity, refitted
+from hub.learner.sb3.identity import WIDER, Identity, refitted
 from hub.learner.sb3.normalise import take_over
 from hub.learner.slots import Slots
 from hub.learner.versions.parts import without_gathered
@@ -46,7 +46,10 @@ class Library:
         """None where the policy does not see which device it is."""
         if parameters.device_slots:
             self.identity = Identity(
-                self.inner.model, parameters.device_slots, direct=not parameters.net_arch
+                self.inner.model,
+                parameters.device_slots,
+                direct=not parameters.net_arch,
+                wider=WIDER["on_policy" if isinstance(self.inner, OnPolicy) else "off_policy"],
             )
 
     @property
