@@ -95,7 +95,7 @@ _DQN_DEFAULTS: Final = _HINDSIGHT | {
     "exploration_fraction": "0.1",
     "exploration_final_eps": "0.02",
     "total_timesteps": "50000",
-    "publish_every": "256",
+    "publish_every": "64",
 }
 _CONTINUOUS_DEFAULTS: Final = _HINDSIGHT | {
     "net_arch": "64,64",
