@@ -39,7 +39,7 @@ from hub.intake.restore import restore
 from hub.intake.session import Sessions
 from hub.intake.silence import Silence
 from hub.intake.websocket import open_websocket
-from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.algorithms.parameters import check_advised, read_parameters
 from hub.learner.processes.pool import Pool
 from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
@@ -171,6 +171,7 @@ def check_agent(agent: Agent) -> None:
         OperatorFault: with what would be right.
     """
     read_parameters(agent)
+    check_advised(agent)
     read_rules(spec_of(agent))
 
 

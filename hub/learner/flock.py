@@ -299,7 +299,7 @@ class Flock:
         """The rows of each replica's replay memory, and replicas that were not there yet."""
         if not isinstance(before, Flock):
             return
-        self._standing.restore(before._standing.snapshot())
+        self._standing.go_on(before._standing)
         for device, theirs in before._replicas.items():
             self._begin(device)
             if device in self._replicas:

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from hub.errors import OperatorFault
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.net import product
-from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import Question, drawn_of, policy_path
 from hub.learner.versions.parts import SEEDLING, own_tensors
 from hub.learner.versions.policy import read_policy
+from hub.processes import check_agent
 from hub.words import Agent, Floats, Kind, Source
 from tests.learning.harness import Hub, cartpole, dials, pendulum, run, walk
-from tests.learning.test_resume import ADVISED, SMALL, devices, resumed, small, title
+from tests.learning.test_resume import ADVISED, SMALL, devices, resumed, scaled, small, title
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,8 +62,9 @@ def lived(agent: Agent, environment: str, folder: Path, *, steps: int, handover:
         (cartpole("PPO", seed=3, **ONE_PASS), "CartPole-v1"),
         (pendulum("PPO", seed=3, **ONE_PASS), "Pendulum-v1"),
         (dials("PPO", seed=3, **ONE_PASS), "Dials-v0"),
+        (replace(dials("PPO", seed=3, **ONE_PASS), actions={"multi_binary": 3}), "Dials-v0"),
     ],
-    ids=["choices", "numbers", "several choices"],
+    ids=["choices", "numbers", "several choices", "switches"],
 )
 def test_an_update_is_on_the_probability_with_which_the_action_was_drawn(
     tmp_path: Path, agent: Agent, environment: str
@@ -211,9 +212,32 @@ def test_each_episode_is_judged_once_and_by_what_was_known_before(tmp_path: Path
         (small("QRDQN"), "these can: PPO, A2C, DQN, TRPO"),
         (replace(small("PPO"), observations=[[36, 36, 1], 0, 255]), "no advice about images yet"),
         (cartpole("PPO", seed=1, **SMALL["PPO"], **{"advice.choice": "best"}), "bandit or random"),
+        (pendulum("PPO", seed=1, use_sde="true"), "noise of use_sde"),
     ],
-    ids=["TD3", "recurrent", "masks", "quantiles", "images", "choice"],
+    ids=["TD3", "recurrent", "masks", "quantiles", "images", "choice", "gSDE"],
 )
 def test_who_can_take_no_advice_is_refused_with_what_could(agent: Agent, why: str) -> None:
     with pytest.raises(OperatorFault, match=why):
-        read_parameters(advised(agent))
+        check_agent(advised(agent))
+
+
+def test_an_agent_from_before_that_can_take_no_advice_goes_on_with_one_policy(
+    tmp_path: Path,
+) -> None:
+    hub = devices(advised(small("TD3")), tmp_path, steps=400)
+    assert newest(hub).card.replicas is None
+
+
+@pytest.mark.parametrize("agent", [scaled(ADVISED[0]), scaled(ADVISED[1])], ids=title)
+def test_with_scaled_observations_advice_is_left_as_it_is(tmp_path: Path, agent: Agent) -> None:
+    hub = devices(agent, tmp_path)
+    updates = [made.update for made in hub.versions if made.update and made.update.transitions]
+    assert len(updates) > 4
+    assert sum(update.dropped for update in updates) < 64, "nothing was given up"
+
+
+def test_a_gaussian_that_is_almost_certain_stays_finite() -> None:
+    mean, log_std = product(floats([[0.1]]), floats([[-50.0]]), floats([[5.0, -0.5]]))
+    assert np.isfinite(mean).all()
+    assert np.isfinite(log_std).all()
+    assert float(mean[0, 0]) == pytest.approx(0.1)

@@ -147,6 +147,9 @@ def test_a_version_keeps_the_networks_that_did_not_change(tmp_path: Path) -> Non
     path = policy_path(hub.folder, hub.agent.name, second.sha256)
     again = read_policy(path, before.networks)
     assert_same(again.tensors, second.tensors)
+    acting = FlockChooser(read_policy(path, before.networks, acting=True), 1, before)
+    asking = [asked(device, i) for i, device in enumerate(DEVICES)]
+    assert acting.choose(asking, greedy=False) == after.choose(asking, greedy=False)
 
 
 def test_a_device_beyond_the_count_acts_and_is_not_learnt_from(tmp_path: Path) -> None:
@@ -209,11 +212,10 @@ def test_networks_that_no_version_has_any_more_are_removed(tmp_path: Path) -> No
     home = policy_path(tmp_path, agent.name, "x").parent
     paths = list(home.glob("*.safetensors"))
     assert len(paths) == 3
-    wanted = {
-        part_path(path, one).name
-        for path in paths
-        for one in (read_policy(path).card.replicas or {}).values()
-    }
+    cards = [read_policy(path).card for path in paths]
+    files = {one.sha256 for card in cards for one in (card.replicas or {}).values()}
+    files |= {card.goes_on for card in cards}
+    wanted = {part_path(paths[0], sha256).name for sha256 in files}
     assert {path.name for path in (home / PARTS_FOLDER).iterdir()} == wanted
 
 
@@ -224,7 +226,7 @@ def test_a_network_that_is_missing_or_damaged_makes_its_version_unreadable(tmp_p
     assert replicas is not None
     path = policy_path(tmp_path, hub.agent.name, newest.policy.sha256)
     harmed = next(one for one in replicas.values() if one.changed == newest.version)
-    part_path(path, harmed).write_bytes(b"no policy")
+    part_path(path, harmed.sha256).write_bytes(b"no policy")
     trainer = Trainer(hub.agent, tmp_path, StoppedClock(), policies_kept=1000)
     assert trainer.open(logged(newest)) is None
     assert trainer.version == hub.versions[-2].version

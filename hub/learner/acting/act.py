@@ -63,7 +63,7 @@ def _load(load: Load, agent: Agent, before: Choosing | None) -> tuple[Choosing |
     """The version asked for; the one before, and why, when its file can't be read."""
     try:
         known = {} if before is None else before.networks
-        policy = read_policy(Path(load.path), known)
+        policy = read_policy(Path(load.path), known, acting=True)
         # The log numbers versions: one that was put in place again has an older one in its file.
         card = structs.replace(policy.card, version=load.version)
         policy = structs.replace(policy, card=card)

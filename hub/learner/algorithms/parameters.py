@@ -17,7 +17,7 @@ from hub.learner.algorithms.goals import read_hindsight
 from hub.learner.algorithms.libraries import ALGORITHMS, EXTRA, installed
 from hub.learner.algorithms.parameters_table import TABLE
 from hub.learner.algorithms.row import AdviceChoice, Algorithm, Parameters
-from hub.learner.algorithms.spaces_taken import check_advised, check_recurrent, check_spaces
+from hub.learner.algorithms.spaces_taken import check_recurrent, check_spaces, why_unadvised
 from hub.spaces import parse
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def read_parameters(agent: Agent) -> Parameters:
         clip_reward=values.number("clip_reward", texts.get("clip_reward", "10")),
         lstm_hidden_size=values.state_width("lstm_hidden_size", texts),
         device_slots=_devices(agent, texts) if agent.sharing == "shared" else 0,
-        replicas=_devices(agent, texts) if agent.sharing != "shared" else 0,
+        replicas=_devices(agent, texts) if _has_replicas(agent) else 0,
         advice_choice=_advice_choice(agent, texts),
         hindsight=read_hindsight(
             agent,
@@ -107,10 +107,31 @@ def _devices(agent: Agent, texts: dict[str, str]) -> int:
     return values.whole("device_slots", texts.get("device_slots", usual))
 
 
+def check_advised(agent: Agent) -> None:
+    """Refuse an agent whose replicas were to advise each other, and can't.
+
+    Only where it is declared: one from before this was looked at goes on with one policy for all.
+
+    Raises:
+        OperatorFault: it says who could.
+    """
+    algorithm = algorithm_of(agent)
+    if agent.sharing != "advice" or algorithm.family == "none":
+        return
+    why = why_unadvised(agent, algorithm)
+    if why is not None:
+        raise OperatorFault(f"{why}; choose sharing shared or none")
+
+
+def _has_replicas(agent: Agent) -> bool:
+    if agent.sharing == "advice":
+        return why_unadvised(agent, algorithm_of(agent)) is None
+    return agent.sharing == "none" and algorithm_of(agent).family != "none"
+
+
 def _advice_choice(agent: Agent, texts: dict[str, str]) -> AdviceChoice | None:
-    if agent.sharing != "advice":
+    if agent.sharing != "advice" or not _has_replicas(agent):
         return None
-    check_advised(agent, algorithm_of(agent))
     text = texts.get(ADVICE_CHOICE, "bandit")
     if text not in get_args(AdviceChoice):
         there = " or ".join(get_args(AdviceChoice))

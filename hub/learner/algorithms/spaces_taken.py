@@ -78,21 +78,22 @@ ADVISED: Final = (
 """Kinds of policy that can be multiplied with another's."""
 
 
-def check_advised(agent: Agent, algorithm: Algorithm) -> None:
-    """Refuse an agent whose replicas could not advise each other."""
+def why_unadvised(agent: Agent, algorithm: Algorithm) -> str | None:
+    """Why the agent's replicas can't advise each other; None when they can."""
     actions = type(parse(agent.actions))
-    able = [row.name for row in elsewhere.usable() if _is_advised(row, actions)]
     if not _is_advised(algorithm, actions):
-        raise OperatorFault(
-            f"{algorithm.name} can't take advice; with actions {agent.actions!r} these can: "
-            f"{', '.join(able) or 'none'}; or choose sharing shared or none"
+        able = [row.name for row in elsewhere.usable() if _is_advised(row, actions)]
+        there = ", ".join(able) or "none"
+        return (
+            f"{algorithm.name} can't take advice; with actions {agent.actions!r} these can: {there}"
         )
+    if agent.parameters.get("use_sde") == "true":
+        return "noise of use_sde can't be multiplied with advice"
     observations = parse(agent.observations)
     parts = observations.spaces.values() if isinstance(observations, Dict) else (observations,)
     if algorithm.family == "on_policy" and any(map(is_image, parts)):
-        raise OperatorFault(
-            f"{algorithm.name} takes no advice about images yet; choose sharing shared or none"
-        )
+        return f"{algorithm.name} takes no advice about images yet"
+    return None
 
 
 def _is_advised(algorithm: Algorithm, actions: type[Space]) -> bool:

@@ -80,6 +80,11 @@ class Standing:
         """All that it goes on from."""
         return msgspec.msgpack.encode((self._returns.snapshot(), self.trust.snapshot()))
 
+    def go_on(self, before: Standing) -> None:
+        """Be as the one before, with what it has still to say."""
+        self.restore(before.snapshot())
+        self._judged = before.judged()
+
     def restore(self, snapshot: bytes) -> None:
         """Go on as the one that made the snapshot would.
 

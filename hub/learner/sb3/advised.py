@@ -19,8 +19,8 @@ from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import CombinedExtractor
 
 from hub.learner.slots import OBSERVATION
-from hub.spaces import Box, Dict, choices, size
-from hub.words import Floats
+from hub.spaces import Box, Dict, MultiBinary, choices, size
+from hub.words import FLOAT_BYTES, Floats
 
 if TYPE_CHECKING:
     from stable_baselines3.common.distributions import Distribution
@@ -40,9 +40,20 @@ def with_advice(space: Space, actions: Space) -> Dict:
     assert not isinstance(actions, Dict), "refused before"
     parts = space.spaces if isinstance(space, Dict) else {OBSERVATION: space}
     last = max(parts)
-    width = len(neutral(actions)) // 4
+    width = len(neutral(actions)) // FLOAT_BYTES
     numbers = Box((width,), (-np.inf,) * width, (np.inf,) * width)
     return Dict({**parts, NAME if last < NAME else last + NAME: numbers})
+
+
+def without_scale(space: Space) -> Space:
+    """The same, with advice as something that has no scale to be learnt."""
+    if not isinstance(space, Dict):
+        return space
+    parts = {
+        name: MultiBinary(size(part)) if name.endswith(NAME) else part
+        for name, part in space.spaces.items()
+    }
+    return Dict(parts)
 
 
 def neutral(actions: Leaf) -> Floats:
@@ -50,7 +61,8 @@ def neutral(actions: Leaf) -> Floats:
     if isinstance(actions, Box):
         m = size(actions)
         return Floats(np.repeat([0.0, NO_PRECISION], m).astype("<f4").tobytes())
-    return Floats(bytes(4 * sum(choices(actions))))
+    logits = size(actions) if isinstance(actions, MultiBinary) else sum(choices(actions))
+    return Floats(bytes(FLOAT_BYTES * logits))
 
 
 class Unadvised(CombinedExtractor):

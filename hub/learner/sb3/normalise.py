@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from hub.errors import HubFault, OperatorFault
 from hub.learner.algorithms.observed import is_measured
-from hub.learner.sb3.advised import NAME as ADVICE
+from hub.learner.sb3.advised import without_scale
 from hub.learner.sb3.hindsight import open_spaces
 from hub.learner.sb3.spaces import shaped
 from hub.learner.versions.policy import as_bytes_tensor
@@ -65,7 +65,8 @@ class Normal:
     def __init__(self, observations: Space, actions: Space, parameters: Parameters) -> None:
         gamma = parameters.arguments.get("gamma", GAMMA)
         assert isinstance(gamma, float), "the table says so"
-        parts = observations.spaces if isinstance(observations, Dict) else None
+        scaled = without_scale(observations)
+        parts = scaled.spaces if isinstance(scaled, Dict) else None
         self.vec = VecNormalize(
             DummyVecEnv([lambda: open_spaces(observations, actions, parameters.hindsight)]),
             norm_obs=parameters.norm_obs,
@@ -74,12 +75,11 @@ class Normal:
             clip_reward=parameters.clip_reward,
             gamma=gamma,
             epsilon=EPSILON,
-            norm_obs_keys=None
-            if parts is None
-            else [n for n in parts if is_measured(parts[n]) and not n.endswith(ADVICE)],
+            norm_obs_keys=None if parts is None else [n for n in parts if is_measured(parts[n])],
         )
         """The environment that SB3's models are made with; their replay buffers ask it."""
         self._space = observations
+        self._scaled = scaled
         self._returns: dict[str, tuple[int, float]] = {}
         """Of each device, seq of its newest observation and the discounted rewards up to it."""
         self.freeze()
@@ -175,7 +175,7 @@ class Normal:
         if not self.vec.norm_obs:
             return None
         mean, variance = self._frozen[MEAN], self._frozen[VARIANCE]
-        return Scale(self._space, mean, variance, clip=self.vec.clip_obs)
+        return Scale(self._scaled, mean, variance, clip=self.vec.clip_obs)
 
     def _statistics(self) -> list[tuple[str | None, RunningMeanStd]]:
         """By the names of a Dict, in their order; None for a space without names."""

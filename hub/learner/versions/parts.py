@@ -1,11 +1,12 @@
 """A version of a flock: a file that acts by itself, and one beside it for each replica's network.
 
-    rest, parts = apart(card, tensors)       # before they are written
+    rest, goes_on, parts = apart(card, tensors)      # before they are written
     card, tensors = together(card, tensors, {device: part, …})
 
 A replica's file is named by its bytes like any other, so all versions in which a network is the
 same have one file of it: an update of one of 64 replicas writes one, not 64. The version's own
-tensors are those of the replica that leads, and what the others go on from (`resume/flock/`).
+tensors are those of the replica that leads. What replicas go on from (`resume/flock/`) is in a file
+of its own, which actors need not read.
 """
 
 from __future__ import annotations
@@ -49,15 +50,16 @@ def without_gathered(tensors: Tensors) -> Tensors:
     return {name: tensor for name, tensor in tensors.items() if GATHERED not in name}
 
 
-def apart(card: Card, tensors: Tensors) -> tuple[Tensors, dict[str, Part]]:
-    """The tensors of the version's own file, and what goes into that of each replica."""
+def apart(card: Card, tensors: Tensors) -> tuple[Tensors, Tensors, dict[str, Part]]:
+    """Tensors of the version's own file, what replicas go on from, and each replica's network."""
     assert card.replicas is not None, "only of a flock"
     parts = {}
     for device, replica in card.replicas.items():
         assert replica.card is not None, "as a learner makes it"
         parts[device] = replica.card, own_tensors(device, tensors)
-    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(OWN)}
-    return rest, parts
+    goes_on = {name: tensor for name, tensor in tensors.items() if name.startswith(GOES_ON)}
+    rest = {n: tensor for n, tensor in tensors.items() if not n.startswith((OWN, GOES_ON))}
+    return rest, goes_on, parts
 
 
 def together(card: Card, tensors: Tensors, parts: Mapping[str, Part]) -> Part:

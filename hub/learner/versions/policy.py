@@ -114,6 +114,8 @@ class Card(Struct, frozen=True):
     replicas: dict[str, Replica] | None = None
     """Where each device has a network of its own, by device, in the order in which they came; the
     file's own tensors are those of the one that leads. None = all devices have one."""
+    goes_on: str = ""
+    """SHA-256 of the file of what replicas go on from, which no actor reads; empty = no such."""
     advisers: list[str] = []
     """With `sharing=advice`, the replicas that may be asked, the best first."""
     trust: dict[str, Arms] = {}
@@ -133,14 +135,18 @@ def write_policy(folder: Path, agent: AgentName, card: Card, tensors: Tensors) -
     """Write a version and return the SHA-256 that names it; it is on disk when this returns."""
     home = policy_path(folder, agent, "x").parent
     if card.replicas is not None:
-        rest, parts = apart(card, tensors)
+        rest, goes_on, parts = apart(card, tensors)
         replicas = {
             device: structs.replace(
                 replica, sha256=_write(home / PARTS_FOLDER, *parts[device]), card=None
             )
             for device, replica in card.replicas.items()
         }
-        card, tensors = structs.replace(card, replicas=replicas), rest
+        card = structs.replace(card, replicas=replicas)
+        if goes_on:
+            plain = structs.replace(card, replicas=None)
+            card = structs.replace(card, goes_on=_write(home / PARTS_FOLDER, plain, goes_on))
+        tensors = rest
     return _write(home, card, tensors)
 
 
@@ -159,12 +165,15 @@ def _write(folder: Path, card: Card, tensors: Tensors) -> str:
     return sha256
 
 
-def read_policy(path: Path, known: Mapping[str, Part] = MappingProxyType({})) -> PolicyFile:
+def read_policy(
+    path: Path, known: Mapping[str, Part] = MappingProxyType({}), *, acting: bool = False
+) -> PolicyFile:
     """The version in a file, and in those of its replicas where it has some.
 
     Args:
         path: of the version.
         known: networks that need not be read again, by the SHA-256 of their files.
+        acting: what only a trainer goes on from may be left out.
 
     Raises:
         HubFault: one is missing, its bytes are not those its name promises, or it is no policy.
@@ -174,15 +183,24 @@ def read_policy(path: Path, known: Mapping[str, Part] = MappingProxyType({})) ->
     if replicas is None:
         return policy
     parts = {
-        device: known.get(replica.sha256) or _read_part(part_path(path, replica))
+        device: known.get(replica.sha256) or _read_part(part_path(path, replica.sha256))
         for device, replica in replicas.items()
     }
-    return PolicyFile(*together(policy.card, policy.tensors, parts), policy.sha256)
+    tensors = policy.tensors
+    if policy.card.goes_on and not acting:
+        tensors = tensors | _read(part_path(path, policy.card.goes_on)).tensors
+    return PolicyFile(*together(policy.card, tensors, parts), policy.sha256)
 
 
-def part_path(version: Path, replica: Replica) -> Path:
-    """Where a replica's network lies, beside the file of a version."""
-    return version.parent / PARTS_FOLDER / f"{replica.sha256}{POLICY_SUFFIX}"
+def part_path(version: Path, sha256: str) -> Path:
+    """Where a replica's network lies, beside the file of a version, or what they go on from."""
+    return version.parent / PARTS_FOLDER / f"{sha256}{POLICY_SUFFIX}"
+
+
+def _parts(card: Card) -> list[str]:
+    """The files that a version names."""
+    parts = [replica.sha256 for replica in (card.replicas or {}).values()]
+    return [*parts, card.goes_on] if card.goes_on else parts
 
 
 def copy_policy(source: Path, target: Path) -> None:
@@ -192,10 +210,10 @@ def copy_policy(source: Path, target: Path) -> None:
         OSError: a file is not there, or the target can't be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for replica in (_read(source).card.replicas or {}).values():
-        copy = part_path(target, replica)
+    for sha256 in _parts(_read(source).card):
+        copy = part_path(target, sha256)
         copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(part_path(source, replica), copy)
+        shutil.copyfile(part_path(source, sha256), copy)
     shutil.copyfile(source, target)
 
 
@@ -253,7 +271,7 @@ def prune(folder: Path, agent: AgentName, *, kept: int, pinned: Collection[str] 
 def _networks(path: Path) -> frozenset[str]:
     """The replicas' files that a version names: always the same, as its own name is its hash."""
     with contextlib.suppress(HubFault):
-        return frozenset(one.sha256 for one in (_read(path).card.replicas or {}).values())
+        return frozenset(_parts(_read(path).card))
     return frozenset()
 
 
