@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hub.frames import Splitter
+from hub.learner.acting.choose import Chooser
 from hub.learner.messages import Answers, Ask, Load, Question, decode_from_actor, framed
 from hub.learner.processes.start import learner_context, run_actor
 from hub.words import Floats
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hub.learner.acting.choose import Chooser
     from hub.words import Agent
 
 AGENTS: Final[dict[str, Callable[..., Agent]]] = {

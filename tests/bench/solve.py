@@ -28,7 +28,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from hub.learner.algorithms.parameters import read_parameters
-from hub.learner.sb3.drive import ACTIVATIONS
+from hub.learner.sb3.model import ACTIVATIONS
 from tests.acceptance.real_hub import HOST, RealHub, until
 from tests.bench.carts import EPISODES, Cart
 from tests.bench.load import Load

@@ -88,7 +88,10 @@ def test_sacs_entropy_coefficient_may_be_found_by_itself() -> None:
         (agent(observations=[[3], 0, 255], norm_obs="true"), "norm_obs needs measurements"),
         (agent("TD3", action_noise="0.1"), "action_noise is normal_0.1 (its standard deviation)"),
         (agent(use_sde="true"), "use_sde needs Box actions"),
-        (agent(learning_rat="1"), "no parameter 'learning_rat'; it has activation_fn, batch_size"),
+        (
+            agent(learning_rat="1"),
+            "no parameter 'learning_rat'; it has activation_fn, advice.choice, batch_size",
+        ),
         (agent("external", gamma="1"), "external has no parameter 'gamma'; it has none"),
         (agent(policy="CnnPolicy"), "no parameter 'policy'"),
         (agent(publish_every="3"), "no parameter 'publish_every'"),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.messages import policy_path
-from hub.learner.sb3.drive import class_of
+from hub.learner.sb3.model import class_of
 from hub.learner.versions.policy import read_policy
 from tests.learning.harness import Glances, Hub, agent_of, run
 from tests.learning.test_lockstep import Written, assert_same, learned, scripted, trained

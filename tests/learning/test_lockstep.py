@@ -25,8 +25,8 @@ from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.algorithms.row import Fall
 from hub.learner.experience.transitions import FOLLOWED
 from hub.learner.messages import Drawn, drawn_of, payload_of, policy_path
-from hub.learner.sb3.drive import class_of, policy_kwargs
 from hub.learner.sb3.hindsight import replay_arguments
+from hub.learner.sb3.model import class_of, policy_kwargs
 from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import read_policy
 from hub.words import Agent, Event, Kind, Source

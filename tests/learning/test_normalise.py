@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import policy_path
-from hub.learner.sb3.drive import class_of
+from hub.learner.sb3.model import class_of
 from hub.learner.sb3.normalise import Normal
 from hub.learner.sb3.spaces import Spaces, shaped
 from hub.learner.versions.policy import read_policy

@@ -12,7 +12,7 @@ from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.messages import Drawn, Made, drawn_of, payload_of
-from hub.learner.sb3.drive import class_of
+from hub.learner.sb3.model import class_of
 from hub.learner.sb3.recurrent import _Buffer
 from hub.words import Event, Kind, Source
 from tests.learning.harness import Glances, Hub, agent_of, cartpole, run

@@ -12,7 +12,7 @@ from typing import Any, Final
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from hub.learner.algorithms.libraries import ALGORITHMS
-from hub.learner.sb3.drive import class_of
+from hub.learner.sb3.model import class_of
 
 LEFT_OUT: Final = {
     "self", "policy", "env", "verbose", "seed", "device", "stats_window_size", "tensorboard_log",
