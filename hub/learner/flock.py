@@ -104,7 +104,6 @@ class Flock:
         advice_choice: AdviceChoice | None = None,
     ) -> None:
         self._advice_choice = advice_choice
-        self._is_advised = advice_choice is not None
         self._agent = agent
         self._open = open_one
         self._count = count
@@ -112,7 +111,7 @@ class Flock:
         self._planted = False
         """The seedling has weights that somebody put in place, and not only drawn ones."""
         self._replicas: dict[str, _One] = {}
-        self._standing = Standing(advises=self._is_advised)
+        self._standing = Standing(advises=advice_choice is not None)
         self._touched: _One | None = None
         """The last that learnt."""
         self._version = 0
@@ -179,7 +178,7 @@ class Flock:
         leads = self._all()[self._leader()]
         # Advised by peers that began alike, replicas need two thirds of the steps that they need
         # when each began by itself.
-        model = leads if self._is_advised else self._seedling
+        model = self._seedling if self._advice_choice is None else leads
         if self._planted or model is not self._seedling:
             card = model.learner.card(self._agent, version=0, parent=None, position=0)
             counts = {n: 0 if n.startswith((SINCE, REPLAY)) else c for n, c in card.counts.items()}
@@ -224,7 +223,7 @@ class Flock:
             sharing=agent.sharing,
             devices=list(self._replicas),
             advisers=self._standing.advisers(self._replicas),
-            trust={d: self._standing.trust.arms(d) for d in self._replicas if self._is_advised},
+            trust=self._standing.trusted(self._replicas),
             advice_choice=self._advice_choice or "bandit",
             counts=counts,
             replicas=replicas,
@@ -233,9 +232,7 @@ class Flock:
     def tensors(self) -> Tensors:
         """Those of the replica that leads, and of all, under their devices' names."""
         leader = self._leader()
-        tensors: Tensors = {
-            STANDING: as_bytes_tensor(self._standing.snapshot()),
-        }
+        tensors: Tensors = {STANDING: as_bytes_tensor(self._standing.snapshot())}
         for device, one in self._all().items():
             now = one.learner.tensors()
             if one.moved or not one.tensors:

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from hub.facts import Advised, PolicyMade, Updated
 from hub.frames import frame
-from hub.words import FLOAT_BYTES, Floats
+from hub.words import FLOAT_BYTES, Floats, Source
 
 if TYPE_CHECKING:
     from hub.words import AgentName
@@ -102,6 +102,15 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
     """Of a recurrent policy: how many observations its state had seen before this one."""
     advice: Advice | None = None
     """What was multiplied in; None = nobody was asked."""
+
+    @property
+    def source(self) -> Source:
+        """Who chose."""
+        return Source.POLICY if self.advice is None else Source.ADVICE
+
+    def drawn(self, mask: bytes | None = None) -> Drawn:
+        """How it was chosen, from what was allowed."""
+        return Drawn(self.raw, mask, self.memory, self.advice)
 
 
 class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):

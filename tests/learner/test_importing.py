@@ -305,3 +305,10 @@ def test_an_entropy_coefficient_comes_with_the_weights(tmp_path: Path) -> None:
     saved(SAC("MlpPolicy", gymnasium.make("Pendulum-v1"), ent_coef="auto_0.1", **arguments), file)
     tensors = read_policy(imported(AGENTS[2], file, tmp_path)).tensors
     assert tensors["resume/log_ent_coef"] == pytest.approx([np.log(0.1)])
+
+
+def test_an_exported_file_of_our_own_is_the_version_s_own_bytes(tmp_path: Path) -> None:
+    agent = small("PPO")
+    source, target = learnt(agent, tmp_path), tmp_path / "policy.safetensors"
+    export_policy(source, agent, target)
+    assert target.read_bytes() == source.read_bytes()

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from hub.facts import AgentMade
 from hub.learner.acting.flock import Choosing, open_chooser
-from hub.learner.messages import Drawn, LoggedPolicy, Made, Question, payload_of, policy_path
+from hub.learner.messages import LoggedPolicy, Made, Question, payload_of, policy_path
 from hub.learner.training.train import KINDS, Trainer
 from hub.learner.versions.heads import Heads, Verdict
 from hub.learner.versions.policy import read_policy
@@ -140,8 +140,8 @@ class Farm:
             policy=reply.version,
             logprob=reply.logprob,
             value=reply.value,
-            source=Source.POLICY if reply.advice is None else Source.ADVICE,
-            payload=payload_of(Drawn(reply.raw, memory=reply.memory, advice=reply.advice)),
+            source=reply.source,
+            payload=payload_of(reply.drawn()),
         )
 
     # --- what the hub does ----------------------------------------------------------------------

@@ -16,17 +16,19 @@ import msgspec
 import numpy as np
 
 from hub.learner.acting.flock import Choosing, open_chooser
-from hub.learner.messages import Drawn, Made, Question, payload_of, policy_path
+from hub.learner.messages import Made, Question, payload_of, policy_path
 from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import read_policy
 from hub.mask import TAKEN_BY
-from hub.words import Agent, AgentName, Event, Floats, Kind, Source
+from hub.words import Agent, AgentName, Event, Floats, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from hub.learner.versions.policy import PolicyFile
 
 HANDOVER_STEPS: Final = 64
 SLOWEST: Final = 4.0
@@ -274,8 +276,8 @@ class Hub:
                     policy=reply.version,
                     logprob=reply.logprob,
                     value=reply.value,
-                    source=Source.POLICY if reply.advice is None else Source.ADVICE,
-                    payload=payload_of(Drawn(reply.raw, mask, reply.memory, reply.advice)),
+                    source=reply.source,
+                    payload=payload_of(reply.drawn(mask)),
                 )
             )
         for event in events:
@@ -299,8 +301,12 @@ class Hub:
     def _load(self) -> None:
         while self._next and (self._chooser is None or self._next[0][0] <= len(self.log)):
             _, made = self._next.pop(0)
-            path = policy_path(self.folder, self.agent.name, made.policy.sha256)
-            self._chooser = open_chooser(read_policy(path), self.agent.seed, self._chooser)
+            self._chooser = open_chooser(file_of(self, made), self.agent.seed, self._chooser)
+
+
+def file_of(hub: Hub, made: Made) -> PolicyFile:
+    """The version's file."""
+    return read_policy(policy_path(hub.folder, hub.agent.name, made.policy.sha256))
 
 
 def run(hub: Hub, environment: str, *, devices: int, steps_max: int, threshold: float) -> Outcome:

@@ -12,12 +12,11 @@ from msgspec.structs import replace
 from hub.errors import OperatorFault
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.net import product
-from hub.learner.messages import Question, drawn_of, policy_path
+from hub.learner.messages import Question, drawn_of
 from hub.learner.versions.parts import SEEDLING, own_tensors
-from hub.learner.versions.policy import read_policy
 from hub.processes import check_agent
 from hub.words import Agent, Floats, Kind, Source
-from tests.learning.harness import Hub, cartpole, dials, pendulum, run, walk
+from tests.learning.harness import Hub, cartpole, dials, file_of, pendulum, run, walk
 from tests.learning.test_resume import ADVISED, SMALL, devices, resumed, scaled, small, title
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def advised(agent: Agent) -> Agent:
 
 
 def newest(hub: Hub) -> PolicyFile:
-    made = hub.versions[-1]
-    return read_policy(policy_path(hub.folder, hub.agent.name, made.policy.sha256))
+    return file_of(hub, hub.versions[-1])
 
 
 def advice_of(event: Event) -> Advice | None:
@@ -213,8 +211,18 @@ def test_each_episode_is_judged_once_and_by_what_was_known_before(tmp_path: Path
         (replace(small("PPO"), observations=[[36, 36, 1], 0, 255]), "no advice about images yet"),
         (cartpole("PPO", seed=1, **SMALL["PPO"], **{"advice.choice": "best"}), "bandit or random"),
         (pendulum("PPO", seed=1, use_sde="true"), "noise of use_sde"),
+        (pendulum("SAC", seed=1, use_sde="True"), "noise of use_sde"),
     ],
-    ids=["TD3", "recurrent", "masks", "quantiles", "images", "choice", "gSDE"],
+    ids=[
+        "TD3",
+        "recurrent",
+        "masks",
+        "quantiles",
+        "images",
+        "choice",
+        "gSDE",
+        "gSDE written otherwise",
+    ],
 )
 def test_who_can_take_no_advice_is_refused_with_what_could(agent: Agent, why: str) -> None:
     with pytest.raises(OperatorFault, match=why):

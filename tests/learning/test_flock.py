@@ -18,7 +18,7 @@ from hub.learner.training.train import Trainer
 from hub.learner.versions.parts import PARTS_FOLDER, SEEDLING, own_tensors
 from hub.learner.versions.policy import part_path, read_policy
 from hub.words import Agent, Floats, Kind, Source
-from tests.learning.harness import Hub, StoppedClock, cartpole, run
+from tests.learning.harness import Hub, StoppedClock, cartpole, file_of, run
 from tests.learning.test_learners import OFF_POLICY as SOME
 from tests.learning.test_resume import (
     DQN,
@@ -37,14 +37,9 @@ from tests.learning.test_resume import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hub.learner.messages import Made
-    from hub.learner.versions.policy import PolicyFile, Tensors
+    from hub.learner.versions.policy import Tensors
 
 DEVICES: Final = [f"device-{i}" for i in range(4)]
-
-
-def file_of(hub: Hub, made: Made) -> PolicyFile:
-    return read_policy(policy_path(hub.folder, hub.agent.name, made.policy.sha256))
 
 
 def asked(device: str, step: int = 0) -> Question:

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from hub.facts import AgentMade
 from hub.learner.acting.choose import Chooser
-from hub.learner.messages import Question, policy_path
-from hub.learner.versions.policy import PolicyFile, read_policy
+from hub.learner.messages import Question
+from hub.learner.versions.policy import PolicyFile
 from hub.words import Event, Floats, Kind
-from tests.learning.harness import Hub, run
+from tests.learning.harness import Hub, file_of, run
 from tests.learning.joining import joined
 from tests.learning.sharing import CASES, Book, Run, parameters_of, report, verdict
 from tests.learning.sharing import run as run_case
@@ -23,12 +23,7 @@ from tests.learning.test_resume import DQN, PPO, devices
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hub.learner.messages import Made
     from hub.words import Agent
-
-
-def file_of(hub: Hub, made: Made) -> PolicyFile:
-    return read_policy(policy_path(hub.folder, hub.agent.name, made.policy.sha256))
 
 
 @pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow)])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
 
 
-LOG_STD_MAX: Final = 20.0
-"""Beyond it, and below the negative of it, a precision is no float32 any more; SAC's own bound."""
+LOG_STD_BOUND: Final = 20.0
+"""Beyond it, and below the negative of it, a precision is no float32 any more."""
 
 
 class Net:
@@ -102,8 +102,8 @@ def product(mean: Matrix, log_std: Matrix, advice: Matrix) -> tuple[Matrix, Matr
         advice: mean and log(standard deviation) of the other, (batch, 2 m).
     """
     m = mean.shape[1]
-    ours = np.exp(-2.0 * log_std.clip(-LOG_STD_MAX, LOG_STD_MAX))
-    theirs = np.exp(-2.0 * advice[:, m:].clip(-LOG_STD_MAX, LOG_STD_MAX))
+    ours = np.exp(-2.0 * log_std.clip(-LOG_STD_BOUND, LOG_STD_BOUND))
+    theirs = np.exp(-2.0 * advice[:, m:].clip(-LOG_STD_BOUND, LOG_STD_BOUND))
     precision = ours + theirs
     mixed = (mean * ours + advice[:, :m] * theirs) / precision
     return mixed.astype(np.float32), (-0.5 * np.log(precision)).astype(np.float32)

@@ -70,6 +70,7 @@ def read_parameters(agent: Agent) -> Parameters:
             there = ", ".join(sorted(valid)) or "none"
             raise OperatorFault(f"{agent.algorithm} has no parameter {name!r}; it has {there}")
     texts = {**defaults, **agent.parameters}
+    has_replicas = _has_replicas(agent, algorithm)
     parameters = Parameters(
         arguments={n: values.READERS[table[n]](n, text) for n, text in texts.items() if n in table},
         net_arch=values.layers("net_arch", texts.get("net_arch", "")),
@@ -84,8 +85,8 @@ def read_parameters(agent: Agent) -> Parameters:
         clip_reward=values.number("clip_reward", texts.get("clip_reward", "10")),
         lstm_hidden_size=values.state_width("lstm_hidden_size", texts),
         device_slots=_devices(agent, texts) if agent.sharing == "shared" else 0,
-        replicas=_devices(agent, texts) if _has_replicas(agent) else 0,
-        advice_choice=_advice_choice(agent, texts),
+        replicas=_devices(agent, texts) if has_replicas else 0,
+        advice_choice=_advice_choice(texts) if has_replicas and agent.sharing == "advice" else None,
         hindsight=read_hindsight(
             agent,
             texts,
@@ -123,15 +124,13 @@ def check_advised(agent: Agent) -> None:
         raise OperatorFault(f"{why}; choose sharing shared or none")
 
 
-def _has_replicas(agent: Agent) -> bool:
+def _has_replicas(agent: Agent, algorithm: Algorithm) -> bool:
     if agent.sharing == "advice":
-        return why_unadvised(agent, algorithm_of(agent)) is None
-    return agent.sharing == "none" and algorithm_of(agent).family != "none"
+        return why_unadvised(agent, algorithm) is None
+    return agent.sharing == "none" and algorithm.family != "none"
 
 
-def _advice_choice(agent: Agent, texts: dict[str, str]) -> AdviceChoice | None:
-    if agent.sharing != "advice" or not _has_replicas(agent):
-        return None
+def _advice_choice(texts: dict[str, str]) -> AdviceChoice:
     text = texts.get(ADVICE_CHOICE, "bandit")
     if text not in get_args(AdviceChoice):
         there = " or ".join(get_args(AdviceChoice))

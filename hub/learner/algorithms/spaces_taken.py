@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import OperatorFault
-from hub.learner.algorithms import elsewhere
+from hub.learner.algorithms import elsewhere, values
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.observed import channels_axis, is_image, is_measured
 from hub.spaces import Box, Dict, MultiDiscrete, Space, parse, size
@@ -87,7 +87,7 @@ def why_unadvised(agent: Agent, algorithm: Algorithm) -> str | None:
         return (
             f"{algorithm.name} can't take advice; with actions {agent.actions!r} these can: {there}"
         )
-    if agent.parameters.get("use_sde") == "true":
+    if values.truth("use_sde", agent.parameters.get("use_sde", "false")):
         return "noise of use_sde can't be multiplied with advice"
     observations = parse(agent.observations)
     parts = observations.spaces.values() if isinstance(observations, Dict) else (observations,)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -57,8 +58,9 @@ def export_policy(source: Path, agent: Agent, target: Path, device: str | None =
         )
     if target.suffix not in (OWN, SB3):
         raise OperatorFault(f"{target}: the name must end with {OWN} or {SB3}")
-    if device is not None and device not in (policy.card.replicas or {}):
-        there = ", ".join(policy.card.replicas or {}).strip(", ")
+    own = [] if policy.card.replicas is None else policy.card.devices
+    if device is not None and device not in own:
+        there = ", ".join(own)
         raise OperatorFault(
             f"device {device!r} has no network of its own in this version; "
             + (f"there are: {there}" if there else f"agent {agent.name!r} has one for all devices")
@@ -66,7 +68,9 @@ def export_policy(source: Path, agent: Agent, target: Path, device: str | None =
     one = PolicyFile(*alone(policy.card, policy.tensors, device), policy.sha256)
     try:
         with _draft(target) as draft:
-            if target.suffix == OWN:
+            if target.suffix == OWN and policy.card.replicas is None:
+                shutil.copyfile(source, draft)
+            elif target.suffix == OWN:
                 draft.write_bytes(as_file(one.card, one.tensors))
             else:
                 _save(one, agent, draft)

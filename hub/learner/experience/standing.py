@@ -21,6 +21,7 @@ from hub.learner.experience.returns import Returns
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from hub.advice.trust import Arms
     from hub.learner.experience.transitions import Transition
 
 ADVISERS_MAX: Final = 8
@@ -69,12 +70,13 @@ class Standing:
         if not self._advises:
             return []
         means = {device: self._returns.mean(device) for device in devices}
-        known = sorted(
-            (device for device in devices if means[device] is not None),
-            key=lambda device: means[device] or 0.0,
-            reverse=True,
-        )
-        return [*known, *(device for device in devices if means[device] is None)][:ADVISERS_MAX]
+        unknown = float("-inf")
+        ranks = {device: unknown if mean is None else mean for device, mean in means.items()}
+        return sorted(devices, key=ranks.__getitem__, reverse=True)[:ADVISERS_MAX]
+
+    def trusted(self, devices: Collection[str]) -> dict[str, Arms]:
+        """What each of them knows of its advisers."""
+        return {device: self.trust.arms(device) for device in devices if self._advises}
 
     def snapshot(self) -> bytes:
         """All that it goes on from."""

@@ -18,7 +18,6 @@ from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.messages import (
     Answers,
     Ask,
-    Drawn,
     Greedy,
     Idle,
     Load,
@@ -38,7 +37,7 @@ from hub.learner.processes.quota import Quota
 from hub.learner.processes.start import run_actor, run_trainer
 from hub.learner.versions.heads import Verdict
 from hub.step import Choice
-from hub.words import Event, Kind, Source
+from hub.words import Event, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -330,11 +329,11 @@ class Pair:
 def _choice(reply: Reply, mask: bytes | None) -> Choice:
     return Choice(
         action=reply.action,
-        source=Source.POLICY if reply.advice is None else Source.ADVICE,
+        source=reply.source,
         policy=reply.version,
         logprob=reply.logprob,
         value=reply.value,
-        payload=payload_of(Drawn(reply.raw, mask, reply.memory, reply.advice)),
+        payload=payload_of(reply.drawn(mask)),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.interface import Unsound
 from hub.learner.sb3 import snapshot
 from hub.learner.sb3.advised import neutral
@@ -50,7 +51,7 @@ class Library:
                 self.inner.model,
                 parameters.device_slots,
                 direct=not parameters.net_arch,
-                wider=WIDER["on_policy" if isinstance(self.inner, OnPolicy) else "off_policy"],
+                wider=WIDER[algorithm_of(agent).family],
             )
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hub.errors import HubFault
-from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.flock import Flock
 from hub.learner.open import open_learner
 from hub.learner.versions.parts import alone, without_gathered
 
@@ -27,7 +27,7 @@ def reopen(before: Learner, agent: Agent, card: Card, tensors: Tensors) -> Learn
         HubFault: the tensors are of another network.
     """
     learner = open_learner(agent)
-    if not read_parameters(agent).replicas:
+    if not isinstance(learner, Flock):
         card, tensors = alone(card, tensors, None)
     try:
         learner.take_up(card, without_gathered(tensors))

@@ -135,10 +135,8 @@ class Trainer:
         transition = self._follow.fold(event)
         if not self._agent.learning:
             return None
-        if self._learner.see(event, transition):
-            # An update of nothing: a device came, and acts by its own network from now on.
-            nothing = Update(0, 0, self.position, self.position, {})
-            return self._publish(nothing, parent=self.version)
+        if self._learner.see(event, transition):  # a device came that has a network of its own now
+            return self._publish_untrained()
         if transition is None:
             return None
         update = self._learn(transition, behind=behind)
@@ -187,6 +185,11 @@ class Trainer:
         policy = PolicyMade(sha256, parent, self.position, metrics, newcomers)
         updated = self._updated(update, sha256, parent)
         return Made(version, policy, updated, parent_sha256, self._learner.advised())
+
+    def _publish_untrained(self) -> Made:
+        """With an update of nothing: it says what was skipped before, and so why none came then."""
+        nothing = Update(0, 0, self.position, self.position, {})
+        return self._publish(nothing, parent=self.version)
 
     def _updated(self, update: Update | None, sha256: str, parent: int | None) -> Updated | None:
         if update is None or parent is None:
@@ -245,9 +248,7 @@ class Trainer:
         else:
             return None
         self._learner = begin_again(self._learner, self._agent)
-        # An update of nothing: it says what was skipped before it, and so why no version came then.
-        nothing = Update(0, 0, self.position, self.position, {})
-        return self._publish(nothing, parent=self.version)
+        return self._publish_untrained()
 
     def _take_chosen(self, chosen: PolicyChosen) -> None:
         """Go on from the version that an operator put in place; its number is the log's."""

@@ -270,8 +270,9 @@ def prune(folder: Path, agent: AgentName, *, kept: int, pinned: Collection[str] 
 @lru_cache(maxsize=NETWORKS_KNOWN)
 def _networks(path: Path) -> frozenset[str]:
     """The replicas' files that a version names: always the same, as its own name is its hash."""
-    with contextlib.suppress(HubFault):
-        return frozenset(_parts(_read(path).card))
+    with contextlib.suppress(OSError, msgspec.MsgspecError, KeyError), path.open("rb") as file:
+        length = file.read(LENGTH_BYTES)
+        return frozenset(_parts(_card(length + file.read(int.from_bytes(length, "little")))))
     return frozenset()
 
 
