@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import structs
 
 from bridge.http import PROBLEM, Response
 from hub.words import Code
@@ -30,7 +32,11 @@ STATUS: Final = {
 
 def problem(fault: DeviceFault, *, device: str | None = None) -> Response:
     """The document for a refused message."""
-    return _document(STATUS[fault.code], fault.code, fault.message, device, fault.step)
+    refused = _document(STATUS[fault.code], fault.code, fault.message, device, fault.step)
+    if fault.retry_s is None:
+        return refused
+    retry = (b"retry-after", b"%d" % math.ceil(fault.retry_s))  # whole seconds: RFC 9110, 10.2.3
+    return structs.replace(refused, headers=(retry,))
 
 
 def denied(message: str, *, device: str | None = None) -> Response:

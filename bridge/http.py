@@ -71,6 +71,7 @@ class Response(Struct, frozen=True):
     status: int
     body: bytes
     content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 WRONG_METHOD: Final = Response(
@@ -125,6 +126,7 @@ async def respond(send: Send, response: Response) -> None:
         headers = [
             (b"content-type", response.content_type),
             (b"content-length", b"%d" % len(response.body)),
+            *response.headers,
             *ANY_ORIGIN,
         ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

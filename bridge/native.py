@@ -58,6 +58,7 @@ class Native:
             key, spec = self._known(request)
             document = _object(request)
             device, session = self._enter(key, spec, document)
+            self._receiver.admit(session, len(request.body))
             answer = await take(session, spec, document)
         except DeviceFault as fault:
             return problem(fault, device=device)

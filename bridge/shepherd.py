@@ -18,7 +18,7 @@ from bridge.answer import DurableReply, HttpReply
 from bridge.http import Response
 from hub.errors import AccessDenied, DeviceFault
 from hub.intake.observation import from_document
-from hub.registry.access import admit, agent_of, fingerprint, make_secret
+from hub.registry.access import admit, agent_of, check_room, fingerprint, make_secret
 from hub.words import AgentName, Code, DeviceId, Protocol, SessionId
 
 if TYPE_CHECKING:
@@ -82,7 +82,11 @@ class Shepherd:
             login = logins[secret]
             idle_s = max(0.0, (now_us - self._sessions.last_used_us(login)) / 1_000_000)
             session = self._sessions.again(
-                SessionId(login.session), login.device, login.agent, Protocol.SHEPHERD
+                SessionId(login.session),
+                login.device,
+                login.agent,
+                Protocol.SHEPHERD,
+                key=login.key,
             )
             found.append((secret, Open(session, login.key, now - idle_s)))
         self._open = dict(sorted(found, key=lambda one: one[1].used))
@@ -97,6 +101,8 @@ class Shepherd:
             agent = spec.agent.name
             if named is None:
                 device = self._next_device(agent)
+                if device not in self._registry.devices:
+                    check_room(self._registry, agent)
             else:
                 device = admit(self._registry, key, str(named), reserved=True)
             _, session_key = make_secret(self._random_bytes)
@@ -124,6 +130,7 @@ class Shepherd:
             if "obs" in document and document["obs"] is None and not document.get("session_key"):
                 return _END  # its clients probe so, before they have logged in
             session, spec = self._session(document.get("session_key"))
+            self._receiver.admit(session, len(request.body))
             if document.get("obs") is None:
                 self._receiver.reset(session)
                 return _END

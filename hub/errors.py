@@ -26,13 +26,17 @@ class DeviceFault(SheepfoldError):
     Attributes:
         code: the one word for it, sent on the `err` topic.
         step: the device's step number, None when it could not be read.
+        retry_s: seconds after which the same may be taken; None where that is not known.
     """
 
-    def __init__(self, code: Code, message: str, *, step: int | None = None) -> None:
+    def __init__(
+        self, code: Code, message: str, *, step: int | None = None, retry_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.step = step
+        self.retry_s = retry_s
 
 
 class AccessDenied(SheepfoldError):

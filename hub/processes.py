@@ -46,6 +46,7 @@ from hub.log.link import LogLink
 from hub.log.segments.archive import Archive
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry, spec_of
+from hub.registry.quotas import Quotas
 from hub.words import Event, Kind
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.facts import Sealed
     from hub.settings import Settings
-    from hub.words import Agent
+    from hub.words import Agent, AgentName
 
 log: Final = logging.getLogger("hub")
 
@@ -83,7 +84,8 @@ class Hub:
         self.settings = settings
         self.clock = clock
         self.data = Path(settings.hub.data)
-        self.registry = Registry()
+        self.registry = Registry(devices_max=settings.quotas.devices_max)
+        self.quotas = Quotas(self.registry, settings.quotas, clock)
         self.log = LogLink(
             self.data,
             settings.log,
@@ -100,7 +102,7 @@ class Hub:
             log_fact=self._log_fact,
             rotate=self.log.rotate,
         )
-        self.sessions = Sessions(self.registry, self.log, clock)
+        self.sessions = Sessions(self.registry, self.log, clock, self.quotas)
         self.pool = Pool(self.registry, self.log, self.data, settings.learner, clock)
         self.guard = Guard(self.registry, clock, lambda alert: self.control.pause(alert))
         self.external = External(self.pool, self.sessions.unanswered)
@@ -119,7 +121,7 @@ class Hub:
             self.registry,
             self.log,
             self.archive,
-            changed=self.pool.changed,
+            changed=self._changed,
             disconnect=self.gate.disconnect,
             status=self.status,
         )
@@ -155,8 +157,14 @@ class Hub:
             "clamped": self.guard.clamped,
             "alerts": self.guard.alerts,
             "refused": self.receiver.refused,
+            "over_quota": self.quotas.refused,
             "sockets": self.gate.sockets,
         }
+
+    def _changed(self, agent: AgentName) -> None:
+        """Its declaration, its devices or their keys are others now."""
+        self.quotas.changed(agent)
+        self.pool.changed(agent)
 
     def _log_fact(self, fact: Sealed) -> None:
         """An act of the hub itself; nobody waits for it."""

@@ -199,6 +199,28 @@ class StepSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 16_384
 
 
+class QuotaSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[quotas]`: what keys and agents may send; 0 = no limit, an agent may have its own."""
+
+    key_messages_per_s: Annotated[
+        float, Meta(ge=0, description="Messages of all devices that use one key; 0 = no limit.")
+    ] = 0.0
+    key_bytes_per_s: Annotated[float, Meta(ge=0, description="The same in bytes.")] = 0.0
+    agent_messages_per_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="Messages of all devices of one agent that has no limit of its own."
+        ),
+    ] = 0.0
+    agent_bytes_per_s: Annotated[float, Meta(ge=0, description="The same in bytes.")] = 0.0
+    burst_s: Annotated[
+        float, Meta(gt=0, description="Who was silent for so long may send all of that at once.")
+    ] = 2.0
+    devices_max: Annotated[
+        int, Meta(ge=1, description="Devices of an agent that has no limit of its own.")
+    ] = 10_000
+
+
 class LearnerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """`[learner]`: trainers and actors."""
 
@@ -246,6 +268,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings = field(default_factory=LogSettings)
     analyst: AnalystSettings = field(default_factory=AnalystSettings)
     step: StepSettings = field(default_factory=StepSettings)
+    quotas: QuotaSettings = field(default_factory=QuotaSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
 
 

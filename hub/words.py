@@ -265,6 +265,11 @@ class Agent(Struct, frozen=True):
     """MiB that its trainer may have for itself; beyond it is ended, with an alert. None = all."""
     lag_max: int | None = None
     """Observations that may wait for the trainer before it leaves out; None = the hub's setting."""
+    messages_per_s: float | None = None
+    bytes_per_s: float | None = None
+    """What all of its devices together may send; None = the hub's setting, 0 = no limit."""
+    devices_max: int | None = None
+    """Devices that may be its; None = the hub's setting."""
 
 
 class Key(Struct, frozen=True):

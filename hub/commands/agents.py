@@ -21,6 +21,9 @@ MEMORY_HELP: Final = "That its trainer may have for itself; beyond, it is ended.
 STEPS_HELP: Final = "An episode is cut short after so many."
 SILENT_HELP: Final = "A device unheard for so long ends its episode."
 LAG_HELP: Final = "Observations that may wait for its trainer before it leaves out."
+MESSAGES_HELP: Final = "That all its devices may send together; none: the hub's setting."
+BYTES_HELP: Final = "The same in bytes."
+DEVICES_HELP: Final = "That may be its."
 NUMBERS: Final = ("deadline_ms", *LIMITS)
 """Fields whose value may be none."""
 SHARING: Final = click.Choice(get_args(Sharing))
@@ -57,6 +60,9 @@ def agent() -> None:
 @click.option("--cpu-percent", metavar="N|none", help=CPU_HELP)
 @click.option("--memory-mb", metavar="N|none", help=MEMORY_HELP)
 @click.option("--lag-max", metavar="N|none", help=LAG_HELP)
+@click.option("--messages-per-s", metavar="N|none", help=MESSAGES_HELP)
+@click.option("--bytes-per-s", metavar="N|none", help=BYTES_HELP)
+@click.option("--devices-max", metavar="N|none", help=DEVICES_HELP)
 @data_option
 def create(
     data: Path,
@@ -112,6 +118,9 @@ def show(name: str, data: Path) -> None:
 @click.option("--cpu-percent", metavar="N|none", help=CPU_HELP)
 @click.option("--memory-mb", metavar="N|none", help=MEMORY_HELP)
 @click.option("--lag-max", metavar="N|none", help=LAG_HELP)
+@click.option("--messages-per-s", metavar="N|none", help=MESSAGES_HELP)
+@click.option("--bytes-per-s", metavar="N|none", help=BYTES_HELP)
+@click.option("--devices-max", metavar="N|none", help=DEVICES_HELP)
 @data_option
 def update(
     name: str,

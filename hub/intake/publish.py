@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ACTION_LEAVES: Final = {"json": "act", "mp": "act/mp", "f32": "act/f32"}
 F32_VERSION: Final = 1
+OVER_QUOTA: Final = "quota"
+OVER_QUOTA_S_MAX: Final = 1.0
+"""Longest pause in reading for a quota; then it is looked at again."""
 _DISCRETE, _BOX, _NONE = 0, 1, 15
 _U8_MAX: Final = 255
 _U16_MAX: Final = 65_535
@@ -57,12 +60,12 @@ class Line(Protocol):
         """Acknowledge a QoS 2 publish that was thrown away."""
         ...
 
-    def pause(self) -> None:
+    def pause(self, reason: str = ...) -> None:
         """Stop reading."""
         ...
 
-    def resume(self) -> None:
-        """Read on."""
+    def resume(self, reason: str = ...) -> None:
+        """Read on, unless there is another reason not to."""
         ...
 
 
@@ -135,6 +138,12 @@ class Publications:
         elif qos == 2:
             self._connection.take_unread(packet_id)
 
+    def slow_down(self, retry_s: float) -> None:
+        """Over its quota: it is not read for a while, so that its flood costs others nothing."""
+        self._connection.pause(OVER_QUOTA)
+        wait_s = min(retry_s, OVER_QUOTA_S_MAX)
+        asyncio.get_running_loop().call_later(wait_s, self._connection.resume, OVER_QUOTA)
+
     def release(self, qos: int) -> None:
         """A publish is dealt with: room for another."""
         if not qos:
@@ -176,7 +185,9 @@ class Publications:
                 self._receiver.receive(
                     self.session, payload, encoding, reply, packet=packet, duplicate=duplicate
                 )
-            elif leaf == "hello":
+                return
+            self.session.quota.take(len(payload))
+            if leaf == "hello":
                 self._take_hello(payload, reply)
             else:
                 self._receiver.reward(self.session, _read(_reward, payload, leaf).r, reply)
@@ -236,6 +247,8 @@ class MqttReply:
         else:
             self._release()
         self.warn(fault)
+        if fault.retry_s is not None:
+            self._publications.slow_down(fault.retry_s)
 
     def _acknowledge(self) -> None:
         if self.done is not None:

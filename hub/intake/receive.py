@@ -84,6 +84,7 @@ class Receiver:
         repeats of a device that doesn't number its steps.
         """
         try:
+            session.quota.take(len(payload))
             message = decode(encoding, payload)
             self.take(session, message, reply, packet=packet, duplicate=duplicate)
         except DeviceFault as fault:
@@ -141,6 +142,16 @@ class Receiver:
                 DeviceFault(Code.RANGE, "reward is no float32: taken as missing", step=message.s)
             )
         self._delivery.begin(step)
+
+    def admit(self, session: Session, size_bytes: int) -> None:
+        """One message of this size is within the quotas of its key and agent.
+
+        For whoever does not use `receive`; nobody is told and nothing logged but the count.
+
+        Raises:
+            DeviceFault: `rate`, with the time after which it is.
+        """
+        session.quota.take(size_bytes)
 
     def refuse(self, session: Session, fault: DeviceFault, reply: Reply) -> None:
         """Tell the device, log it within the limit, acknowledge it: or it is sent for ever."""

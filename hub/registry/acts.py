@@ -49,6 +49,7 @@ SEED_BYTES: Final = 4
 CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
     "status", "safety", "max_episode_steps", "silent_s", "cpu_percent", "memory_mb", "lag_max",
+    "messages_per_s", "bytes_per_s", "devices_max",
 }  # fmt: skip
 
 
@@ -112,6 +113,9 @@ class Acts:
             cpu_percent=declared.cpu_percent,
             memory_mb=declared.memory_mb,
             lag_max=declared.lag_max,
+            messages_per_s=declared.messages_per_s,
+            bytes_per_s=declared.bytes_per_s,
+            devices_max=declared.devices_max,
         )
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
@@ -422,6 +426,9 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     cpu_percent: int | None = None
     memory_mb: int | None = None
     lag_max: int | None = None
+    messages_per_s: float | None = None
+    bytes_per_s: float | None = None
+    devices_max: int | None = None
     seed: Annotated[int, Meta(ge=0, lt=1 << 32)] | None = None
     """None = one is drawn."""
 

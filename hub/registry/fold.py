@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 ADMIN: Final = "admin"
 """Owns what belongs to no user of its own: all admins see that anyway."""
 
+DEVICES_MAX: Final = 10_000
 VERSIONS_TIMED_MAX: Final = 64
 """Newest versions of each policy of which it is known when they were made."""
 
@@ -91,7 +92,9 @@ class Begun(Struct, frozen=True):
 class Registry:
     """Who may do what, and what learns."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, devices_max: int = DEVICES_MAX) -> None:
+        self.devices_max = devices_max
+        """Of an agent that does not say."""
         self.agents: dict[AgentName, Spec] = {}
         """Without the deleted ones."""
         self.deleted: set[AgentName] = set()

@@ -1,4 +1,4 @@
-"""What may be declared of an agent's time, and of what its learner takes: the bounds of each."""
+"""What may be declared of an agent's time, devices and learner: the bounds of each."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ LIMITS: Final = {
     "cpu_percent": (1, 100),
     "memory_mb": (64, 1 << 20),
     "lag_max": (0, 1_000_000),
+    "messages_per_s": (0, 1e9),
+    "bytes_per_s": (0, 1e12),
+    "devices_max": (1, 1_000_000),
 }
 """By the name of the Agent's field; None is always allowed, and means no limit of its own."""
-FRACTIONAL: Final = {"silent_s"}
+FRACTIONAL: Final = {"silent_s", "messages_per_s", "bytes_per_s"}
 """The others are whole numbers."""
 OF_TRAINER: Final = ("cpu_percent", "memory_mb", "lag_max")
 """What a trainer may take; where nothing is learnt there is none."""

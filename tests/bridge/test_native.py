@@ -7,8 +7,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
-from hub.words import Kind, Source
+from hub.registry.fold import spec_of
+from hub.words import AgentName, Kind, Source
 from tests.bridge.rooms import BODY_BYTES_MAX, POLICY_VERSION, bearer
 
 if TYPE_CHECKING:
@@ -303,3 +305,28 @@ async def test_bad_reward_is_a_problem_document(rooms: Rooms, status: int, body:
     key = rooms.make_agent("cart")
     assert problem_of(await rooms.post("/v1/reward", body, bearer(key)))["status"] == status
     assert (await rooms.post("/v1/reward", body)).status_code == 401
+
+
+async def test_429_over_the_quota_says_when_to_come_again(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart")
+    agent = structs.replace(rooms.registry.agents[AgentName("cart")].agent, messages_per_s=0.5)
+    rooms.registry.agents[AgentName("cart")] = spec_of(agent)
+    assert (await rooms.post("/v1/step", STEP, bearer(key))).status_code == 200
+    refused = await rooms.post("/v1/step", STEP | {"s": 13}, bearer(key))
+    assert (refused.status_code, problem_of(refused)["code"]) == (429, "rate")
+    assert refused.headers["retry-after"] == "2"
+    rooms.clock.seconds += 2.0
+    assert (await rooms.post("/v1/step", STEP | {"s": 13}, bearer(key))).status_code == 200
+
+
+async def test_403_for_one_device_more_than_the_agent_may_have(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart")
+    agent = structs.replace(rooms.registry.agents[AgentName("cart")].agent, devices_max=1)
+    rooms.registry.agents[AgentName("cart")] = spec_of(agent)
+    assert (await rooms.post("/v1/step", STEP, bearer(key))).status_code == 200
+    refused = await rooms.post("/v1/step", STEP | {"device": "e"}, bearer(key))
+    assert (refused.status_code, problem_of(refused)["code"]) == (403, "auth")
+    assert (
+        "devices, as many as it may"
+        in (await rooms.shepherd("login_user", {"apikey": key}))["error"]
+    )

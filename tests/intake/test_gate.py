@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from hub.intake import wire
 from hub.intake.broker import Broker
@@ -16,8 +17,9 @@ from hub.intake.receive import Receiver
 from hub.intake.session import Sessions
 from hub.intake.wire import ConnectCode, PacketType
 from hub.registry.access import fingerprint
-from hub.registry.fold import Registry
-from hub.settings import MqttSettings, StepSettings
+from hub.registry.fold import Registry, spec_of
+from hub.registry.quotas import Quotas
+from hub.settings import MqttSettings, QuotaSettings, StepSettings
 from hub.words import AgentName, DeviceId, Key, KeyId, Kind
 from tests.intake.fakes import EagerLog, EchoDelivery, ManualClock, ManualLog, agent_spec, floats
 from tests.intake.raw_client import (
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 KEY = "walkers"
+WALKER = AgentName("walker")
 ACT, ERR, CFG = "rl/v1/heater/act", "rl/v1/heater/err", "rl/v1/heater/cfg"
 OBS = "rl/v1/heater/obs"
 
@@ -50,7 +53,8 @@ class House:
             self.registry.agents[AgentName(name)] = agent_spec(name=AgentName(name))
             key = Key(KeyId(name), AgentName(name))
             self.registry.keys[fingerprint(f"{name}s")] = key
-        self.sessions = Sessions(self.registry, log, self.clock)
+        self.quotas = Quotas(self.registry, QuotaSettings(), self.clock)
+        self.sessions = Sessions(self.registry, log, self.clock, self.quotas)
         self.delivery = EchoDelivery(log)
         self.receiver = Receiver(self.registry, log, self.delivery, self.clock, StepSettings())
         self.broker = Broker("rl/v1")
@@ -819,3 +823,24 @@ def test_every_packet_a_client_may_send_has_its_flags() -> None:
     assert set(wire.FLAGS) | {PacketType.PUBLISH} == {
         PacketType(kind) for kind in (1, 3, 4, 5, 6, 7, 8, 10, 12, 14)
     }
+
+
+async def test_over_its_quota_a_device_is_told_and_read_more_slowly(
+    open_house: Callable[..., Any],
+) -> None:
+    house: House = await open_house()
+    limited = structs.replace(house.registry.agents[WALKER].agent, messages_per_s=50.0)
+    house.registry.agents[WALKER] = spec_of(limited)
+    async with house.client() as client:
+        await client.connected("heater", KEY)
+        await client.subscribed(ACT, ERR)
+        client.send(b"".join(publish(b'{"s":%d,"o":[1,2]}' % i) for i in range(102)))
+        seen = [await client.read() for _ in range(202)]
+        (error,) = [packet for packet in seen if packet.type == PUBLISH and packet.topic == ERR]
+        assert error.json["e"] == "rate"
+        assert len(house.observed()) == 100
+        assert not house.connection().is_read
+        house.clock.seconds += 1.0
+        # What waited is read on, and the device is as good as any.
+        assert [(await client.read()).type for _ in range(2)] == [PUBACK, PUBLISH]
+    assert house.quotas.refused == 1
