@@ -28,6 +28,7 @@ from bridge.http import endpoint
 from bridge.native import Native
 from bridge.openapi import document as openapi_document
 from bridge.openapi import openapi_route
+from bridge.origins import guarded
 from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
@@ -50,7 +51,7 @@ SHUTDOWN_S: Final = 2
 async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
     """Serve HTTP on a bound socket while the block runs; named in the setting `http.app`."""
     config = uvicorn.Config(
-        create_app(hub),
+        guarded(create_app(hub), hub.settings.http.origins),
         http="httptools",
         loop="none",
         lifespan="off",

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hub.words import KeyId
 
 HTTP_DEVICE: Final = "http-"
+ENDED_MAX: Final = 10_000
+"""Sessions of which it is remembered why they are over."""
 _END: Final = Response(200, b'{"action":null}')
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -68,6 +70,8 @@ class Shepherd:
         """By the SHA-256 of the session key; in the order of their use."""
         self._newest: dict[DeviceId, bytes] = {}
         """The SHA-256 of the session key of each device's newest login."""
+        self._ended: dict[bytes, str] = {}
+        """Why a session is over, by the SHA-256 of its session key; the oldest are forgotten."""
         self._free: dict[AgentName, list[DeviceId]] = {}
         """`http-<n>` of expired logins: taken again, by the same agent only."""
         self._numbers = 0
@@ -151,15 +155,20 @@ class Shepherd:
         Raises:
             AccessDenied: no such login, it expired, or its device, agent or key is gone.
         """
-        secret = fingerprint(session_key) if isinstance(session_key, str) else b""
+        if not isinstance(session_key, str):
+            raise AccessDenied("there is no session_key in this request; log in first")
+        secret = fingerprint(session_key)
         open_ = self._open.get(secret)
+        if open_ is None:
+            why = self._ended.get(secret, "this session_key is not known")
+            raise AccessDenied(f"{why}; log in again")
         now = self._clock.monotonic()
-        known = (
-            secret in self._registry.logins
-        )  # no more when its device was forgotten, its agent restarted
-        if open_ is None or not known or now - open_.used > self._idle_s:
+        if now - open_.used > self._idle_s:
+            raise AccessDenied(f"{self._expired()}; log in again")
+        if secret not in self._registry.logins:
             raise AccessDenied(
-                "this session_key is unknown, expired or replaced by a newer login; log in again"
+                f"agent {open_.session.agent!r} was restarted, or device "
+                f"{open_.session.device.id!r} forgotten, since this login; log in again"
             )
         session = open_.session
         spec = self._registry.agents.get(session.agent)
@@ -177,6 +186,7 @@ class Shepherd:
         if before is not None:
             self._open.pop(before, None)
             self._registry.logins.pop(before, None)
+            self._end(before, f"a newer login of device {device!r} took this session's place")
         self._newest[device] = secret
 
     def _expire(self) -> None:
@@ -188,10 +198,19 @@ class Shepherd:
                 return
             del self._open[secret]
             self._registry.logins.pop(secret, None)
+            self._end(secret, self._expired())
             device = DeviceId(oldest.session.device.id)
             del self._newest[device]
             if device.startswith(HTTP_DEVICE):
                 self._free.setdefault(oldest.session.agent, []).append(device)
+
+    def _end(self, secret: bytes, why: str) -> None:
+        self._ended[secret] = why
+        if len(self._ended) > ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+
+    def _expired(self) -> str:
+        return f"this session expired: it was not used for {self._idle_s:g} s"
 
     def _next_device(self, agent: AgentName) -> DeviceId:
         free = self._free.get(agent)

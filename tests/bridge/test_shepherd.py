@@ -348,3 +348,18 @@ async def test_numbered_steps_are_repeated_safely(rooms: Rooms) -> None:
     session_key = await login(rooms, key)
     assert await step(rooms, session_key, step=4) == await step(rooms, session_key, step=4)
     assert len(rooms.logged(Kind.OBSERVATION)) == 1
+
+
+async def test_a_session_that_is_over_says_why(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart")
+    replaced = await login(rooms, key, device="boiler")
+    expired = await login(rooms, key, device="boiler")
+    assert "a newer login of device 'boiler'" in (await step(rooms, replaced))["error"]
+    rooms.clock.seconds += SESSION_IDLE_S + 1
+    said = {
+        "error": f"this session expired: it was not used for {SESSION_IDLE_S:g} s; log in again"
+    }
+    assert await step(rooms, expired) == said
+    await login(rooms, key)  # which forgets the expired
+    assert await step(rooms, expired) == said
+    assert "not known" in (await step(rooms, "x"))["error"]

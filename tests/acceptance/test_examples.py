@@ -1,0 +1,59 @@
+"""Each client below `firmware_examples`, unchanged, against a real hub; its log says what came."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.acceptance.real_hub import HOST
+from tests.architecture.tree import ROOT
+
+if TYPE_CHECKING:
+    from tests.acceptance.real_hub import RealHub
+
+pytestmark = pytest.mark.acceptance
+
+EXAMPLES: Final = ROOT / "firmware_examples"
+RUN_S_MAX: Final = 120
+
+
+def run(example: str, *arguments: str) -> str:
+    """What it printed; it must not know this repository."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / example), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=RUN_S_MAX,
+        cwd="/",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def acted(hub: RealHub, agent: str) -> int:
+    """Observations that were answered, each once, by the agent."""
+    return int(hub.value(f"SELECT count(*) FROM transitions WHERE agent = '{agent}'"))
+
+
+def test_the_shepherd_client_lives_three_days(hub: RealHub) -> None:
+    key = hub.make_agent("thermostat", observations=[[1], -50, 50])
+    printed = run("python_shepherd/heater.py", key, f"http://{HOST}:{hub.ready.http}/")
+    assert printed.count("in the end") == 3
+    assert acted(hub, "thermostat") == 3 * 24
+    ended = hub.sql("SELECT ended_by, steps FROM episodes WHERE agent = 'thermostat'")
+    assert [row["ended_by"] for row in ended] == ["terminated"] * 3
+
+
+def test_the_shepherd_client_says_why_it_can_not_log_in(hub: RealHub) -> None:
+    with pytest.raises(AssertionError, match="API key is not accepted"):
+        run("python_shepherd/heater.py", "wrong", f"http://{HOST}:{hub.ready.http}/")
+
+
+def test_the_client_with_requests_walks_a_hundred_steps(hub: RealHub) -> None:
+    key = hub.make_agent("heater", observations=[[1], -50, 50])
+    assert "100 steps" in run("python_requests/heater.py", key, f"http://{HOST}:{hub.ready.http}")
+    assert acted(hub, "heater") == 99
