@@ -3,6 +3,7 @@
 POST /v1/step  /v1/reward                        native.py
 POST /v1/env/{device}/reset  …/step              remote.py
 POST /shepherd/login_user/  /shepherd/env/       shepherd.py
+     /v1/ws                                      websocket.py, line.py
 POST /v1/sql                                     sql.py
 GET  /v1/actions/{seq}                           actions.py
 GET  /healthz  /readyz                           health.py
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from litestar import Litestar, asgi
+from litestar.enums import ScopeType
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 
 from bridge import errors, shepherd
@@ -28,10 +30,11 @@ from bridge.http import endpoint
 from bridge.native import Native
 from bridge.openapi import document as openapi_document
 from bridge.openapi import openapi_route
-from bridge.origins import guarded
+from bridge.origins import guarded, refuse
 from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
+from bridge.websocket import WebSockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -55,7 +58,9 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
         http="httptools",
         loop="none",
         lifespan="off",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=hub.settings.http.body_bytes_max,
+        ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -90,6 +95,7 @@ def create_app(hub: Hub) -> Litestar:
     )
     logins.reopen()
     body_bytes_max = hub.settings.http.body_bytes_max
+    remote = Remote(hub.registry, hub.external, body_bytes_max)
 
     def device_route(
         path: str,
@@ -105,7 +111,8 @@ def create_app(hub: Hub) -> Litestar:
             device_route("/shepherd/login_user", logins.login, shepherd.too_large),
             device_route("/shepherd/env", logins.env, shepherd.too_large),
             _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
-            *Remote(hub.registry, hub.external, body_bytes_max).routes(),
+            *remote.routes(),
+            _mounted("/v1/ws", WebSockets(hub, remote).serve, websocket=True),
             actions_route(hub),
             *health_routes(hub),
             openapi_route(),
@@ -118,10 +125,16 @@ def create_app(hub: Hub) -> Litestar:
 
 
 def _mounted(
-    path: str, application: Callable[[Scope, Receive, Send], Awaitable[None]]
+    path: str,
+    application: Callable[[Scope, Receive, Send], Awaitable[None]],
+    *,
+    websocket: bool = False,
 ) -> ControllerRouterHandler:
     @asgi(path, copy_scope=False)
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.WEBSOCKET and not websocket:
+            await refuse(scope, send, errors.not_found("there is no WebSocket here: /v1/ws is one"))
+            return
         await application(scope, receive, send)
 
     return handler

@@ -31,38 +31,50 @@ STATUS: Final = {
 
 
 def problem(fault: DeviceFault, *, device: str | None = None) -> Response:
-    """The document for a refused message."""
-    refused = _document(STATUS[fault.code], fault.code, fault.message, device, fault.step)
+    """The answer to a refused message."""
+    refused = Response(
+        STATUS[fault.code], msgspec.json.encode(document(fault, device=device)), PROBLEM
+    )
     if fault.retry_s is None:
         return refused
     retry = (b"retry-after", b"%d" % math.ceil(fault.retry_s))  # whole seconds: RFC 9110, 10.2.3
     return structs.replace(refused, headers=(retry,))
 
 
+def document(fault: DeviceFault, *, device: str | None = None) -> dict[str, Any]:
+    """The document alone, for what has no status line."""
+    return _document(STATUS[fault.code], fault.code, fault.message, device, fault.step)
+
+
 def denied(message: str, *, device: str | None = None) -> Response:
     """403: the key is good, but not for this device."""
-    return _document(HTTPStatus.FORBIDDEN, Code.AUTH, message, device, None)
+    return _response(HTTPStatus.FORBIDDEN, Code.AUTH, message, device)
 
 
 def unauthorized(message: str) -> Response:
     """401: no key, or none that is accepted."""
-    return _document(HTTPStatus.UNAUTHORIZED, Code.AUTH, message, None, None)
+    return _response(HTTPStatus.UNAUTHORIZED, Code.AUTH, message)
 
 
 def not_found(message: str) -> Response:
     """404: nothing of that seq is there for this key."""
-    return _document(HTTPStatus.NOT_FOUND, Code.RANGE, message, None, None)
+    return _response(HTTPStatus.NOT_FOUND, Code.RANGE, message)
 
 
 def too_large(body_bytes_max: int) -> Response:
     """413."""
     message = f"the body has over {body_bytes_max} bytes"
-    return _document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.SIZE, message, None, None)
+    return _response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.SIZE, message)
+
+
+def _response(status: HTTPStatus, code: Code, detail: str, device: str | None = None) -> Response:
+    refused = _document(status, code, detail, device, None)
+    return Response(status, msgspec.json.encode(refused), PROBLEM)
 
 
 def _document(
     status: HTTPStatus, code: Code, detail: str, device: str | None, step: int | None
-) -> Response:
+) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": status.phrase,
@@ -74,4 +86,4 @@ def _document(
         document["device"] = device
     if step is not None:
         document["step"] = step
-    return Response(status, msgspec.json.encode(document), PROBLEM)
+    return document

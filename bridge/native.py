@@ -82,7 +82,7 @@ class Native:
     ) -> RewardResponse:
         del spec  # a reward waits for no action
         reply = DurableReply()
-        self._receiver.reward(session, _reward(document), reply)
+        self._receiver.reward(session, reward_of(document), reply)
         return RewardResponse(await reply.seq())
 
     def _known(self, request: Request) -> tuple[Key, Spec]:
@@ -129,7 +129,12 @@ def _object(request: Request) -> dict[str, object]:
     return document
 
 
-def _reward(document: dict[str, object]) -> float:
+def reward_of(document: dict[str, object]) -> float:
+    """A person's reward.
+
+    Raises:
+        DeviceFault: it is no number.
+    """
     reward = document.get("r", document.get("reward"))
     if isinstance(reward, bool) or not isinstance(reward, (int, float)):
         raise DeviceFault(Code.TYPE, "'r' (reward) must be a number")

@@ -184,6 +184,7 @@ def document() -> bytes:
     device = {"name": "device", "in": "path", "required": True, "schema": {"type": "string"}}
     for path in (RESET, STEP):
         paths[path]["post"]["parameters"] = [device]
+    paths["/v1/ws"] = {"get": _websocket_operation(references)}
     paths["/v1/sql"] = {"post": _sql_operation(references)}
     paths["/v1/actions/{seq}"] = {"get": _explanation_operation(references)}
     for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):
@@ -212,6 +213,20 @@ def openapi_route() -> ControllerRouterHandler:
         return Response(body, media_type=MediaType.JSON)
 
     return schema
+
+
+def _websocket_operation(references: dict[str, Any]) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": references["Problem"]}}
+    refused = {"description": "Refused.", "content": problem}
+    return {
+        "summary": "A WebSocket of the native messages, one a frame (docs/legacy.md).",
+        "responses": {
+            "101": {"description": "Open; without a key in the headers the first frame has it."},
+            **dict.fromkeys(("401", "403"), refused),
+            "426": {"description": "This is no WebSocket.", "content": problem},
+        },
+        "security": [{"bearer": []}, {"header": []}, {}],
+    }
 
 
 def _sql_operation(references: dict[str, Any]) -> dict[str, Any]:

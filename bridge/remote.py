@@ -25,7 +25,7 @@ from bridge.openapi import RemoteObservation
 from hub.errors import AccessDenied, DeviceFault
 from hub.registry.access import admit, agent_of
 from hub.spaces import as_json
-from hub.words import EXTERNAL, Code
+from hub.words import EXTERNAL, Code, DeviceId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hub.action.external import External, Seen
     from hub.registry.fold import Registry, Spec
-    from hub.words import DeviceId, Key
+    from hub.words import Key
 
     CarryOut = Callable[[Read, Key, Spec, DeviceId], Awaitable[Response]]
 
@@ -95,25 +95,45 @@ class Remote:
         except AccessDenied as error:
             return unauthorized(str(error))
         try:
-            admitted = admit(self._registry, key, device, reserved=True)
-            _check_external(spec)
-            return await carry_out(request, key, spec, admitted)
+            return await carry_out(request, key, spec, DeviceId(device))
         except DeviceFault as fault:
             return problem(fault, device=device)
         except AccessDenied as error:
             return denied(str(error), device=device)
 
     async def _reset(self, request: Read, key: Key, spec: Spec, device: DeviceId) -> Response:
-        del request, key  # a device has no seed, and takes no options
-        return _shown(spec, await self._external.reset(spec, device))
+        del request  # a device has no seed, and takes no options
+        return _response(await self.reset(key, spec, device, {}))
 
     async def _step(self, request: Read, key: Key, spec: Spec, device: DeviceId) -> Response:
-        document = request.document()
+        return _response(await self.step(key, spec, device, request.document()))
+
+    # --- over whatever protocol --------------------------------------------------------------
+
+    async def reset(self, key: Key, spec: Spec, device: str, document: object) -> RemoteObservation:
+        """The observation that the device's next action is for; raises as `step`."""
+        del document
+        seen = await self._external.reset(spec, self._admitted(key, spec, device))
+        return shown(spec, seen)
+
+    async def step(self, key: Key, spec: Spec, device: str, document: object) -> RemoteObservation:
+        """Have the device act by the document's `action`; the observation after.
+
+        Raises:
+            AccessDenied: the key is not for this device.
+            DeviceFault: what is asked is none, or not to be done.
+        """
+        admitted = self._admitted(key, spec, device)
         if not isinstance(document, dict) or "action" not in document:
             raise DeviceFault(Code.PAYLOAD, "expected an object with 'action'")
         by = f"remote learner with key {key.id}"
-        before, after = await self._external.step(spec, device, document["action"], by)
-        return _shown(spec, after, before)
+        before, after = await self._external.step(spec, admitted, document["action"], by)
+        return shown(spec, after, before)
+
+    def _admitted(self, key: Key, spec: Spec, device: str) -> DeviceId:
+        admitted = admit(self._registry, key, device, reserved=True)
+        _check_external(spec)
+        return admitted
 
 
 def _check_external(spec: Spec) -> None:
@@ -125,7 +145,11 @@ def _check_external(spec: Spec) -> None:
         )
 
 
-def _shown(spec: Spec, seen: Seen, before: Seen | None = None) -> Response:
+def _response(seen: RemoteObservation) -> Response:
+    return Response(HTTPStatus.OK, msgspec.json.encode(seen))
+
+
+def shown(spec: Spec, seen: Seen, before: Seen | None = None) -> RemoteObservation:
     """An observation in Gymnasium's words; `before` is the one that was acted on."""
     observation = seen.step.observation
     joined = before is not None and seen.follows(before)
@@ -136,14 +160,13 @@ def _shown(spec: Spec, seen: Seen, before: Seen | None = None) -> Response:
     if joined and observation.executed is not None:
         ours["executed"] = as_json(spec.actions, observation.executed)
     info = {} if observation.info is None else msgspec.json.decode(observation.info)
-    document = RemoteObservation(
+    return RemoteObservation(
         observation=as_json(spec.observations, observation.values),
         reward=seen.reward or 0.0 if joined else 0.0,
         terminated=observation.terminated,
         truncated=observation.truncated or (before is not None and not joined),
         info=info | {"sheepfold": ours},
     )
-    return Response(HTTPStatus.OK, msgspec.json.encode(document))
 
 
 async def _gone(receive: Receive) -> None:

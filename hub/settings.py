@@ -60,13 +60,6 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=256, description="Packet limit of every device; a large space raises it.")
     ] = 16_384
     connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
-    origins: Annotated[
-        str,
-        Meta(
-            description="Origins whose web pages may use the hub, as https://a.example, with "
-            "spaces between them; * = all."
-        ),
-    ] = "*"
     unacknowledged_max: Annotated[
         int,
         Meta(
@@ -90,6 +83,10 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1800.0
     body_bytes_max: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 1_048_576
     connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+    ws_waiting_max: Annotated[
+        int,
+        Meta(ge=1, description="Frames of one WebSocket not yet answered; above, reading pauses."),
+    ] = 256
     origins: Annotated[
         str,
         Meta(

@@ -57,3 +57,10 @@ def test_the_client_with_requests_walks_a_hundred_steps(hub: RealHub) -> None:
     key = hub.make_agent("heater", observations=[[1], -50, 50])
     assert "100 steps" in run("python_requests/heater.py", key, f"http://{HOST}:{hub.ready.http}")
     assert acted(hub, "heater") == 99
+
+
+def test_ten_heaters_share_a_websocket(hub: RealHub) -> None:
+    key = hub.make_agent("house", observations=[[1], -50, 50])
+    printed = run("python_websocket/heaters.py", key, f"ws://{HOST}:{hub.ready.http}")
+    assert "50 steps" in printed
+    assert acted(hub, "house") == 10 * 49

@@ -1,0 +1,64 @@
+"""What of `/v1/ws` needs a client that behaves badly to the letter; the rest meets a real hub."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from tests.bridge.rooms import SETTINGS, bearer
+
+if TYPE_CHECKING:
+    from tests.bridge.rooms import Rooms
+
+FRAMES: Final = 2 * SETTINGS.http.ws_waiting_max
+TURNS_MAX: Final = 10_000
+
+
+class Socket:
+    """A WebSocket's far end as ASGI shows it; it reads answers only while `reads` is set."""
+
+    def __init__(self, key: str, frames: list[bytes]) -> None:
+        headers = [(name.lower().encode(), text.encode()) for name, text in bearer(key).items()]
+        self.scope = {
+            "type": "websocket", "path": "/v1/ws", "raw_path": b"/v1/ws", "query_string": b"",
+            "headers": headers, "subprotocols": [], "extensions": {}, "state": {},
+        }  # fmt: skip
+        self.taken = 0
+        self.heard: list[Any] = []
+        self.reads = asyncio.Event()
+        self._frames = frames
+
+    async def receive(self) -> Any:
+        if not self.taken:
+            self.taken = 1
+            return {"type": "websocket.connect"}
+        if self.taken > len(self._frames):
+            await asyncio.get_running_loop().create_future()
+        self.taken += 1
+        return {"type": "websocket.receive", "bytes": self._frames[self.taken - 2], "text": None}
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.send":
+            await self.reads.wait()
+            self.heard.append(msgspec.json.decode(message["text"]))
+
+
+async def test_who_reads_no_answers_is_read_no_more_until_it_does(rooms: Rooms) -> None:
+    key = rooms.make_agent("deaf")
+    frame = msgspec.json.encode({"device": "d", "o": [0, 0]})
+    socket = Socket(key, [frame] * FRAMES)
+    serving = asyncio.ensure_future(
+        cast("Any", rooms.app)(socket.scope, socket.receive, socket.send)
+    )
+    for _ in range(TURNS_MAX):
+        await asyncio.sleep(0)
+    assert socket.taken - 1 == SETTINGS.http.ws_waiting_max
+    assert socket.heard == []
+    socket.reads.set()
+    for _ in range(TURNS_MAX):
+        await asyncio.sleep(0)
+    assert [answer["a"] for answer in socket.heard] == [0] * FRAMES
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
