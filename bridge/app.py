@@ -2,6 +2,7 @@
 
 POST /v1/step  /v1/reward                        native.py
 POST /v1/env/{device}/reset  …/step              remote.py
+POST /remote/{device}/post_…_request/             multiserver.py
 POST /shepherd/login_user/  /shepherd/env/       shepherd.py
      /v1/ws                                      websocket.py, line.py
 POST /v1/sql                                     sql.py
@@ -27,6 +28,7 @@ from bridge import errors, shepherd
 from bridge.actions import actions_route
 from bridge.health import health_routes
 from bridge.http import endpoint
+from bridge.multiserver import MultiServer
 from bridge.native import Native
 from bridge.openapi import document as openapi_document
 from bridge.openapi import openapi_route
@@ -112,6 +114,7 @@ def create_app(hub: Hub) -> Litestar:
             device_route("/shepherd/env", logins.env, shepherd.too_large),
             _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
             *remote.routes(),
+            *MultiServer(hub.registry, remote, body_bytes_max).routes(),
             _mounted("/v1/ws", WebSockets(hub, remote).serve, websocket=True),
             actions_route(hub),
             *health_routes(hub),

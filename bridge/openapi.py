@@ -164,6 +164,17 @@ _ROUTES: Final[list[tuple[str, str, type[Struct], type[Struct], bool]]] = [
 ]
 
 
+MULTISERVER: Final = {
+    "step": "observation, reward, done and info",
+    "reset": "observation",
+    "state": "state",
+    "render": "screen",
+    "seed": "success",
+    "close": "success",
+}
+"""What the answer to each of MultiServerRL's six verbs has."""
+
+
 def document() -> bytes:
     """The OpenAPI document, as JSON with sorted keys."""
     carried: set[type[Struct]] = {
@@ -184,6 +195,10 @@ def document() -> bytes:
     device = {"name": "device", "in": "path", "required": True, "schema": {"type": "string"}}
     for path in (RESET, STEP):
         paths[path]["post"]["parameters"] = [device]
+    for verb, answer in MULTISERVER.items():
+        paths[f"/remote/{{device}}/post_{verb}_request/"] = {
+            "post": _multiserver_operation(verb, answer) | {"parameters": [device]}
+        }
     paths["/v1/ws"] = {"get": _websocket_operation(references)}
     paths["/v1/sql"] = {"post": _sql_operation(references)}
     paths["/v1/actions/{seq}"] = {"get": _explanation_operation(references)}
@@ -198,6 +213,7 @@ def document() -> bytes:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "password": {"type": "http", "scheme": "basic"},
             },
         },
     }
@@ -213,6 +229,22 @@ def openapi_route() -> ControllerRouterHandler:
         return Response(body, media_type=MediaType.JSON)
 
     return schema
+
+
+def _multiserver_operation(verb: str, answer: str) -> dict[str, Any]:
+    sent = {"schema": {"type": ["string", "object"]}}
+    given = {"application/json": {"schema": {"type": "object"}}}
+    refused = {"description": "Refused: `error`.", "content": given}
+    return {
+        "summary": f"MultiServerRL: {verb}; the body is JSON in a JSON string.",
+        "requestBody": {"content": {"application/json": sent}},
+        "responses": {
+            "200": {"description": f"{answer}.", "content": given},
+            **dict.fromkeys(("400", "401", "403", "409", "413", "422"), refused),
+            "503": {"description": "Ask again."},
+        },
+        "security": [{"bearer": []}, {"header": []}, {"password": []}],
+    }
 
 
 def _websocket_operation(references: dict[str, Any]) -> dict[str, Any]:

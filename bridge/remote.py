@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import litestar
 import msgspec
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     CarryOut = Callable[[Read, Key, Spec, DeviceId], Awaitable[Response]]
 
 
+STOPPING: Final = problem(DeviceFault(Code.BUSY, "the hub is stopping; reset when it is back"))
+
+
 class Remote:
     """The routes, over the registry and the external agents' steps."""
 
@@ -55,38 +58,10 @@ class Remote:
         ]
 
     def _route(self, path: str, carry_out: CarryOut) -> ControllerRouterHandler:
-        @route(path, http_method=["POST", "OPTIONS"], status_code=HTTPStatus.OK)
-        async def env(request: Request[Any, Any, Any]) -> litestar.Response[bytes]:
-            answer = Response(HTTPStatus.NO_CONTENT, b"")
-            if request.method == "POST":
-                answer = await self._answered(request, carry_out)
-            return litestar.Response(
-                answer.body,
-                status_code=answer.status,
-                media_type=answer.content_type.decode(),
-                headers={name.decode(): value.decode() for name, value in ANY_ORIGIN},
-            )
+        async def answer(request: Read, device: str) -> Response:
+            return await self._answer(request, device, carry_out)
 
-        return env
-
-    async def _answered(self, request: Request[Any, Any, Any], carry_out: CarryOut) -> Response:
-        """The answer, or whatever when the client has hung up."""
-        body = await read_body(request.receive, self._body_bytes_max)
-        if body is None:
-            return too_large(self._body_bytes_max)
-        read = Read(dict(request.scope["headers"]), body)
-        device: str = request.path_params["device"]
-        answering = asyncio.create_task(self._answer(read, device, carry_out))
-        leaving = asyncio.create_task(_gone(request.receive))
-        try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return answering.result() if answering.done() else Response(HTTPStatus.OK, b"")
-        except asyncio.CancelledError:
-            message = "the hub is stopping; reset when it is back"
-            return problem(DeviceFault(Code.BUSY, message), device=device)
-        finally:
-            answering.cancel()  # without effect when it is done
-            leaving.cancel()
+        return routed(path, answer, self._body_bytes_max)
 
     async def _answer(self, request: Read, device: str, carry_out: CarryOut) -> Response:
         """What comes of a request, and every refusal as its problem document."""
@@ -130,10 +105,65 @@ class Remote:
         before, after = await self._external.step(spec, admitted, document["action"], by)
         return shown(spec, after, before)
 
+    def shown(self, key: Key, spec: Spec, device: str) -> Seen | None:
+        """What the device's remote learner was shown last; None = nothing since the hub started.
+
+        Raises:
+            AccessDenied, DeviceFault: as `step`.
+        """
+        return self._external.shown(spec, self._admitted(key, spec, device))
+
     def _admitted(self, key: Key, spec: Spec, device: str) -> DeviceId:
         admitted = admit(self._registry, key, device, reserved=True)
         _check_external(spec)
         return admitted
+
+
+def routed(
+    path: str,
+    answer: Callable[[Read, str], Awaitable[Response]],
+    body_bytes_max: int,
+    too_large: Callable[[int], Response] = too_large,
+    stopping: Response = STOPPING,
+) -> ControllerRouterHandler:
+    """A route whose answer may take long: `answer(request, device)` ends when the client hangs up.
+
+    For pages of any origin.
+    """
+
+    @route(path, http_method=["POST", "OPTIONS"], status_code=HTTPStatus.OK)
+    async def env(request: Request[Any, Any, Any]) -> litestar.Response[bytes]:
+        answered = Response(HTTPStatus.NO_CONTENT, b"")
+        if request.method == "POST":
+            body = await read_body(request.receive, body_bytes_max)
+            if body is None:
+                answered = too_large(body_bytes_max)
+            else:
+                read = Read(dict(request.scope["headers"]), body)
+                asked = answer(read, request.path_params["device"])
+                answered = await _while_connected(asked, request.receive) or stopping
+        return litestar.Response(
+            answered.body,
+            status_code=answered.status,
+            media_type=answered.content_type.decode(),
+            headers={name.decode(): value.decode() for name, value in ANY_ORIGIN},
+        )
+
+    return env
+
+
+async def _while_connected(asked: Awaitable[Response], receive: Receive) -> Response | None:
+    """The answer, or whatever when the client has hung up; None when the server stops."""
+    answering = asyncio.ensure_future(asked)
+    leaving = asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else Response(HTTPStatus.OK, b"")
+    except asyncio.CancelledError:
+        return None
+    finally:
+        answering.cancel()  # without effect when it is done
+        leaving.cancel()
 
 
 def _check_external(spec: Spec) -> None:

@@ -206,6 +206,11 @@ class External:
         seat.shown = seat.newest
         return before, seat.newest
 
+    def shown(self, spec: Spec, device: str) -> Seen | None:
+        """What the device's remote learner was shown last; None = nothing since the hub started."""
+        seat = self._seats.get((spec.agent.name, device))
+        return None if seat is None else seat.shown
+
     def _seat(self, spec: Spec, device: str) -> Seat:
         if self._closing:
             raise _stopping()
