@@ -248,6 +248,16 @@ class Control:
         task.add_done_callback(self._pausing.discard)
         return task
 
+    async def switch_learning(self, agent: str, *, on: bool, by: str) -> None:
+        """As `sheepfold agent update --learning`; done when the log has it.
+
+        Raises:
+            OperatorFault: there is no such agent any more.
+        """
+        async with self._acting:
+            made, _ = self._acts.change_agent(agent, {"learning": on}, by)
+            await self._log_and_fold(made)
+
     async def _pause(self, alert: Event) -> None:
         try:
             async with self._acting:

@@ -148,6 +148,8 @@ class EpisodeEnded(Struct, frozen=True, tag="episode_ended"):
     started: int
     """Microseconds since 1970 UTC."""
     ended_by: EndedBy
+    steps_total: int = 0
+    """Actions the device has taken in all its episodes, this one too; older logs do not say."""
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):

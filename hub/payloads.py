@@ -70,10 +70,12 @@ class State(Struct, frozen=True):
     """How a device fares: topic `state`, retained."""
 
     ep: int
-    """Episodes so far."""
+    """Episodes begun so far: the number of the newest."""
     steps: int
+    """Actions taken so far, in all episodes."""
     ret: float
-    """Return of the last whole episode."""
+    """Return of the last whole episode; 0 before the first has ended."""
     act: int | list[Any] | None
     """The last action."""
     learn: Literal["ON", "OFF"]
+    """Whether its agent learns; `cmd/learn` switches it for all of the agent's devices."""

@@ -32,12 +32,13 @@ from hub.action.safety import read_rules
 from hub.clock import SystemClock
 from hub.control import Control
 from hub.errors import OperatorFault
-from hub.intake.broker import Broker
-from hub.intake.gate import Gate
+from hub.intake.commands import Commands
+from hub.intake.embedded import embedded
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
 from hub.intake.silence import Silence
+from hub.intake.states import States
 from hub.intake.websocket import open_websocket
 from hub.learner.algorithms.parameters import check_advised, read_parameters
 from hub.learner.processes.pool import Pool
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.facts import Sealed
+    from hub.intake.gate import Gate
     from hub.settings import Settings
     from hub.words import Agent, AgentName
 
@@ -113,8 +115,7 @@ class Hub:
         self.pool.choose = self.deliver.choose
         self.receiver = Receiver(self.registry, self.log, self.external, clock, settings.step)
         self.silence = Silence(self.registry, self.sessions, self.log, clock, settings.step)
-        self.broker = Broker(settings.mqtt.base)
-        self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings.mqtt)
+        self.gate, self.states = self._open_gate(loop)
         acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool)
         self.control = Control(
             acts,
@@ -126,6 +127,19 @@ class Hub:
             status=self.status,
         )
         self.stopping = asyncio.Event()
+
+    def _open_gate(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate, States]:
+        """The door for MQTT, and what is said there of each device."""
+        mqtt, rooms = self.settings.mqtt, (self.registry, self.sessions, self.receiver)
+        commands = Commands(
+            *rooms, lambda agent, on, who: self.control.switch_learning(agent, on=on, by=who)
+        )
+        gate = embedded(*rooms, commands, mqtt, self.clock)
+        states = States(
+            self.registry, self.sessions, gate.tell, self.clock, mqtt.state_s, loop.call_later
+        )
+        self.receiver.episode_ended = states.episode_ended
+        return gate, states
 
     def not_ready(self) -> str | None:
         """Why a step sent now would not be answered; None when it would."""
@@ -159,6 +173,7 @@ class Hub:
             "refused": self.receiver.refused,
             "over_quota": self.quotas.refused,
             "sockets": self.gate.sockets,
+            "logins_refused": self.gate.strangers.refused,
         }
 
     def _changed(self, agent: AgentName) -> None:
@@ -230,8 +245,9 @@ async def _serve(settings: Settings) -> NoReturn:
         stack.push_async_callback(_ended, asyncio.create_task(hub.silence.run()))
         hub.pool.prepare()
         stack.push_async_callback(hub.pool.close)
-        await hub.broker.start()
-        stack.push_async_callback(hub.broker.stop)
+        await hub.gate.broker.start()
+        stack.push_async_callback(hub.gate.broker.stop)
+        stack.push_async_callback(_ended, asyncio.create_task(hub.states.run()))
         http, mqtt, ws = await _open_listeners(hub, stack)
         await hub.control.open(hub.data)
         stack.push_async_callback(hub.control.close)
@@ -312,6 +328,7 @@ async def _drain(hub: Hub) -> None:
     devices of other agents when the time is over.
     """
     hub.receiver.closing = True
+    hub.gate.say_offline()
     hub.external.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(hub.settings.hub.drain_s):

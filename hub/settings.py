@@ -60,6 +60,36 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=256, description="Packet limit of every device; a large space raises it.")
     ] = 16_384
     connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+    address_connections_max: Annotated[
+        int, Meta(ge=1, description="Sockets of one address; many devices may share one.")
+    ] = 10_000
+    strangers_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Sockets that have not shown a key; above, the one that has waited longest "
+            "is closed.",
+        ),
+    ] = 1024
+    failures_per_minute: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Refused logins of one address; above, the next of them are answered "
+            "late. A right key is never.",
+        ),
+    ] = 30.0
+    people_max: Annotated[
+        int,
+        Meta(ge=1, description="MQTT sessions of people's clients, those that are away too."),
+    ] = 100
+    retained_bytes_max: Annotated[
+        int, Meta(ge=16, description="Largest `status` of a device, which is kept for others.")
+    ] = 1024
+    state_s: Annotated[
+        float,
+        Meta(gt=0, description="How often a device's `state` is published while it moves on."),
+    ] = 1.0
     unacknowledged_max: Annotated[
         int,
         Meta(

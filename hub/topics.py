@@ -16,6 +16,10 @@ from typing import Final
 DEVICE_PUBLISHES: Final = ("hello", "obs", "obs/mp", "obs/f32", "reward", "status")
 HUB_PUBLISHES: Final = ("cfg", "act", "act/mp", "act/f32", "err", "state")
 OPERATOR_PUBLISHES: Final = ("cmd/learn", "cmd/reset")
+DEVICE_HEARS: Final = (*HUB_PUBLISHES, *OPERATOR_PUBLISHES, "status")
+"""What reaches the device itself, if it subscribes; observations go to the hub and no further."""
+PEOPLE_HEAR: Final = ("status", "state", *OPERATOR_PUBLISHES)
+"""What reaches a person's client, of the devices of the person's agents."""
 ENCODINGS: Final = {"obs": "json", "obs/mp": "mp", "obs/f32": "f32"}
 
 _DEVICE_ID: Final = re.compile(r"[a-z0-9_-]{1,23}")
@@ -39,8 +43,18 @@ def hub_status(base: str) -> str:
     return f"{base}/hub/status"
 
 
+def device_leaf(base: str, topic: str) -> tuple[str, str] | None:
+    """The device id and what stands below it: `("heater-1", "cmd/learn")`; None for any other."""
+    device, slash, leaf = topic.removeprefix(base + "/").partition("/")
+    if not topic.startswith(base + "/") or not slash or not is_device_id(device, reserved=True):
+        return None
+    return device, leaf
+
+
 def matches(topic_filter: str, topic: str) -> bool:
     """Whether a filter takes in a topic (MQTT 3.1.1, 4.7)."""
+    if "+" not in topic_filter and "#" not in topic_filter:
+        return topic_filter == topic
     wanted, given = topic_filter.split("/"), topic.split("/")
     if given[0].startswith("$") and wanted[0] in ("+", "#"):
         return False  # 4.7.2: leading wildcards don't match $ topics

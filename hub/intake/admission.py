@@ -1,4 +1,4 @@
-"""Who a CONNECT is from: refused before anything changes for anyone, or admitted as one device."""
+"""Who a CONNECT is from: refused before anything changes for anyone, or a device or person."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from hub.intake.wire import ConnectCode
 from hub.registry.access import admit, agent_of, fingerprint
 from hub.spaces import size
 from hub.topics import device_topic
-from hub.words import AgentName, DeviceId, KeyId
+from hub.words import AgentName, DeviceId, KeyId, User
 
 if TYPE_CHECKING:
+    from hub.intake.people import People
     from hub.intake.wire import Connect
     from hub.registry.fold import Registry
     from hub.settings import MqttSettings
@@ -39,6 +40,14 @@ class Admission(Struct, frozen=True):
         return self.secret in registry.keys and registry.devices.get(self.device) == self.agent
 
 
+class PersonAdmission(Struct, frozen=True):
+    """A person with an operator key that is accepted."""
+
+    user: User
+    secret: bytes
+    """SHA-256 of the key; once it is revoked the connection ends."""
+
+
 class TurnedAway(AccessDenied):
     """A CONNECT that is not accepted; `code` is all the device is told."""
 
@@ -47,21 +56,28 @@ class TurnedAway(AccessDenied):
         self.code = code
 
 
-def admit_connect(registry: Registry, packet: Connect, settings: MqttSettings) -> Admission:
-    """The device that may come in.
+def admit_connect(
+    registry: Registry, people: People, packet: Connect, settings: MqttSettings
+) -> Admission | PersonAdmission:
+    """The device or person that may come in; the key tells which.
 
     Raises:
-        TurnedAway: key or device id is not accepted, or its will is for another's topic.
+        TurnedAway: key or id is not accepted, or its will is for another's topic.
     """
+    # Without user name or password both are empty, and no key is.
+    secret = (packet.password or b"").decode("utf-8", "replace")
+    shown = registry.keys.get(fingerprint(secret))
+    if shown is not None and shown.agent is None:
+        return _admit_person(people, packet, secret)
     try:
-        # Without user name or password both are empty, and no key is.
-        secret = (packet.password or b"").decode("utf-8", "replace")
         key, spec = agent_of(registry, secret)
         device = admit(registry, key, packet.username or "")
     except AccessDenied as error:
         raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
     if packet.will_topic not in (None, device_topic(settings.base, device, "status")):
         raise TurnedAway(ConnectCode.NOT_AUTHORIZED)
+    if not packet.client_id and not packet.clean_session:
+        raise TurnedAway(ConnectCode.BAD_CLIENT_ID)  # 3.1.3-8, though the user name says who it is
     observation_bytes = size(spec.observations) * JSON_BYTES_PER_VALUE + JSON_BYTES_BESIDE
     return Admission(
         device=device,
@@ -70,3 +86,15 @@ def admit_connect(registry: Registry, packet: Connect, settings: MqttSettings) -
         secret=fingerprint(secret),
         packet_bytes_max=max(settings.packet_bytes_min, observation_bytes),
     )
+
+
+def _admit_person(people: People, packet: Connect, secret: str) -> PersonAdmission:
+    try:
+        user = people.admit(packet.username or "", secret)
+    except AccessDenied as error:
+        raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
+    if packet.will_topic is not None:
+        raise TurnedAway(ConnectCode.NOT_AUTHORIZED)  # there is nothing for it to be about
+    if not packet.client_id and not packet.clean_session:
+        raise TurnedAway(ConnectCode.BAD_CLIENT_ID)
+    return PersonAdmission(user, fingerprint(secret))

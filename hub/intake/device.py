@@ -75,11 +75,13 @@ class Device:
         "held",
         "id",
         "last_action",
+        "last_return",
         "packets",
         "seen_us",
         "session",
         "shadow",
         "shadow_next",
+        "steps_before",
         "torn",
         "unsure",
         "wide",
@@ -122,6 +124,10 @@ class Device:
         """(MQTT packet id, payload hash) to step, for devices that don't number."""
         self.episode: Episode | None = None
         self.episodes = 0
+        self.steps_before = 0
+        """Actions taken in the episodes that are over."""
+        self.last_return = 0.0
+        """Of the last whole episode."""
         self.bonus = 0.0
         """A person's rewards since the newest observation."""
         self.last_action: Floats | None = None

@@ -49,12 +49,15 @@ def end(
     """
     episode, device.episode = device.episode, None
     assert episode is not None, "only an open episode ends"
+    device.steps_before += episode.steps
+    device.last_return = episode.total_reward
     fact = EpisodeEnded(
         episode=episode.number,
         steps=episode.steps,
         total_reward=episode.total_reward,
         started=episode.started_us,
         ended_by=ended_by,
+        steps_total=device.steps_before,
     )
     return Event(
         kind=Kind.EPISODE,

@@ -1,12 +1,11 @@
-"""The gate: owns every device's socket and lets nothing in that was not checked.
+"""The gate: owns every MQTT socket and lets nothing in that was not checked.
 
 Rule 1: before a key was accepted nothing changes for anyone, and little is buffered.
 Rule 2: a device has one connection; the newest wins, after the old one ended and its will was sent.
-Rule 3: a device reaches only topics below its own id; any other publish closes the connection.
-Rule 4: what is slow or too much costs its sender: reading pauses, large packets are skipped unread.
+Rule 3: what is slow or too much costs its sender: reading pauses, large packets are skipped unread.
 
-Observations are handled in place, for amqtt takes 350 µs a round trip; everything else goes through
-to the broker as whole, checked packets.
+Devices are served here, for amqtt takes 350 µs a round trip and 37 KB a session; what people's
+clients do goes through to it as whole, checked packets (`person_client.py`).
 """
 
 from __future__ import annotations
@@ -14,19 +13,23 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from hub.errors import DeviceFault, Malformed
+from hub.errors import Malformed
 from hub.intake import wire
-from hub.intake.admission import TurnedAway, admit_connect
+from hub.intake.admission import Admission, TurnedAway, admit_connect
+from hub.intake.device_client import DeviceClient
 from hub.intake.keep_alive import GRACE, KeepAlive
-from hub.intake.outbox import Outbox
-from hub.intake.publish import Publications
-from hub.intake.releases import Releases
-from hub.topics import DEVICE_PUBLISHES, device_topic
-from hub.words import Code, DeviceId, Protocol
+from hub.intake.outbox import HUB_STATUS, Outbox
+from hub.intake.person_client import PersonClient
+from hub.intake.strangers import Strangers
+from hub.topics import device_topic, hub_status
+from hub.words import DeviceId, Protocol
 
 if TYPE_CHECKING:
-    from hub.intake.admission import Admission
+    from hub.clock import Clock
     from hub.intake.broker import Broker
+    from hub.intake.commands import Commands
+    from hub.intake.people import People
+    from hub.intake.publish import Publications
     from hub.intake.receive import Receiver
     from hub.intake.session import Sessions
     from hub.registry.fold import Registry
@@ -34,13 +37,12 @@ if TYPE_CHECKING:
 
 SKIP_BYTES_MAX: Final = 16 * 1024 * 1024
 """A larger packet is not skipped but ends the connection."""
-SESSION_PRESENT_AT: Final = 2
-"""Byte of a CONNACK: whether the broker has resumed a session (MQTT 3.1.1, 3.2.2.2)."""
+NONE: Final[frozenset[str]] = frozenset()
 DEVICE_BEHIND: Final = "device"
 LOG_BEHIND: Final = "log"
-"""Reasons for not reading: too much of the device's own is not done yet, or of everyone's."""
-TAKE_OVER_S_MAX: Final = 2.0
-"""The old connection's will gets so long; then the new one goes on."""
+REFUSED: Final = "refused"
+"""Reasons for not reading: too much of the device's own is not done yet, or of everyone's; or
+nothing more is wanted from it."""
 
 
 class Gate:
@@ -52,19 +54,31 @@ class Gate:
         sessions: Sessions,
         receiver: Receiver,
         broker: Broker,
+        people: People,
+        commands: Commands,
         settings: MqttSettings,
+        clock: Clock,
     ) -> None:
         self.registry = registry
         self.sessions = sessions
         self.receiver = receiver
         self.broker = broker
+        self.people = people
+        self.commands = commands
         self.settings = settings
         self.connections: dict[DeviceId, Connection] = {}
         self.outboxes: dict[DeviceId, Outbox] = {}
         """Subscriptions of each device; they outlive a connection without clean session."""
-        self.sockets = 0
+        self.people_online: dict[str, PersonClient] = {}
+        self.strangers = Strangers(settings, clock)
+        self.keep_alive = KeepAlive(asyncio.get_running_loop())
         self._held: set[Connection] = set()
         """Not read from until the log has caught up."""
+
+    @property
+    def sockets(self) -> int:
+        """That are open."""
+        return self.strangers.sockets
 
     def hold(self, connection: Connection) -> bool:
         """Whether the log is too far behind to take more; then `relieve` reads on."""
@@ -80,18 +94,64 @@ class Gate:
             connection.resume(LOG_BEHIND)
 
     def disconnect(self, device: DeviceId) -> None:
-        """End the device's connection; what was kept for its next one is gone too."""
-        self.outboxes.pop(device, None)
+        """End the device's connection; what was kept for its next one, or of it, is gone too."""
         if device in self.connections:
-            self.connections[device].close()
+            self.connections[device].end()
+        self.outboxes.pop(device, None)
+        for leaf in ("status", "state"):
+            topic = device_topic(self.settings.base, device, leaf)
+            if self.broker.retained(topic) is not None:
+                self.broker.publish(topic, b"", qos=1, retain=True)
 
     def accept(self) -> Connection:
         """The protocol of a new socket: for `loop.create_server`."""
         return Connection(self)
 
+    def open_outbox(self, device: DeviceId, *, clean: bool) -> tuple[Outbox, bool]:
+        """What goes to the device, and whether it is resumed (3.1.2.4)."""
+        outbox = self.outboxes.get(device)
+        if outbox is not None and not outbox.clean and not clean:
+            return outbox, True
+        outbox = self.outboxes[device] = Outbox(
+            device, self.settings.base, clean=clean, unreleased_max=self.settings.unacknowledged_max
+        )
+        return outbox, False
+
+    def tell(
+        self, device: DeviceId, leaf: str, payload: bytes, *, qos: int, retain: bool = False
+    ) -> None:
+        """To the device and to people, as far as they have subscribed and may hear it."""
+        outbox = self.outboxes.get(device)
+        if outbox is not None:
+            outbox.publish(leaf, payload, qos)
+        topic = device_topic(self.settings.base, device, leaf)
+        self.broker.publish(topic, payload, qos=qos, retain=retain)
+
+    def say_offline(self) -> None:
+        """The hub is stopping: whoever listens to its status is told."""
+        for outbox in self.outboxes.values():
+            outbox.publish(HUB_STATUS, b"offline", 1)
+        self.broker.publish(hub_status(self.settings.base), b"offline", qos=1, retain=True)
+
 
 class Connection(asyncio.Protocol):
-    """One socket: unknown until its CONNECT is accepted, then one device's."""
+    """One socket: unknown until its CONNECT is accepted, then one device's or person's."""
+
+    __slots__ = (
+        "_buffer",
+        "_client",
+        "_gate",
+        "_limit",
+        "_loop",
+        "_pauses",
+        "_settings",
+        "_skip",
+        "_transport",
+        "_unsent",
+        "heard_s",
+        "peer",
+        "silent_s_max",
+    )
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -102,18 +162,13 @@ class Connection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._skip = 0
         """Bytes of a too large packet still to be thrown away."""
-        self._closed = asyncio.Event()
-        self._broker_packets = asyncio.StreamReader()
-        self._broker_task: asyncio.Task[None] | None = None
-        self._keep_alive = KeepAlive(self._loop, self.close)
-        self._pauses: set[str] = set()
+        self.heard_s = 0.0
+        self.silent_s_max = 0.0
+        """As `KeepAlive` has it."""
+        self._pauses: frozenset[str] = NONE
         """Why it is not read from now; empty = it is."""
         self._limit = self._settings.connect_bytes_max
-        self._accepted = False
-        """The broker has sent its CONNACK: the device may go on."""
-        self._admission: Admission | None = None
-        self._releases = Releases(self._settings.unacknowledged_max)
-        self.publications: Publications | None = None
+        self._client: DeviceClient | PersonClient | None = None
         """None until CONNECT was accepted."""
         self.peer: tuple[str, int] = ("", 0)
 
@@ -124,16 +179,15 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         name = transport.get_extra_info("peername") or ("", 0)
         self.peer = (name[0], name[1])
-        self._gate.sockets += 1
-        if self._gate.sockets > self._settings.connections_max:
+        if not self._gate.strangers.enter(self):
             self.close()
             return
-        self._keep_alive.expect(self._settings.connect_timeout_s)
+        self._gate.keep_alive.expect(self, self._settings.connect_timeout_s)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the device, in whatever pieces."""
-        if self._admission is not None:  # before that there is one time limit for all of CONNECT
-            self._keep_alive.heard()
+        """Bytes from the client, in whatever pieces."""
+        if self._client is not None:  # before that there is one time limit for all of CONNECT
+            self.heard_s = self._loop.time()
         if self._skip:
             dropped = min(self._skip, len(data))
             self._skip -= dropped
@@ -145,30 +199,22 @@ class Connection(asyncio.Protocol):
             self.send(wire.connack(wire.ConnectCode.BAD_PROTOCOL))
             self.close()
         except Malformed as error:
-            if self.publications is not None:
-                self.publications.say_goodbye(str(error))
+            if self._client is not None:
+                self._client.say_goodbye(str(error))
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The socket is gone, by either side."""
-        self._gate.sockets -= 1
+        self._gate.strangers.leave(self)
         self._transport = None
-        self._keep_alive.stop()
-        self._broker_packets.feed_eof()
-        publications = self.publications
-        if publications is not None:
-            publications.gone()
-            if self._gate.connections.get(publications.device) is self:
-                del self._gate.connections[publications.device]
-        if self._broker_task is None:
-            self._closed.set()
+        self._forget()
 
     # --- packets in ----------------------------------------------------------------------
 
     def _read_packets(self) -> None:
         buffer, at = self._buffer, 0
         while self._transport is not None and not self._transport.is_closing():
-            if self._keep_alive.held:
+            if self._pauses:
                 break  # what came in the same piece waits too
             head = wire.read_head(buffer, at)
             if head is None:
@@ -182,87 +228,31 @@ class Connection(asyncio.Protocol):
                 continue
             if len(buffer) < end:
                 break
-            if self._accepted and self._gate.hold(self):
+            if self._client is not None and self._gate.hold(self):
                 break
-            self._read_packet(head, bytes(buffer[at:end]))
+            packet = bytes(buffer[at:end])
             at = end
-        del buffer[:at]
-
-    def _read_packet(self, head: wire.Head, packet: bytes) -> None:
-        body = packet[head.body_at :]
-        if self.publications is None:
-            if head.type is not wire.PacketType.CONNECT:
+            if self._client is not None:
+                self._client.handle(head, packet)
+            elif head.type is wire.PacketType.CONNECT:
+                self._connect(wire.read_connect(packet[head.body_at :]))
+            else:
                 raise Malformed("the first packet must be CONNECT (3.1.0-1)")
-            self._connect(wire.read_connect(body))
-            return
-        if not self._handle_here(self.publications, head, body):
-            self._broker_packets.feed_data(packet)
-
-    def _handle_here(self, publications: Publications, head: wire.Head, body: bytes) -> bool:
-        """Do the gate's part with a device's packet; False = it is the broker's too.
-
-        Raises:
-            Malformed: the packet, its order or its topic is not allowed.
-        """
-        assert self._admission is not None, "publications come with it"
-        if not self._admission.holds(self._gate.registry):
-            raise Malformed(f"device {publications.device!r}: its key was revoked, or it was moved")
-        match head.type:
-            case wire.PacketType.PUBLISH:
-                publish = wire.read_publish(head.flags, body)
-                leaf = self._own_leaf(publish)
-                if publish.qos < 2:
-                    return publications.take(publish, leaf)
-                self._releases.hand_on(publish.packet_id)
-            case wire.PacketType.PUBREL:
-                packet_id = wire.read_packet_id(body)
-                if self._releases.released(packet_id):
-                    self.send(wire.pubcomp(packet_id))
-                    return True
-            case wire.PacketType.PUBACK:
-                return publications.outbox.acknowledged(wire.read_packet_id(body))
-            case wire.PacketType.SUBSCRIBE:
-                publications.outbox.subscribe(wire.read_subscribe(body).filters)
-            case wire.PacketType.UNSUBSCRIBE:
-                publications.outbox.unsubscribe(wire.read_unsubscribe(body))
-            case wire.PacketType.CONNECT:
-                raise Malformed("a second CONNECT (3.1.0-2)")
-            case _:
-                pass  # what only a server sends has no valid flags in `read_head`
-        return False
-
-    def _own_leaf(self, publish: wire.Publish) -> str:
-        """The topic below the device's own id.
-
-        Raises:
-            Malformed: it is another's, or the hub's to publish; 3.1.1 has no other way to say so
-                than closing the connection (3.3.5-2).
-        """
-        assert self.publications is not None
-        prefix = device_topic(self._settings.base, self.publications.device, "")
-        leaf = publish.topic.removeprefix(prefix)
-        if leaf == publish.topic or leaf not in DEVICE_PUBLISHES:
-            device = self.publications.device
-            raise Malformed(f"device {device!r} may not publish to {publish.topic!r}")
-        return leaf
+        del buffer[:at]
 
     def _skip_large(self, head: wire.Head, start: bytes) -> bool:
         """Throw a packet over the limit away, unread; an observation is answered with `size`.
 
         False = its topic has not arrived yet.
         """
-        if self.publications is None or head.type is not wire.PacketType.PUBLISH:
+        if self._client is None or head.type is not wire.PacketType.PUBLISH:
             raise Malformed(f"{head.type.name} of {head.length} bytes, {self._limit} are taken")
         publish = wire.read_publish_head(head.flags, start)
         if publish is None and len(start) < self._limit:
             return False
         if publish is None or head.length > SKIP_BYTES_MAX:
             raise Malformed(f"PUBLISH of {head.length} bytes, {self._limit} are taken")
-        self._own_leaf(publish)
-        fault = DeviceFault(
-            Code.SIZE, f"{head.length} bytes, this agent's devices may send {self._limit}"
-        )
-        self.publications.refuse(publish, fault)
+        self._client.handle_large(head, publish)
         return True
 
     # --- CONNECT -------------------------------------------------------------------------
@@ -271,119 +261,99 @@ class Connection(asyncio.Protocol):
         """Accept or refuse; nothing of anyone's changes before the key was accepted."""
         gate = self._gate
         try:
-            admission = admit_connect(gate.registry, packet, self._settings)
+            admission = admit_connect(gate.registry, gate.people, packet, self._settings)
+            if not isinstance(admission, Admission) and gate.broker.sessions >= (
+                self._settings.people_max
+            ):
+                raise TurnedAway(wire.ConnectCode.UNAVAILABLE)
         except TurnedAway as refusal:
-            self.send(wire.connack(refusal.code))
-            self.close()
+            self._turn_away(refusal.code)
             return
-        self._admission, device = admission, admission.device
+        gate.strangers.known(self)
+        gate.keep_alive.expect(self, packet.keep_alive_s * GRACE)
+        if isinstance(admission, Admission):
+            self._serve_device(admission, packet)
+        else:
+            self._limit = self._settings.packet_bytes_min
+            self._client = PersonClient(gate, self, admission.user, admission.secret, packet)
+            self._client.begin()
+
+    def _serve_device(self, admission: Admission, packet: wire.Connect) -> None:
+        gate, device = self._gate, admission.device
         self._limit = admission.packet_bytes_max
         old = gate.connections.get(device)
-        outbox = gate.outboxes.get(device)
-        resume = outbox is not None and not outbox.clean and not packet.clean_session
-        if outbox is None or not resume:
-            outbox = Outbox(device, self._settings.base, clean=packet.clean_session)
-            gate.outboxes[device] = outbox
+        if old is not None:
+            old.end()
         gate.connections[device] = self
+        outbox, resumed = gate.open_outbox(device, clean=packet.clean_session)
         session = gate.sessions.open(device, admission.agent, Protocol.MQTT, key=admission.key)
-        self.publications = Publications(
-            self,
-            gate.receiver,
-            gate.sessions,
-            session,
-            outbox,
-            gate.broker,
-            self._settings.unacknowledged_max,
-        )
-        self._keep_alive.expect(packet.keep_alive_s * GRACE)
-        self.pause()  # until the broker has accepted it too
-        self._broker_task = self._loop.create_task(self._serve(old, packet, resume=resume))
+        self._client = DeviceClient(gate, self, admission, session, outbox, packet)
+        self.send(wire.connack(wire.ConnectCode.ACCEPTED, session_present=resumed))
+        self._client.begin()
 
-    async def _serve(self, old: Connection | None, packet: wire.Connect, *, resume: bool) -> None:
-        """First the old connection ends, its will included; then the broker serves this one."""
-        assert self.publications is not None
-        try:
-            if old is not None:
-                old.close()
-                try:
-                    await asyncio.wait_for(old.closed(), TAKE_OVER_S_MAX)
-                except TimeoutError:
-                    old.abandon()
-            if self._transport is None:
-                return  # gone meanwhile, or taken over itself
-            device = self.publications.device
-            connect = wire.Connect(
-                client_id=device,
-                clean_session=packet.clean_session,
-                keep_alive_s=0,  # kept here; the broker's own timer does nothing when it fires
-                username=device,
-                will_topic=packet.will_topic,
-                will_payload=packet.will_payload,
-                will_qos=packet.will_qos,
-                will_retain=packet.will_retain,
-            )
-            self._broker_packets.feed_data(wire.connect(connect))
-            await self._gate.broker.serve(device, self, self._broker_packets, resume=resume)
-        finally:
-            self.close()
-            self._closed.set()
+    def _turn_away(self, code: wire.ConnectCode) -> None:
+        """Answer, late where this address was refused often; nothing more is read meanwhile."""
+        self.pause(REFUSED)
+        self.silent_s_max = 0.0
+        answer = wire.connack(code)
+        late_s = self._gate.strangers.failed(self)
+        if late_s:
+            self._loop.call_later(late_s, self._refuse, answer)
+        else:
+            self._refuse(answer)
 
-    # --- the broker's and the publications' side -----------------------------------------
+    def _refuse(self, answer: bytes) -> None:
+        self.send(answer)
+        self.close()
 
-    def from_broker(self, packets: bytes) -> None:
-        """Packets of the broker for the device; the first is its CONNACK."""
-        self.send(packets)
-        if not self._accepted and self._transport is not None:
-            self._accepted = True
-            assert self.publications is not None
-            if not packets[SESSION_PRESENT_AT]:
-                self.publications.outbox.clear()
-            self.publications.outbox.attach(self.send)
-            self.resume()
+    # --- the client's side ---------------------------------------------------------------
 
-    async def publish_slowly(self, topic: str, payload: bytes) -> bool:
-        """A QoS 2 publish, released by the broker; returns when it is durable."""
-        assert self.publications is not None
-        return await self.publications.take_slowly(topic, payload)
+    @property
+    def is_open(self) -> bool:
+        """Nobody has ended it, nor taken it over."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def publications(self) -> Publications | None:
+        """A device's publishes; None of a person or a stranger."""
+        return self._client.publications if isinstance(self._client, DeviceClient) else None
+
+    @property
+    def name(self) -> str:
+        """Of this socket, while it is open."""
+        return f"{self.peer[0]}:{self.peer[1]}"
 
     def send(self, packet: bytes) -> None:
         """Queue for this loop turn: a step's PUBACK and action leave in one write.
 
-        A device that does not read is disconnected, not buffered for.
+        A client that does not read is disconnected, not buffered for.
         """
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(packet)
 
-    def take_unread(self, packet_id: int) -> None:
-        """Acknowledge a QoS 2 publish that was thrown away: its release is answered here too."""
-        try:
-            self._releases.throw_away(packet_id)
-        except Malformed:
-            self.close()
-        self.send(wire.pubrec(packet_id))
-
     @property
     def is_read(self) -> bool:
-        """What the device sends is taken from its socket."""
+        """What the client sends is taken from its socket."""
         return not self._pauses
 
     def pause(self, reason: str = DEVICE_BEHIND) -> None:
         """Stop reading: too much is not durable yet."""
-        self._pauses.add(reason)
-        self._keep_alive.held = True
-        if self._transport is not None and not self._transport.is_closing():
+        self._pauses |= {reason}
+        if self.is_open:
+            assert self._transport is not None
             self._transport.pause_reading()
 
     def resume(self, reason: str = DEVICE_BEHIND) -> None:
         """Read on, unless there is another reason not to."""
-        self._pauses.discard(reason)
+        self._pauses -= {reason}
         if self._pauses:
             return
-        self._keep_alive.held = False
-        # Not from within the broker's own write: what waited may close this connection.
+        self.heard_s = self._loop.time()
+        # Not from within the sender's own write: what waited may close this connection.
         self._loop.call_soon(self.data_received, b"")
-        if self._transport is not None and not self._transport.is_closing():
+        if self.is_open:
+            assert self._transport is not None
             self._transport.resume_reading()
 
     def close(self) -> None:
@@ -392,16 +362,27 @@ class Connection(asyncio.Protocol):
             self._flush()
             self._transport.close()
 
-    async def closed(self) -> None:
-        """Returns when the socket is gone and the broker has handled the will."""
-        await self._closed.wait()
-
-    def abandon(self) -> None:
-        """The broker did not let go in time: cut it off."""
+    def abort(self) -> None:
+        """End the connection at once."""
         if self._transport is not None:
             self._transport.abort()
-        if self._broker_task is not None:
-            self._broker_task.cancel()
+
+    def end(self) -> None:
+        """End the connection, and have its device's next one find that done: its will is sent."""
+        self.close()
+        self._forget()
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self._transport.abort()  # it does not even read; it would hold its socket for ever
+
+    def _forget(self) -> None:
+        client = self._client
+        if client is None:
+            return
+        client.gone()
+        if isinstance(client, DeviceClient):
+            device = client.publications.device
+            if self._gate.connections.get(device) is self:
+                del self._gate.connections[device]
 
     def _flush(self) -> None:
         packets, self._unsent = self._unsent, []

@@ -1,56 +1,91 @@
-"""A connection that is silent for too long is closed (MQTT 3.1.1, 3.1.2.10)."""
+"""Connections that are silent for too long are closed (MQTT 3.1.1, 3.1.2.10).
+
+One timer for all of them: a timer each would be a sixth of an idle device's memory. Connections
+stand in the slot of time in which they may have been silent for long enough; whether they were is
+looked at then, so that a packet costs nothing but to note when it came.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
 GRACE: Final = 1.5
-"""Times the keep-alive the device has announced."""
+"""Times the keep-alive the client has announced."""
+SLOT_S: Final = 0.1
+"""A connection is closed so much late at most."""
+
+
+class Watched(Protocol):
+    """A connection."""
+
+    heard_s: float
+    """When something came last, by the loop's clock."""
+    silent_s_max: float
+    """It must be heard so often; 0 = never mind."""
+
+    @property
+    def is_read(self) -> bool:
+        """While we do not read, what waits is not the client's silence."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Else it needs no watching."""
+        ...
+
+    def close(self) -> None:
+        """It was silent."""
+        ...
 
 
 class KeepAlive:
-    """One timer a connection: it looks when it fires, so that a packet costs nothing.
+    """Watches connections.
 
     Args:
-        loop: of the connection.
-        close: called when the time is over.
+        loop: of the connections.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._close = close
-        self._limit_s = 0.0
-        self._heard = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self.held = False
-        """While we do not read, what waits is not the device's silence."""
+        self._slots: dict[int, list[Watched]] = {}
+        self._turning = False
 
-    def expect(self, limit_s: float) -> None:
-        """Something must be heard within `limit_s` from now, again and again; 0 = never mind."""
-        self.stop()
-        self._limit_s = limit_s
-        self.heard()
+    def expect(self, connection: Watched, limit_s: float) -> None:
+        """Something must be heard within `limit_s` from now, again and again; 0 = never mind.
+
+        A connection that was watched before stays in its slot as well, which does no harm.
+        """
+        connection.heard_s = self._loop.time()
+        connection.silent_s_max = limit_s
         if limit_s:
-            self._timer = self._loop.call_later(limit_s, self._look)
+            self._put(connection, limit_s)
 
-    def heard(self) -> None:
-        """The device has sent something."""
-        self._heard = self._loop.time()
+    def _put(self, connection: Watched, in_s: float) -> None:
+        slot = int((self._loop.time() + in_s) / SLOT_S) + 1
+        self._slots.setdefault(slot, []).append(connection)
+        if not self._turning:
+            self._turning = True
+            self._loop.call_later(SLOT_S, self._turn)
 
-    def stop(self) -> None:
-        """The connection is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _turn(self) -> None:
+        """Look at those whose slot has come; go on while there is anybody."""
+        now_s = self._loop.time()
+        for slot in [slot for slot in self._slots if slot * SLOT_S <= now_s]:
+            for connection in self._slots.pop(slot):
+                self._look(connection, now_s)
+        self._turning = bool(self._slots)
+        if self._turning:
+            self._loop.call_later(SLOT_S, self._turn)
 
-    def _look(self) -> None:
-        silent_s = 0.0 if self.held else self._loop.time() - self._heard
-        if silent_s >= self._limit_s:
-            self._timer = None
-            self._close()
+    def _look(self, connection: Watched, now_s: float) -> None:
+        limit_s = connection.silent_s_max
+        if not limit_s or not connection.is_open:
+            return
+        silent_s = now_s - connection.heard_s if connection.is_read else 0.0
+        if silent_s >= limit_s:
+            connection.close()
         else:
-            self._timer = self._loop.call_later(self._limit_s - silent_s, self._look)
+            self._put(connection, limit_s - silent_s)

@@ -1,120 +1,178 @@
-"""What goes to one device over MQTT: its subscriptions, and packets it has not acknowledged."""
+"""What goes to one device over MQTT: its subscriptions, and packets it has not acknowledged.
+
+Rule 1: a message goes out at the QoS it was sent with or the one granted, whichever is lower.
+Rule 2: what was not acknowledged is sent again on the next connection, in order, marked so.
+Rule 3: while the device is away only the newest message of each topic waits for it, and of what it
+    does not acknowledge only the newest: an old action is worth nothing.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from hub.intake import wire
-from hub.topics import (
-    DEVICE_PUBLISHES,
-    HUB_PUBLISHES,
-    OPERATOR_PUBLISHES,
-    device_topic,
-    matches,
-)
+from hub.intake.releases import Releases
+from hub.topics import DEVICE_HEARS, device_topic, hub_status, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PACKET_ID_FIRST: Final = 32_768
-"""The gate's own ids; the broker's own count up from 1."""
 IN_FLIGHT_MAX: Final = 16
-"""Unacknowledged packets kept for re-sending; the oldest goes: an old action is worth nothing."""
+"""Unacknowledged packets kept for re-sending."""
+DUPLICATE: Final = 0x08
+HUB_STATUS: Final = "hub/status"
+"""Stands among a device's leaves for the topic that is for all."""
+RETAINED: Final[tuple[str, ...]] = ("status", "state", HUB_STATUS)
+"""Leaves of which the last message is kept for those who subscribe later."""
 
 
 def may_subscribe(base: str, device: str, topic_filter: str) -> bool:
-    """Whether a device may have this filter: below its own id, and something is published there.
+    """Whether a device may have this filter: it takes in something that is for this device alone.
 
-    The latter bounds what a device can make the hub remember.
+    This bounds what a device can make the hub remember, too.
     """
+    if topic_filter == hub_status(base):
+        return True
     if not topic_filter.startswith(device_topic(base, device, "")):
         return False
-    leaves = (*HUB_PUBLISHES, *DEVICE_PUBLISHES, *OPERATOR_PUBLISHES)
-    return any(matches(topic_filter, device_topic(base, device, leaf)) for leaf in leaves)
+    return any(matches(topic_filter, device_topic(base, device, leaf)) for leaf in DEVICE_HEARS)
 
 
 class Outbox:
     """Outlives the connection, unless that was made with a clean session."""
 
-    def __init__(self, device: str, base: str, *, clean: bool) -> None:
+    __slots__ = (
+        "_base",
+        "_device",
+        "_filters",
+        "_granted",
+        "_in_flight",
+        "_mailbox",
+        "_packet_id",
+        "_released",
+        "_send",
+        "clean",
+        "releases",
+    )
+
+    def __init__(self, device: str, base: str, *, clean: bool, unreleased_max: int) -> None:
         self._device = device
         self._base = base
         self.clean = clean
         """MQTT 3.1.1, 3.1.2.4: the next connection must not find it."""
         self._filters: dict[str, int] = {}
-        self._granted: dict[str, int] = {}
-        """Leaf to QoS, for the topics the device has subscribed to."""
-        self._topics = {leaf: device_topic(base, device, leaf) for leaf in HUB_PUBLISHES}
+        self._granted: dict[str, tuple[int, str]] = {}
+        """Leaf to QoS and topic, for the topics the device has subscribed to."""
         self._in_flight: dict[int, bytes] = {}
-        self._packet_id = PACKET_ID_FIRST
+        self._released: dict[int, bytes] = {}
+        """PUBRELs of QoS 2 packets that the device has, until it says PUBCOMP."""
+        self._mailbox: dict[str, tuple[bytes, int]] = {}
+        """Leaf to the newest payload and its QoS, while the device is away."""
+        self._packet_id = 0
         self._send: Callable[[bytes], None] | None = None
+        self.releases = Releases(unreleased_max)
+        """The device's own QoS 2 publishes."""
 
     def attach(self, send: Callable[[bytes], None]) -> None:
-        """A connection is ready: re-send what was not acknowledged (MQTT 3.1.1, 4.4)."""
+        """A connection is ready: send again what was not acknowledged, then what waited (4.4)."""
         self._send = send
         for packet in self._in_flight.values():
-            send(bytes((packet[0] | 0x08,)) + packet[1:])
-
-    def clear(self) -> None:
-        """The broker had no session to resume, so there is none here either."""
-        self._filters.clear()
-        self._granted.clear()
-        self._in_flight.clear()
+            send(bytes((packet[0] | DUPLICATE,)) + packet[1:])
+        for packet in self._released.values():
+            send(packet)
+        mailbox, self._mailbox = self._mailbox, {}
+        for leaf, (payload, qos) in mailbox.items():
+            self.publish(leaf, payload, qos)
 
     def detach(self, send: Callable[[bytes], None]) -> None:
         """The connection is gone; nothing is sent until the next one."""
         if self._send == send:
             self._send = None
 
-    def publish(self, leaf: str, payload: bytes, qos: int) -> int | None:
-        """Send to the device if it has subscribed; the QoS used, None when nothing was sent.
-
-        QoS 2 is not sent here: its handshake is the broker's.
-        """
+    def publish(self, leaf: str, payload: bytes, qos: int, *, retained: bool = False) -> None:
+        """Send to the device if it has subscribed, or keep it for when it comes back."""
         granted = self._granted.get(leaf)
-        if granted is None or self._send is None:
-            return None
-        qos = min(qos, granted)
-        if qos == 2:
-            return qos
+        if granted is None:
+            return
+        qos, topic = min(qos, granted[0]), granted[1]
+        if self._send is None:
+            if qos and not self.clean:
+                self._mailbox[leaf] = (payload, qos)
+            return
         packet_id = self._next_id() if qos else 0
-        packet = wire.publish(self._topics[leaf], payload, qos=qos, packet_id=packet_id)
+        packet = wire.publish(topic, payload, qos=qos, packet_id=packet_id, retain=retained)
         if qos:
             self._in_flight[packet_id] = packet
             if len(self._in_flight) > IN_FLIGHT_MAX:
                 del self._in_flight[next(iter(self._in_flight))]
         self._send(packet)
-        return qos
 
     def topic(self, leaf: str) -> str:
         """The whole topic of one of the device's leaves."""
+        if leaf == HUB_STATUS:
+            return hub_status(self._base)
         return device_topic(self._base, self._device, leaf)
 
-    def acknowledged(self, packet_id: int) -> bool:
-        """Whether this PUBACK was for a packet kept here; otherwise it is the broker's."""
-        return self._in_flight.pop(packet_id, None) is not None
+    def acknowledged(self, packet_id: int) -> None:
+        """PUBACK."""
+        self._in_flight.pop(packet_id, None)
 
-    def subscribe(self, filters: list[tuple[str, int]]) -> None:
-        """Take note of a SUBSCRIBE; the broker answers it, and refuses what is not the device's."""
-        granted = {f: q for f, q in filters if may_subscribe(self._base, self._device, f)}
-        self._filters.update(granted)
+    def received(self, packet_id: int) -> None:
+        """PUBREC: the device has a QoS 2 packet, and is released from keeping its id (4.3.3).
+
+        A packet that is not kept here any more is released as well, or it would ask for ever.
+        """
+        self._in_flight.pop(packet_id, None)
+        packet = wire.pubrel(packet_id)
+        self._released[packet_id] = packet
+        if len(self._released) > IN_FLIGHT_MAX:
+            del self._released[next(iter(self._released))]
+        if self._send is not None:
+            self._send(packet)
+
+    def completed(self, packet_id: int) -> None:
+        """PUBCOMP."""
+        self._released.pop(packet_id, None)
+
+    def subscribe(self, filters: list[tuple[str, int]]) -> tuple[list[int], list[str]]:
+        """Take SUBSCRIBE's filters in: the codes of its SUBACK, and leaves to send retained.
+
+        Those are due once more for a subscription that was there already (3.8.4-3).
+        """
+        codes = []
+        for topic_filter, qos in filters:
+            granted = may_subscribe(self._base, self._device, topic_filter)
+            codes.append(qos if granted else wire.NOT_GRANTED)
+            if granted:
+                self._filters[topic_filter] = qos
         self._grant()
+        due = [
+            leaf
+            for leaf in RETAINED
+            if leaf in self._granted and any(matches(f, self.topic(leaf)) for f, _ in filters)
+        ]
+        return codes, due
 
     def unsubscribe(self, filters: list[str]) -> None:
-        """Take note of an UNSUBSCRIBE."""
+        """Take UNSUBSCRIBE's filters out."""
         for topic_filter in filters:
             self._filters.pop(topic_filter, None)
         self._grant()
 
     def _grant(self) -> None:
         """3.3.5: of overlapping subscriptions the highest QoS holds."""
-        self._granted = {
-            leaf: max(qos for f, qos in self._filters.items() if matches(f, topic))
-            for leaf, topic in self._topics.items()
-            if any(matches(f, topic) for f in self._filters)
-        }
+        self._granted = {}
+        for leaf in (*DEVICE_HEARS, HUB_STATUS):
+            topic = self.topic(leaf)
+            if topic in self._filters:  # the same text once, for there are many devices
+                topic = next(f for f in self._filters if f == topic)
+            granted = [qos for f, qos in self._filters.items() if matches(f, topic)]
+            if granted:
+                self._granted[leaf] = max(granted), topic
 
     def _next_id(self) -> int:
-        packet_id = self._packet_id
-        self._packet_id = PACKET_ID_FIRST if packet_id == wire.PACKET_ID_MAX else packet_id + 1
-        return packet_id
+        """2.3.1: one that is not in use."""
+        while True:
+            self._packet_id = self._packet_id % wire.PACKET_ID_MAX + 1
+            if self._packet_id not in self._in_flight and self._packet_id not in self._released:
+                return self._packet_id

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
 import msgspec
 
 from hub.errors import DeviceFault
+from hub.intake.commands import read_reward
 from hub.intake.observation import BOOT_MAX
-from hub.intake.wire import puback
+from hub.intake.wire import puback, pubrec
 from hub.payloads import Err, act_of
 from hub.spaces import Discrete, size
 from hub.topics import ENCODINGS
 from hub.words import Code, DeviceId, Hello
 
 if TYPE_CHECKING:
-    from hub.intake.broker import Broker
     from hub.intake.outbox import Outbox
     from hub.intake.receive import Receiver
     from hub.intake.session import Session, Sessions
@@ -40,15 +40,6 @@ _json: Final = msgspec.json.Encoder()
 _msgpack: Final = msgspec.msgpack.Encoder()
 
 
-class PersonReward(msgspec.Struct):
-    """The payload of `reward`."""
-
-    r: float
-
-
-_reward: Final = msgspec.json.Decoder(PersonReward)
-
-
 class Line(Protocol):
     """The device's connection; `hub.intake.gate.Connection` is one."""
 
@@ -56,8 +47,9 @@ class Line(Protocol):
         """To the device, in order."""
         ...
 
-    def take_unread(self, packet_id: int) -> None:
-        """Acknowledge a QoS 2 publish that was thrown away."""
+    @property
+    def is_open(self) -> bool:
+        """Nobody has ended it, nor taken it over."""
         ...
 
     def pause(self, reason: str = ...) -> None:
@@ -72,6 +64,18 @@ class Line(Protocol):
 class Publications:
     """One connection's publishes and their replies."""
 
+    __slots__ = (
+        "_connection",
+        "_paused",
+        "_receiver",
+        "_sessions",
+        "_unacknowledged",
+        "_unacknowledged_max",
+        "device",
+        "outbox",
+        "session",
+    )
+
     def __init__(
         self,
         connection: Line,
@@ -79,41 +83,35 @@ class Publications:
         sessions: Sessions,
         session: Session,
         outbox: Outbox,
-        broker: Broker,
         unacknowledged_max: int,
     ) -> None:
         self._connection = connection
         self._receiver = receiver
         self._sessions = sessions
         self.session = session
-        self._broker = broker
         self.outbox = outbox
         self.device = DeviceId(session.device.id)
         self._unacknowledged_max = unacknowledged_max
         self._unacknowledged = 0
         self._paused = False
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, publish: Publish, leaf: str) -> bool:
-        """Handle a QoS 0 or 1 publish; False when it is the broker's (`status`)."""
-        if leaf == "status":
-            return False
+    def take(self, publish: Publish, leaf: str) -> None:
+        """Handle a publish that is the hub's; its QoS 2 id is a new one."""
         reply = MqttReply(self, leaf, publish.qos, publish.packet_id)
         self._begin(publish.qos)
         packet = (publish.packet_id, crc32(publish.payload)) if publish.qos else None
         self._dispatch(leaf, publish.payload, reply, packet, duplicate=publish.duplicate)
-        return True
 
-    async def take_slowly(self, topic: str, payload: bytes) -> bool:
-        """Handle a QoS 2 publish once the broker has its PUBREL; returns when it is durable."""
-        leaf = topic.removeprefix(self.outbox.topic(""))
-        if leaf == "status":
+    def take_other(self, publish: Publish) -> bool:
+        """Acknowledge a publish that is not for the log; False: it was over the quota."""
+        reply = MqttReply(self, "status", publish.qos, publish.packet_id)
+        self._begin(publish.qos)
+        try:
+            self.session.quota.take(len(publish.payload))
+        except DeviceFault as fault:
+            self._receiver.refuse(self.session, fault, reply)
             return False
-        self._begin(2)
-        reply = MqttReply(self, leaf, 2, 0)
-        done = reply.done = asyncio.get_running_loop().create_future()
-        self._dispatch(leaf, payload, reply, None, duplicate=False)
-        await done
+        reply.durable(0)
         return True
 
     def refuse(self, publish: Publish, fault: DeviceFault) -> None:
@@ -127,16 +125,18 @@ class Publications:
         """The last word on `err` before the connection is closed for what the device did."""
         self.send("err", _json.encode(Err(e=Code.AUTH, m=f"{why}; the connection is closed")), 0)
 
-    def gone(self) -> None:
-        """The connection is lost; replies still to come find nobody."""
-        self.outbox.detach(self._connection.send)
-
     def acknowledge(self, qos: int, packet_id: int) -> None:
         """To the connection that the publish came on: on the next the id may be another's."""
         if qos == 1:
             self._connection.send(puback(packet_id))
-        elif qos == 2:
-            self._connection.take_unread(packet_id)
+        elif qos == 2 and self._connection.is_open:
+            self.outbox.releases.acknowledge(packet_id)
+            self._connection.send(pubrec(packet_id))
+
+    def leave(self, qos: int, packet_id: int) -> None:
+        """It was not taken, and is not acknowledged: at QoS 2 it is new when it comes again."""
+        if qos == 2 and self._connection.is_open:
+            self.outbox.releases.forget(packet_id)
 
     def slow_down(self, retry_s: float) -> None:
         """Over its quota: it is not read for a while, so that its flood costs others nothing."""
@@ -155,11 +155,7 @@ class Publications:
 
     def send(self, leaf: str, payload: bytes, qos: int) -> None:
         """To the device, if it has subscribed."""
-        if self.outbox.publish(leaf, payload, qos) == 2:
-            topic = self.outbox.topic(leaf)
-            task = asyncio.ensure_future(self._broker.publish(self.device, topic, payload, 2))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self.outbox.publish(leaf, payload, qos)
 
     def _begin(self, qos: int) -> None:
         if qos:
@@ -190,7 +186,7 @@ class Publications:
             if leaf == "hello":
                 self._take_hello(payload, reply)
             else:
-                self._receiver.reward(self.session, _read(_reward, payload, leaf).r, reply)
+                self._receiver.reward(self.session, read_reward(payload), reply)
         except DeviceFault as fault:
             self._receiver.refuse(self.session, fault, reply)
 
@@ -202,7 +198,7 @@ class Publications:
             raise DeviceFault(Code.TYPE, text)
 
     def _take_hello(self, payload: bytes, reply: MqttReply) -> None:
-        hello = _read(_hello, payload or b"{}", "hello")
+        hello = _read_hello(payload or b"{}")
         if hello.b is not None and not 0 <= hello.b <= BOOT_MAX:
             raise DeviceFault(Code.TYPE, f"hello: boot {hello.b} is not a u32")
         self._sessions.hello(self.session, hello, reply.durable)
@@ -213,7 +209,7 @@ class Publications:
 class MqttReply:
     """Answers one publish: PUBACK, then `act`; or `err`."""
 
-    __slots__ = ("_leaf", "_packet_id", "_publications", "_qos", "_released", "done")
+    __slots__ = ("_leaf", "_packet_id", "_publications", "_qos", "_released")
 
     def __init__(self, publications: Publications, leaf: str, qos: int, packet_id: int) -> None:
         self._publications = publications
@@ -221,8 +217,6 @@ class MqttReply:
         self._qos = qos
         self._packet_id = packet_id
         self._released = False
-        self.done: asyncio.Future[None] | None = None
-        """QoS 2: the broker waits for it before PUBCOMP."""
 
     def durable(self, seq: int) -> None:
         """On disk: acknowledge."""
@@ -245,17 +239,14 @@ class MqttReply:
         if acknowledge:
             self._acknowledge()
         else:
+            self._publications.leave(self._qos, self._packet_id)
             self._release()
         self.warn(fault)
         if fault.retry_s is not None:
             self._publications.slow_down(fault.retry_s)
 
     def _acknowledge(self) -> None:
-        if self.done is not None:
-            if not self.done.done():
-                self.done.set_result(None)
-        else:
-            self._publications.acknowledge(self._qos, self._packet_id)
+        self._publications.acknowledge(self._qos, self._packet_id)
         self._release()
 
     def _release(self) -> None:
@@ -264,16 +255,13 @@ class MqttReply:
             self._publications.release(self._qos)
 
 
-_T = TypeVar("_T")
-
-
-def _read(decoder: msgspec.json.Decoder[_T], payload: bytes, leaf: str) -> _T:
+def _read_hello(payload: bytes) -> Hello:
     try:
-        return decoder.decode(payload)
+        return _hello.decode(payload)
     except msgspec.ValidationError as error:
-        raise DeviceFault(Code.TYPE, f"{leaf}: {error}") from error
+        raise DeviceFault(Code.TYPE, f"hello: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DeviceFault(Code.PAYLOAD, f"{leaf}: not JSON: {error}") from error
+        raise DeviceFault(Code.PAYLOAD, f"hello: not JSON: {error}") from error
 
 
 def _fits_f32(actions: Space) -> bool:

@@ -22,8 +22,10 @@ from hub.words import Code, EndedBy, Event, Kind, Observation
 from hub.words import Protocol as DeviceProtocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hub.clock import Clock
-    from hub.intake.device import Place
+    from hub.intake.device import Device, Place
     from hub.intake.session import Session
     from hub.registry.fold import Registry, Spec
     from hub.settings import StepSettings
@@ -62,6 +64,8 @@ class Receiver:
         """The hub is stopping: nothing new is taken."""
         self.refused = 0
         """Messages refused since start."""
+        self.episode_ended: Callable[[Device], None] = _pass
+        """Told of each episode that a message ends."""
 
     @property
     def crowded(self) -> bool:
@@ -175,11 +179,12 @@ class Receiver:
         )
         self._log.append([event], lambda _seq: reply.refuse(fault, acknowledge=True))
 
-    def reset(self, session: Session) -> None:
-        """End the device's episode as truncated, without an observation."""
+    def reset(self, session: Session, committed: Callable[[int], None] | None = None) -> None:
+        """End the device's episode, if one is open, as truncated, without an observation."""
         if session.device.episode is not None:
             now_us = self._clock.now_us()
-            self._log.append([self._end_episode(session, EndedBy.RESET, now_us)], _ignore)
+            ended = self._end_episode(session, EndedBy.RESET, now_us)
+            self._log.append([ended], committed or _ignore)
 
     def reward(self, session: Session, reward: float, reply: Reply) -> None:
         """A person's reward: it adds to that of the device's next observation."""
@@ -256,7 +261,7 @@ class Receiver:
     def _end_episode(
         self, session: Session, ended_by: EndedBy, now_us: int, place: Place | None = None
     ) -> Event:
-        return episodes.end(
+        ended = episodes.end(
             session.device,
             ended_by,
             now_us,
@@ -264,6 +269,8 @@ class Receiver:
             session=session.id,
             place=place,
         )
+        self.episode_ended(session.device)
+        return ended
 
     def _reward_of(
         self, session: Session, spec: Spec, observation: Observation, place: Place
@@ -318,6 +325,10 @@ class Receiver:
             since, count = now_us, 0
         self._refusals[device] = (since, count + 1)
         return count < self._settings.refused_per_minute
+
+
+def _pass(_device: Device) -> None:
+    """Nobody wants to know."""
 
 
 def _ignore(_seq: int) -> None:

@@ -1,4 +1,7 @@
-"""QoS 2 publishes between PUBLISH and PUBREL: the broker's, or thrown away (MQTT 3.1.1, 4.3.3)."""
+"""A client's QoS 2 publishes between PUBLISH and PUBREL, so that each is taken once (4.3.3).
+
+PUBLISH ─▶ taken? ─▶ … on disk … ─▶ PUBREC ─▶ PUBREL ─▶ PUBCOMP
+"""
 
 from __future__ import annotations
 
@@ -6,39 +9,49 @@ from hub.errors import Malformed
 
 
 class Releases:
-    """The packet ids a device has still to release; bounded, for it may never do so."""
+    """The packet ids a client has still to release; bounded, for it may never do so."""
+
+    __slots__ = ("_ids", "_limit")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._with_broker: set[int] = set()
-        self._unread: set[int] = set()
-        """Thrown away for their size: the broker knows nothing of them."""
+        self._ids: dict[int, bool] = {}
+        """Whether PUBREC was sent."""
 
-    def hand_on(self, packet_id: int) -> None:
-        """A publish goes to the broker.
+    def is_new(self, packet_id: int) -> bool:
+        """Whether a publish is not here yet; then it is.
 
         Raises:
             Malformed: too many are unreleased. Reading can't pause here: the release comes later.
         """
-        self._with_broker.add(packet_id)
-        self._check(self._with_broker)
+        if packet_id in self._ids:
+            return False
+        self._ids[packet_id] = False
+        if len(self._ids) > self._limit:
+            raise Malformed(f"over {self._limit} QoS 2 publishes unreleased")
+        return True
 
-    def throw_away(self, packet_id: int) -> None:
-        """A publish goes nowhere; its release is answered by the gate.
+    def is_acknowledged(self, packet_id: int) -> bool:
+        """Whether a publish that is here has had its PUBREC."""
+        return self._ids.get(packet_id, False)
+
+    def acknowledge(self, packet_id: int) -> None:
+        """PUBREC is sent."""
+        self._ids[packet_id] = True
+
+    def forget(self, packet_id: int) -> None:
+        """It was not taken: should it come again, it is new."""
+        self._ids.pop(packet_id, None)
+
+    def release(self, packet_id: int) -> None:
+        """PUBREL; the answer is PUBCOMP, for an id that is not known as well.
 
         Raises:
-            Malformed: too many are unreleased.
+            Malformed: PUBREC was not sent yet.
         """
-        self._unread.add(packet_id)
-        self._check(self._unread)
+        if self._ids.pop(packet_id, True) is False:
+            raise Malformed(f"PUBREL {packet_id} before its PUBREC (4.3.3)")
 
-    def released(self, packet_id: int) -> bool:
-        """Whether the gate must answer this release; otherwise it is the broker's."""
-        self._with_broker.discard(packet_id)
-        ours = packet_id in self._unread
-        self._unread.discard(packet_id)
-        return ours
-
-    def _check(self, ids: set[int]) -> None:
-        if len(ids) > self._limit:
-            raise Malformed(f"over {self._limit} QoS 2 publishes unreleased")
+    def forget_unacknowledged(self) -> None:
+        """The connection is gone: what had no PUBREC will be sent again, and is to be taken."""
+        self._ids = {packet_id: True for packet_id, done in self._ids.items() if done}

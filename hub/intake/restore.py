@@ -68,7 +68,10 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
     if spec.agent.safety is not None:
         _hold(device, [event for event in tail.events if event.kind is Kind.ACTION], clock)
     if tail.episode is not None and tail.episode.payload is not None:
-        device.episodes = _ended.decode(tail.episode.payload).episode
+        ended = _ended.decode(tail.episode.payload)
+        device.episodes = ended.episode
+        device.steps_before = ended.steps_total
+        device.last_return = ended.total_reward
     if tail.started is not None:
         device.episodes += 1
         device.episode = Episode(device.episodes, tail.started, tail.steps, tail.reward_sum)

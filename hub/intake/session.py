@@ -13,7 +13,7 @@ from hub.registry.quotas import Quotas
 from hub.settings import QuotaSettings
 from hub.spaces import Discrete, size
 from hub.step import Step
-from hub.words import AgentName, DeviceId, Event, Kind, SessionId
+from hub.words import AgentName, DeviceId, Event, Kind, Protocol, SessionId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hub.registry.quotas import Quota
     from hub.spaces import Space
     from hub.step import Appender
-    from hub.words import Hello, KeyId, Protocol
+    from hub.words import Hello, KeyId
 
 
 SILENCE_MS: Final = 60_000
@@ -109,6 +109,11 @@ class Sessions:
     ) -> Session:
         """The same session after a restart of the hub; the log already has it."""
         return Session(session, self.device(device), agent, protocol, self.quotas.of(key, agent))
+
+    def standing(self, device: DeviceId, agent: AgentName) -> Session:
+        """The device's newest session, for what is said of the device and not by it."""
+        newest = self.device(device).session or SessionId(0)
+        return self.again(newest, device, agent, Protocol.MQTT)
 
     def last_used_us(self, login: Login) -> int:
         """Hub time of a login's last step that the log knows, else of the login itself."""

@@ -16,6 +16,9 @@ from hub.errors import Malformed
 LENGTH_BYTES_MAX: Final = 4
 PROTOCOL_LEVEL: Final = 4
 PACKET_ID_MAX: Final = 65_535
+PINGRESP: Final = b"\xd0\x00"
+NOT_GRANTED: Final = 0x80
+"""In a SUBACK (3.9.3)."""
 
 
 class PacketType(IntEnum):
@@ -114,6 +117,13 @@ class Subscribe(Struct, frozen=True):
     packet_id: int
     filters: list[tuple[str, int]]
     """Topic filter and requested QoS."""
+
+
+class Unsubscribe(Struct, frozen=True):
+    """3.10."""
+
+    packet_id: int
+    filters: list[str]
 
 
 def read_head(buffer: bytes | bytearray, at: int = 0) -> Head | None:
@@ -227,20 +237,19 @@ def read_subscribe(body: bytes) -> Subscribe:
     return Subscribe(packet_id, filters)
 
 
-def read_unsubscribe(body: bytes) -> list[str]:
-    """The filters of an UNSUBSCRIBE.
+def read_unsubscribe(body: bytes) -> Unsubscribe:
+    """Parse the body of an UNSUBSCRIBE.
 
     Raises:
         Malformed: no filter or a malformed one.
     """
     reader = _Reader(body)
-    reader.packet_id()
-    filters = []
+    packet_id, filters = reader.packet_id(), []
     while not reader.done:
         filters.append(_checked_filter(reader.text()))
     if not filters:
         raise Malformed("UNSUBSCRIBE without a filter (3.10.3-2)")
-    return filters
+    return Unsubscribe(packet_id, filters)
 
 
 def read_packet_id(body: bytes) -> int:
@@ -286,17 +295,38 @@ def pubrec(packet_id: int) -> bytes:
     return b"\x50\x02" + packet_id.to_bytes(2, "big")
 
 
+def pubrel(packet_id: int) -> bytes:
+    """Build a PUBREL (3.6)."""
+    return b"\x62\x02" + packet_id.to_bytes(2, "big")
+
+
 def pubcomp(packet_id: int) -> bytes:
     """Build a PUBCOMP (3.7)."""
     return b"\x70\x02" + packet_id.to_bytes(2, "big")
 
 
+def suback(packet_id: int, codes: list[int]) -> bytes:
+    """Build a SUBACK (3.9): for each filter the QoS granted, or `NOT_GRANTED`."""
+    return _packet(PacketType.SUBACK, 0, packet_id.to_bytes(2, "big") + bytes(codes))
+
+
+def unsuback(packet_id: int) -> bytes:
+    """Build an UNSUBACK (3.11)."""
+    return b"\xb0\x02" + packet_id.to_bytes(2, "big")
+
+
 def publish(
-    topic: str, payload: bytes, *, qos: int = 0, packet_id: int = 0, duplicate: bool = False
+    topic: str,
+    payload: bytes,
+    *,
+    qos: int = 0,
+    packet_id: int = 0,
+    duplicate: bool = False,
+    retain: bool = False,
 ) -> bytes:
-    """Build a PUBLISH (3.3), never retained: what is for one device is never kept for another."""
+    """Build a PUBLISH (3.3); `retain` only where it was kept before its subscription (3.3.1-8)."""
     body = _text(topic) + (packet_id.to_bytes(2, "big") if qos else b"") + payload
-    return _packet(PacketType.PUBLISH, qos << 1 | duplicate << 3, body)
+    return _packet(PacketType.PUBLISH, qos << 1 | duplicate << 3 | retain, body)
 
 
 class BadProtocol(Malformed):

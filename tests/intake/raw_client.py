@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 WAIT_S = 20.0
-CONNACK, PUBLISH, PUBACK, PUBREC, PUBCOMP, SUBACK, PINGRESP = 2, 3, 4, 5, 7, 9, 13
+CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, PINGRESP = 2, 3, 4, 5, 6, 7, 9, 13
 
 
 class Packet(NamedTuple):

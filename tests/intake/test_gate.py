@@ -11,116 +11,26 @@ import pytest
 from msgspec import structs
 
 from hub.intake import wire
-from hub.intake.broker import Broker
-from hub.intake.gate import SKIP_BYTES_MAX, Connection, Gate
-from hub.intake.receive import Receiver
-from hub.intake.session import Sessions
+from hub.intake.gate import SKIP_BYTES_MAX
 from hub.intake.wire import ConnectCode, PacketType
-from hub.registry.access import fingerprint
-from hub.registry.fold import Registry, spec_of
-from hub.registry.quotas import Quotas
-from hub.settings import MqttSettings, QuotaSettings, StepSettings
-from hub.words import AgentName, DeviceId, Key, KeyId, Kind
-from tests.intake.fakes import EagerLog, EchoDelivery, ManualClock, ManualLog, agent_spec, floats
+from hub.registry.fold import spec_of
+from hub.words import AgentName, DeviceId, Kind
+from tests.intake.fakes import ManualLog, agent_spec, floats
+from tests.intake.house import ACT, CFG, ERR, KEY, OBS, WALKER, become, publish, step
 from tests.intake.raw_client import (
     CONNACK,
     PUBACK,
     PUBCOMP,
     PUBLISH,
     PUBREC,
-    WAIT_S,
+    PUBREL,
     Packet,
-    RawClient,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-KEY = "walkers"
-WALKER = AgentName("walker")
-ACT, ERR, CFG = "rl/v1/heater/act", "rl/v1/heater/err", "rl/v1/heater/cfg"
-OBS = "rl/v1/heater/obs"
-
-
-class House:
-    """A gate that listens, and all that stands behind it."""
-
-    def __init__(self, log: ManualLog, settings: MqttSettings) -> None:
-        self.log = log
-        self.clock = ManualClock()
-        self.registry = Registry()
-        for name in ("walker", "runner"):
-            self.registry.agents[AgentName(name)] = agent_spec(name=AgentName(name))
-            key = Key(KeyId(name), AgentName(name))
-            self.registry.keys[fingerprint(f"{name}s")] = key
-        self.quotas = Quotas(self.registry, QuotaSettings(), self.clock)
-        self.sessions = Sessions(self.registry, log, self.clock, self.quotas)
-        self.delivery = EchoDelivery(log)
-        self.receiver = Receiver(self.registry, log, self.delivery, self.clock, StepSettings())
-        self.broker = Broker("rl/v1")
-        self.gate = Gate(self.registry, self.sessions, self.receiver, self.broker, settings)
-        self.port = 0
-
-    def client(self) -> RawClient:
-        """A client, not connected yet."""
-        return RawClient(self.port)
-
-    def connection(self, device: str = "heater") -> Connection:
-        """The gate's side of a device's connection."""
-        return self.gate.connections[DeviceId(device)]
-
-    def observed(self) -> list[tuple[str, int | None]]:
-        """Device and step of each observation that is durable."""
-        return [(event.device, event.step) for event in self.log.of_kind(Kind.OBSERVATION)]
-
-
-@pytest.fixture
-async def open_house() -> AsyncIterator[Callable[..., Any]]:
-    """Opens houses; all are closed after the test."""
-    houses: list[tuple[House, asyncio.Server]] = []
-
-    async def open_one(log: ManualLog | None = None, **settings: Any) -> House:
-        house = House(EagerLog() if log is None else log, MqttSettings(**settings))
-        await house.broker.start()
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(house.gate.accept, "127.0.0.1", 0)
-        house.port = server.sockets[0].getsockname()[1]
-        houses.append((house, server))
-        return house
-
-    yield open_one
-    for house, server in houses:
-        server.close()
-        for connection in list(house.gate.connections.values()):
-            connection.close()
-            await asyncio.wait_for(connection.closed(), WAIT_S)
-        await house.broker.stop()
-
-
-@pytest.fixture
-async def house(open_house: Callable[..., Any]) -> House:
-    """One whose log commits at once."""
-    opened: House = await open_house()
-    return opened
-
-
-async def become(condition: Callable[[], bool]) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0)
-
-
-def publish(
-    payload: bytes, *, topic: str = OBS, qos: int = 1, packet_id: int = 7, **more: Any
-) -> bytes:
-    return wire.publish(topic, payload, qos=qos, packet_id=packet_id, **more)
-
-
-async def step(client: RawClient, number: int, **options: Any) -> list[Packet]:
-    """Send an observation; PUBACK and action."""
-    client.send(publish(b'{"s":%d,"o":[1,2]}' % number, **options))
-    return [await client.read(), await client.read()]
+    from tests.intake.house import House
 
 
 # --- CONNECT -----------------------------------------------------------------------------------
@@ -470,20 +380,60 @@ async def test_qos_0_is_answered_after_the_commit_at_qos_0(open_house: Callable[
         assert (act.type, act.flags) == (PUBLISH, 0)
 
 
-async def test_qos_2_is_completed_after_the_commit_and_not_before(
+async def test_qos_2_is_received_after_the_commit_and_not_before(
     open_house: Callable[..., Any],
 ) -> None:
     house = await open_house(ManualLog())
     async with house.client() as client:
         await client.connected("heater", KEY)
-        await client.subscribed(ACT)
+        await client.subscribed(ACT, qos=2)
         client.send(publish(b'{"s":1,"o":[1,2]}', qos=2))
-        assert (await client.read()).type == PUBREC
-        client.send(b"\x62\x02\x00\x07")
+        client.send(publish(b'{"s":1,"o":[1,2]}', qos=2, duplicate=True))
         assert await client.answers_ping() == []
         house.log.commit()
-        received = {(await client.read()).type for _ in range(2)}
-        assert received == {PUBCOMP, PUBLISH}
+        received, act = [await client.read() for _ in range(2)]
+        assert (received.type, act.type, act.flags) == (PUBREC, PUBLISH, 0b0100)
+        client.send(publish(b'{"s":1,"o":[1,2]}', qos=2, duplicate=True))
+        assert (await client.read()).type == PUBREC
+        client.send(b"\x62\x02\x00\x07")
+        assert (await client.read()).type == PUBCOMP
+        # And the action's own handshake, which a device may answer once more.
+        client.send(b"\x50\x02" + act.packet_id.to_bytes(2, "big"))
+        assert (await client.read()).type == PUBREL
+        client.send(b"\x70\x02" + act.packet_id.to_bytes(2, "big"))
+        assert await client.answers_ping() == []
+    assert house.observed() == [("heater", 1)]
+    assert len(house.delivery.begun) == 1
+
+
+async def test_a_release_before_its_time_ends_the_connection(
+    open_house: Callable[..., Any],
+) -> None:
+    house = await open_house(ManualLog())
+    async with house.client() as client:
+        await client.connected("heater", KEY)
+        client.send(publish(b'{"s":1,"o":[1,2]}', qos=2))
+        client.send(b"\x62\x02\x00\x07")
+        assert await client.read_until_closed() == []
+
+
+async def test_what_was_not_received_is_taken_anew_on_the_next_connection(
+    open_house: Callable[..., Any],
+) -> None:
+    house = await open_house(ManualLog())
+    async with house.client() as client:
+        await client.connected("heater", KEY, clean=False)
+        client.send(publish(b'{"s":1,"o":[1,2]}', qos=2))
+        await client.answers_ping()
+    async with house.client() as client:
+        assert (await client.connected("heater", KEY, clean=False)).body == b"\1\0"
+        house.log.commit()
+        client.send(publish(b'{"s":1,"o":[1,2]}', qos=2, duplicate=True))
+        assert (await client.read()).type == PUBREC
+    async with house.client() as client:
+        await client.connected("heater", KEY, clean=False)
+        client.send(b"\x62\x02\x00\x07")
+        assert (await client.read()).type == PUBCOMP
     assert house.observed() == [("heater", 1)]
 
 
@@ -506,7 +456,7 @@ async def test_too_many_unreleased_qos_2_publishes_end_the_connection(
         for packet_id in range(1, 10):
             client.send(publish(b'{"o":[1,2]}', qos=2, packet_id=packet_id))
         await client.read_until_closed()
-    assert house.observed() == []
+    assert len(house.observed()) == 4
 
 
 async def test_an_acknowledgement_goes_to_the_connection_its_publish_came_on(
@@ -829,16 +779,16 @@ async def test_over_its_quota_a_device_is_told_and_read_more_slowly(
     open_house: Callable[..., Any],
 ) -> None:
     house: House = await open_house()
-    limited = structs.replace(house.registry.agents[WALKER].agent, messages_per_s=50.0)
+    limited = structs.replace(house.registry.agents[WALKER].agent, messages_per_s=2.0)
     house.registry.agents[WALKER] = spec_of(limited)
     async with house.client() as client:
         await client.connected("heater", KEY)
         await client.subscribed(ACT, ERR)
-        client.send(b"".join(publish(b'{"s":%d,"o":[1,2]}' % i) for i in range(102)))
-        seen = [await client.read() for _ in range(202)]
+        client.send(b"".join(publish(b'{"s":%d,"o":[1,2]}' % i) for i in range(6)))
+        seen = [await client.read() for _ in range(10)]
         (error,) = [packet for packet in seen if packet.type == PUBLISH and packet.topic == ERR]
         assert error.json["e"] == "rate"
-        assert len(house.observed()) == 100
+        assert len(house.observed()) == 4
         assert not house.connection().is_read
         house.clock.seconds += 1.0
         # What waited is read on, and the device is as good as any.

@@ -73,7 +73,8 @@ def test_the_example_subscribe_of_figure_3_23_is_read() -> None:
 
 
 def test_the_example_unsubscribe_of_figure_3_30_is_read() -> None:
-    assert wire.read_unsubscribe(bytes.fromhex("000a 0003 612f62 0003 632f64")) == ["a/b", "c/d"]
+    unsubscribe = wire.read_unsubscribe(bytes.fromhex("000a 0003 612f62 0003 632f64"))
+    assert (unsubscribe.packet_id, unsubscribe.filters) == (10, ["a/b", "c/d"])
 
 
 def test_acknowledgements_are_the_standards_four_bytes() -> None:

@@ -1,0 +1,73 @@
+"""What a person's MQTT client may do: hear how devices fare, and command them.
+
+An owner reaches the devices of the own agents, an admin all that belong to an agent. Nobody but the
+hub reads what devices observe over MQTT; the log has it (`POST /v1/sql`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hub.errors import AccessDenied
+from hub.registry.access import operator_of
+from hub.topics import OPERATOR_PUBLISHES, PEOPLE_HEAR, device_leaf, hub_status
+from hub.words import DeviceId
+
+if TYPE_CHECKING:
+    from hub.registry.fold import Registry
+    from hub.words import User
+
+REWARD: Final = "reward"
+
+
+class People:
+    """The rules, over the registry as it stands."""
+
+    def __init__(self, registry: Registry, base: str) -> None:
+        self._registry = registry
+        self._base = base
+
+    def admit(self, name: str, secret: str) -> User:
+        """The user that shows this operator key.
+
+        Raises:
+            AccessDenied: no such key, or it is not this user's.
+        """
+        user = operator_of(self._registry, secret)
+        if user.name != name:
+            raise AccessDenied("this operator key is another user's")
+        return user
+
+    def may_subscribe(self, topic_filter: str) -> bool:
+        """Whether to take a filter; what comes by it is looked at message by message."""
+        return not topic_filter.startswith("$")
+
+    def may_hear(self, name: str, topic: str) -> bool:
+        """Whether this user may be sent what is published there."""
+        user = self._registry.users.get(name)
+        if user is None:
+            return False
+        if topic == hub_status(self._base):
+            return True
+        found = device_leaf(self._base, topic)
+        return found is not None and found[1] in PEOPLE_HEAR and self._reaches(user, found[0])
+
+    def command(self, name: str, topic: str) -> tuple[DeviceId, str]:
+        """Device and leaf (`cmd/learn`, `cmd/reset`, `reward`) of what this user publishes there.
+
+        Raises:
+            AccessDenied: it is no command, or the device is not of this user's agents.
+        """
+        user = self._registry.users.get(name)
+        found = device_leaf(self._base, topic)
+        if user is None or found is None or found[1] not in (*OPERATOR_PUBLISHES, REWARD):
+            raise AccessDenied(f"user {name!r} may not publish to {topic!r}")
+        if not self._reaches(user, found[0]):
+            raise AccessDenied(f"device {found[0]!r} is of none of user {name!r}'s agents")
+        return DeviceId(found[0]), found[1]
+
+    def _reaches(self, user: User, device: str) -> bool:
+        agent = self._registry.devices.get(DeviceId(device))
+        if agent is None or agent not in self._registry.agents:
+            return False
+        return user.role == "admin" or self._registry.owners.get(agent) == user.name
