@@ -25,10 +25,12 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from hub import garbage
 from hub.action.deliver import Deliver
 from hub.action.external import External
 from hub.action.guard import Guard
 from hub.action.safety import read_rules
+from hub.action.waits import Waits
 from hub.clock import SystemClock
 from hub.control import Control
 from hub.errors import OperatorFault
@@ -109,7 +111,7 @@ class Hub:
         self.guard = Guard(self.registry, clock, lambda alert: self.control.pause(alert))
         self.external = External(self.pool, self.sessions.unanswered)
         self.deliver = Deliver(
-            self.log, self.external, clock, settings.step, loop.call_later, self.guard
+            self.log, self.external, clock, settings.step, Waits(loop).call_later, self.guard
         )
         self.external.deliver = self.deliver
         self.pool.choose = self.deliver.choose
@@ -252,6 +254,7 @@ async def _serve(settings: Settings) -> NoReturn:
         await hub.control.open(hub.data)
         stack.push_async_callback(hub.control.close)
         _stop_on_signals(hub)
+        garbage.look_seldom()
         _write_ready(ready_file, Ready(os.getpid(), http, mqtt, ws, version("sheepfold")))
         stack.callback(ready_file.unlink, missing_ok=True)
         host = settings.hub.host

@@ -15,7 +15,6 @@ from msgspec import Struct
 from hub.words import FLOAT_BYTES, Floats, Source
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
     from collections.abc import Callable
 
     from hub.errors import DeviceFault
@@ -56,6 +55,14 @@ class Appender(Protocol):
 
     def append(self, events: list[Event], committed: Callable[[int], None]) -> None:
         """Commit in order; `committed(seq of the first)` is called on the loop once durable."""
+        ...
+
+
+class Timer(Protocol):
+    """A call that is still to come; `hub.action.waits.Wait` is one."""
+
+    def cancel(self) -> None:
+        """Never call."""
         ...
 
 
@@ -207,7 +214,8 @@ class Step:
         """An action was chosen; any later one is too late."""
         self.answer: Answer | None = None
         """What every repeat is given; None until durable."""
-        self.timer: TimerHandle | None = None
+        self.timer: Timer | None = None
+        """Who sees to it that it is answered; None = nobody."""
 
     @property
     def ends_episode(self) -> bool:

@@ -24,13 +24,12 @@ from hub.step import Choice
 from hub.words import Answer, Code, Event, Kind, Source
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
     from collections.abc import Callable
 
     from hub.action.guard import Guard
     from hub.clock import Clock
     from hub.settings import StepSettings
-    from hub.step import Appender, Step
+    from hub.step import Appender, Step, Timer
 
 MICROSECONDS: Final = 1_000_000
 
@@ -55,7 +54,7 @@ class Deliver:
         actors: Actors,
         clock: Clock,
         settings: StepSettings,
-        call_later: Callable[[float, Callable[[Step], None], Step], TimerHandle],
+        call_later: Callable[[float, Callable[[Step], None], Step], Timer],
         guard: Guard,
     ) -> None:
         self._log = log

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
 import uvloop
 
+from hub import garbage
 from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.frames import Splitter, receive_frame
@@ -121,6 +122,7 @@ async def _serve(
     await feed.open(readers, others)
     port = None if others is None else int(others.getsockname()[1])
     process = LogProcess(log, feed, reading, settings, SystemClock(), data=data, feed_port=port)
+    garbage.look_seldom()
     await loop.create_unix_connection(lambda: process, sock=hub)
     await process.ended.wait()
 
