@@ -95,6 +95,8 @@ class Hub:
             settings.log,
             restart_s_first=settings.learner.restart_s_first,
             on_relief=lambda: self.gate.relieve(),
+            coming=lambda: self.pool.choosing,
+            gather_s=settings.step.gather_ms / 1000,
         )
         self.analyst = AnalystLink(self.data, settings.analyst)
         self.archive = Archive(

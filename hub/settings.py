@@ -219,8 +219,20 @@ class StepSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     grace_ms: Annotated[
         float,
-        Meta(gt=0, description="An observation waits so long for its action, to share one commit."),
-    ] = 2.0
+        Meta(
+            gt=0,
+            description="An observation waits so long for its action, to share one commit; never "
+            "beyond its deadline.",
+        ),
+    ] = 20.0
+    gather_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="What is to be committed waits so long for actions that are being chosen, "
+            "to share one commit.",
+        ),
+    ] = 1.0
     commit_s_max: Annotated[
         float,
         Meta(gt=0, description="A commit may take so long; after it devices are told `busy`."),

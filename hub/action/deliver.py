@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.settings import StepSettings
     from hub.step import Appender, Step, Timer
+    from hub.words import Agent
 
 MICROSECONDS: Final = 1_000_000
 
@@ -85,15 +86,15 @@ class Deliver:
         # actors answer; what the log has last is where its counter stands.
         before = self._newest.get(step.device.id)
         if before is not None:
-            self._log_alone(before)
+            self.log_alone(before)
         self._newest[step.device.id] = step
         if step.ends_episode:
             step.chosen = True
             step.timer = self._call_later(self._settings.commit_s_max, self._busy, step)
             self._send(step, None)
             return
-        step.timer = self._call_later(self._settings.grace_ms / 1000, self._grace_over, step)
         agent = step.agent.agent
+        step.timer = self._call_later(self._grace_s(agent), self._grace_over, step)
         paused = agent.status == "paused" or self._guard.pausing(agent.name)
         hopeless = "paused" if paused else None
         if hopeless is None and self.waiting > self._settings.waiting_max:
@@ -167,9 +168,13 @@ class Deliver:
         else:
             left_s = max(0.0, deadline_ms / 1000 - waited_s)
             step.timer = self._call_later(left_s, self._deadline, step)
-        self._log_alone(step)
+        self.log_alone(step)
 
-    def _log_alone(self, step: Step) -> None:
+    def _grace_s(self, agent: Agent) -> float:
+        grace_ms, deadline_ms = self._settings.grace_ms, agent.deadline_ms
+        return (grace_ms if deadline_ms is None else min(grace_ms, deadline_ms)) / 1000
+
+    def log_alone(self, step: Step) -> None:
         """The observation without its action, if it has not gone yet."""
         events, step.events = step.events, []
         if events:

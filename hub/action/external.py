@@ -123,6 +123,7 @@ class External:
             return
         seen = self._take(step)
         self.deliver.begin(step)
+        self.deliver.log_alone(step)  # its learner is shown what is durable, and then acts
         if step.seq:  # since before a restart
             seen.durable(step.seq)
 

@@ -64,6 +64,8 @@ class LogLink:
         data: the data folder.
         settings: `[log]`.
         restart_s_first: wait before the first restart of the process; doubles from then on.
+        coming: whether more is about to be appended, that is worth waiting `gather_s` for.
+        gather_s: how long what there is waits then; two commits cost twice what one does.
         on_relief: called when `crowded` has ended.
         on_reopened: called each time the process has been restarted and reconciled.
     """
@@ -74,6 +76,8 @@ class LogLink:
         settings: LogSettings,
         *,
         restart_s_first: float = 0.1,
+        coming: Callable[[], bool] = lambda: False,
+        gather_s: float = 0.001,
         on_relief: Callable[[], None] = lambda: None,
         on_reopened: Callable[[messages.Opened], None] = lambda _: None,
     ) -> None:
@@ -81,11 +85,16 @@ class LogLink:
         self._settings = settings
         self._restart_s_first = restart_s_first
         self._wait_s = restart_s_first
+        self._coming = coming
+        self._gather_s = gather_s
         self._on_relief = on_relief
         self._on_reopened = on_reopened
         self._outstanding: deque[_Batch] = deque()
         self._unsent: list[_Batch] = []
-        self._flushing = False
+        self._flushing: asyncio.Handle | None = None
+        """What is unsent goes then."""
+        self._gathering = False
+        """That is later than now, for more to come."""
         self._rows = 0
         self._bytes = 0
         self._crowded = False
@@ -128,9 +137,8 @@ class LogLink:
         self._drained.clear()
         if not self._crowded and self._fill() > 1:
             self._crowded = True
-        if not self._flushing and self._child is not None:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if self._child is not None and (self._flushing is None or self._gathering):
+            self._flush_soon()
 
     @property
     def crowded(self) -> bool:
@@ -152,8 +160,18 @@ class LogLink:
         """Of the log process; None while it is down."""
         return None if self._child is None else self._child.pid
 
+    def _flush_soon(self) -> None:
+        """At the end of this turn of the loop, or as soon as nothing more is on its way."""
+        loop = asyncio.get_running_loop()
+        if not self._coming():
+            if self._flushing is not None:
+                self._flushing.cancel()
+            self._flushing, self._gathering = loop.call_soon(self._flush), False
+        elif self._flushing is None:
+            self._flushing, self._gathering = loop.call_later(self._gather_s, self._flush), True
+
     def _flush(self) -> None:
-        self._flushing = False
+        self._flushing, self._gathering = None, False
         if self._child is None:
             return  # all of it is sent again once the log is open
         bodies: list[Raw] = []

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hub.registry.fold import Spec
     from hub.words import Floats
 
-GRACE_S = 0.002
+GRACE_S = StepSettings().grace_ms / 1000
 DEADLINE_S = 0.25
 COMMIT_S = 1.0
 

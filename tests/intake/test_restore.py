@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from hub.registry.fold import Spec
     from hub.step import Step
 
+GRACE_S = StepSettings().grace_ms / 1000
+
 
 class Actors:
     """Answers when told; an `Actors`."""
@@ -174,7 +176,7 @@ def test_the_limit_counts_a_step_that_was_not_answered_before_a_restart() -> Non
     before = first_life(agent_spec(max_episode_steps=3))
     before.send(s=0, b=7)
     before.send(s=1, r=1.0, b=7, answered=False)
-    before.timers.advance(StepSettings().grace_ms / 1000)  # it is logged alone
+    before.timers.advance(GRACE_S)  # it is logged alone
     after = Life(before.log)
     after.send(s=2, r=1.0, b=7, x=1)  # it did something by itself and went on
     assert after.send(s=3, r=1.0, b=7).answer.action is None
@@ -253,12 +255,12 @@ def test_a_durable_observation_without_an_answer_gets_one_on_its_repeat() -> Non
     before = first_life()
     before.send(s=0)
     before.send(s=1, answered=False)
-    before.timers.advance(0.01)  # its grace is over: the observation went alone
+    before.timers.advance(GRACE_S)  # its grace is over: the observation went alone
     after = Life(before.log)
     after.clock.seconds += 60
     reply = after.send(s=1, answered=False)
     assert reply.heard == ["durable"]
-    after.timers.advance(0.01)
+    after.timers.advance(GRACE_S)
     assert reply.heard == ["durable"]  # not given up at once: it has its deadline from now on
     after.answer()
     assert reply.heard == ["durable", "act"]
@@ -271,7 +273,7 @@ def test_an_unanswered_observation_keeps_its_mask_over_a_restart() -> None:
     spec = agent_spec(actions=3, algorithm="MaskablePPO")
     before = first_life(spec)
     before.send(s=0, i={"mask": [0, 0, 1]}, answered=False)
-    before.timers.advance(StepSettings().grace_ms / 1000)  # the observation is durable, alone
+    before.timers.advance(GRACE_S)  # the observation is durable, alone
     after = Life(before.log)
     after.send(s=0, i={"mask": [0, 0, 1]}, answered=False)
     (asked,) = after.actors.asked
@@ -282,7 +284,7 @@ def test_each_of_several_unanswered_observations_gets_its_answer() -> None:
     before = first_life()
     for step in range(3):
         before.send(s=step, answered=False)
-    before.timers.advance(0.01)
+    before.timers.advance(GRACE_S)
     after = Life(before.log)
     for step in range(3):
         reply = after.send(s=step)
@@ -292,7 +294,7 @@ def test_each_of_several_unanswered_observations_gets_its_answer() -> None:
 def test_an_unanswered_observation_falls_back_when_the_actor_stays_silent() -> None:
     before = first_life()
     before.send(s=0, answered=False)
-    before.timers.advance(0.01)
+    before.timers.advance(GRACE_S)
     after = Life(before.log)
     reply = after.send(s=0, answered=False)
     after.timers.advance(0.25)

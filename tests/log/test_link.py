@@ -271,3 +271,31 @@ asyncio.run(main())
 
 def _readable(fd: int, timeout_s: float) -> bool:
     return bool(select.select([fd], [], [], timeout_s)[0])
+
+
+@pytest.mark.parametrize("gather_s", [0.001, 2 * WAIT_S])
+async def test_what_waits_for_more_to_come_is_committed_with_it(
+    tmp_path: Path, gather_s: float
+) -> None:
+    coming, seqs = True, list[int]()
+    link = LogLink(tmp_path, SMALL, coming=lambda: coming, gather_s=gather_s)
+    await link.open()
+    try:
+        link.append(steps(0, 0), seqs.append)
+        link.append(steps(1, 1), seqs.append)
+        coming = False
+        link.append(steps(2, 2), seqs.append)
+        await until(lambda: seqs == [1, 3, 5])
+    finally:
+        await link.close()
+
+
+async def test_what_waits_for_more_to_come_goes_without_it_in_time(tmp_path: Path) -> None:
+    seqs: list[int] = []
+    link = LogLink(tmp_path, SMALL, coming=lambda: True, gather_s=0.01)
+    await link.open()
+    try:
+        link.append(steps(0, 0), seqs.append)
+        await until(lambda: seqs == [1])
+    finally:
+        await link.close()

@@ -137,6 +137,11 @@ class Pair:
             return True
         return not self._idle
 
+    @property
+    def choosing(self) -> bool:
+        """The actor has been asked and has not answered yet."""
+        return bool(self._open) and self._loaded is not None
+
     def configure(self, spec: Spec) -> None:
         """Act by the agent as it stands now; the trainer reads the same from the log."""
         before, self._spec = self._spec.agent, spec
@@ -238,8 +243,9 @@ class Pair:
                 log.error("actor of %s: version %s: %s", self.name, message.version, message.error)
             return
         assert isinstance(message, Answers)
-        for reply in message.replies:
-            step = self._open.pop(reply.id, None)
+        # All are taken first: who looks at `choosing` meanwhile waits for none of these.
+        answered = [(self._open.pop(reply.id, None), reply) for reply in message.replies]
+        for step, reply in answered:
             if step is not None:
                 self._around.choose(step, _choice(reply, step.observation.mask))
 

@@ -63,6 +63,11 @@ class Pool:
         self.choose: Callable[[Step, Choice], None] | None = None
         """Where choices go; set once by the composition root, for the two need each other."""
 
+    @property
+    def choosing(self) -> bool:
+        """Whether an actor has been asked and has not answered yet."""
+        return any(pair.choosing for pair in self._pairs.values())
+
     def prepare(self) -> None:
         """Have the fork server import torch now, so that no first observation waits 3 s for it.
 
