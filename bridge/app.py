@@ -50,6 +50,8 @@ __all__ = ["create_app", "open_bridge", "openapi_document"]
 
 BACKLOG: Final = 1024
 SHUTDOWN_S: Final = 2
+PONG_S: Final = 300
+"""A learner elsewhere does not read its WebSocket while it trains between two steps."""
 
 
 @contextlib.asynccontextmanager
@@ -63,6 +65,7 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
         ws="websockets-sansio",
         ws_max_size=hub.settings.http.body_bytes_max,
         ws_per_message_deflate=False,
+        ws_ping_timeout=PONG_S,
         log_config=None,
         access_log=False,
         server_header=False,

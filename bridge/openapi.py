@@ -82,6 +82,8 @@ class RemoteStep(Struct, frozen=True):
 
     action: Any
     """Of the agent's action space, for the observation shown last."""
+    seq: int | None = None
+    """Of that observation; so the same request may be sent again when its answer was lost."""
 
 
 class RemoteObservation(Struct, frozen=True):
@@ -96,6 +98,15 @@ class RemoteObservation(Struct, frozen=True):
     info: dict[str, Any]
     """As the device sent it; the hub's own is in `sheepfold`: `seq` and `step` of the observation,
     `executed`, what the device did since the one before, and who chose that, `source`."""
+
+
+class RemoteSpaces(Struct, frozen=True):
+    """What the agent's devices see and do, as declared: body of `GET /v1/env`."""
+
+    agent: str
+    observations: Any
+    actions: Any
+    devices: list[str]
 
 
 class SqlRequest(Struct, frozen=True):
@@ -181,6 +192,7 @@ def document() -> bytes:
         Problem,
         SqlRequest,
         Explanation,
+        RemoteSpaces,
         *(t for route in _ROUTES for t in route[2:4]),
     }
     types = sorted(carried, key=lambda t: t.__name__)
@@ -195,6 +207,7 @@ def document() -> bytes:
     device = {"name": "device", "in": "path", "required": True, "schema": {"type": "string"}}
     for path in (RESET, STEP):
         paths[path]["post"]["parameters"] = [device]
+    paths["/v1/env"] = {"get": _spaces_operation(references)}
     for verb, answer in MULTISERVER.items():
         paths[f"/remote/{{device}}/post_{verb}_request/"] = {
             "post": _multiserver_operation(verb, answer) | {"parameters": [device]}
@@ -229,6 +242,20 @@ def openapi_route() -> ControllerRouterHandler:
         return Response(body, media_type=MediaType.JSON)
 
     return schema
+
+
+def _spaces_operation(references: dict[str, Any]) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": references["Problem"]}}
+    refused = {"description": "Refused.", "content": problem}
+    found = {"application/json": {"schema": references["RemoteSpaces"]}}
+    return {
+        "summary": "The spaces of the key's external agent, and its devices.",
+        "responses": {
+            "200": {"description": "As declared.", "content": found},
+            **dict.fromkeys(("401", "422"), refused),
+        },
+        "security": [{"bearer": []}, {"header": []}],
+    }
 
 
 def _multiserver_operation(verb: str, answer: str) -> dict[str, Any]:

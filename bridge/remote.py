@@ -1,10 +1,11 @@
 """`POST /v1/env/{device}/reset` and `/step`: a device as an environment of a remote learner.
 
+    GET /v1/env          ─▶  {"agent", "observations", "actions", "devices"}
     reset  {}            ─▶  {"observation", "reward", "terminated", "truncated", "info"}
     step   {"action": 1} ─▶  the same, of the observation after
 
-Both wait for the device for as long as it takes; a client that hangs up waits no more. Keys and
-refusals are those of `/v1/step`.
+The latter two wait for the device for as long as it takes; a client that hangs up waits no more.
+Keys and refusals are those of `/v1/step`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import msgspec
 from litestar import Request, route
 
 from bridge.errors import denied, problem, too_large, unauthorized
-from bridge.http import ANY_ORIGIN, Response, read_body
+from bridge.http import ANY_ORIGIN, READ_ONLY, Response, read_body
 from bridge.http import Request as Read
 from bridge.native import secret_of
-from bridge.openapi import RemoteObservation
+from bridge.openapi import RemoteObservation, RemoteSpaces
 from hub.errors import AccessDenied, DeviceFault
 from hub.registry.access import admit, agent_of
 from hub.spaces import as_json
@@ -51,8 +52,9 @@ class Remote:
         self._body_bytes_max = body_bytes_max
 
     def routes(self) -> list[ControllerRouterHandler]:
-        """Both, for pages of any origin."""
+        """All, for pages of any origin."""
         return [
+            self._spaces_route(),
             self._route("/v1/env/{device:str}/reset", self._reset),
             self._route("/v1/env/{device:str}/step", self._step),
         ]
@@ -62,6 +64,25 @@ class Remote:
             return await self._answer(request, device, carry_out)
 
         return routed(path, answer, self._body_bytes_max)
+
+    def _spaces_route(self) -> ControllerRouterHandler:
+        @route("/v1/env", http_method=["GET", "OPTIONS"], status_code=HTTPStatus.OK)
+        async def spaces(request: Request[Any, Any, Any]) -> litestar.Response[bytes]:
+            answer = Response(HTTPStatus.NO_CONTENT, b"")
+            if request.method == "GET":
+                answer = self._spaces(dict(request.scope["headers"]))
+            return _as_litestar(answer, READ_ONLY)
+
+        return spaces
+
+    def _spaces(self, headers: dict[bytes, bytes]) -> Response:
+        try:
+            key, spec = agent_of(self._registry, secret_of(headers))
+            return Response(HTTPStatus.OK, msgspec.json.encode(self.describe(key, spec)))
+        except AccessDenied as error:
+            return unauthorized(str(error))
+        except DeviceFault as fault:
+            return problem(fault)
 
     async def _answer(self, request: Read, device: str, carry_out: CarryOut) -> Response:
         """What comes of a request, and every refusal as its problem document."""
@@ -101,9 +122,24 @@ class Remote:
         admitted = self._admitted(key, spec, device)
         if not isinstance(document, dict) or "action" not in document:
             raise DeviceFault(Code.PAYLOAD, "expected an object with 'action'")
+        seq = document.get("seq")
+        if not isinstance(seq, int | None):
+            raise DeviceFault(Code.TYPE, "'seq' is that of the observation acted on, an int")
         by = f"remote learner with key {key.id}"
-        before, after = await self._external.step(spec, admitted, document["action"], by)
+        before, after = await self._external.step(spec, admitted, document["action"], by, seq=seq)
         return shown(spec, after, before)
+
+    def describe(self, key: Key, spec: Spec) -> RemoteSpaces:
+        """What a learner needs to know of the agent; `devices` are those the key may speak for.
+
+        Raises:
+            DeviceFault: the agent is not external.
+        """
+        _check_external(spec)
+        name = spec.agent.name
+        of_agent = (d for d, agent in self._registry.devices.items() if agent == name)
+        devices: list[str] = sorted(d for d in of_agent if key.device in (None, d))
+        return RemoteSpaces(name, spec.agent.observations, spec.agent.actions, devices)
 
     def shown(self, key: Key, spec: Spec, device: str) -> Seen | None:
         """What the device's remote learner was shown last; None = nothing since the hub started.
@@ -142,14 +178,18 @@ def routed(
                 read = Read(dict(request.scope["headers"]), body)
                 asked = answer(read, request.path_params["device"])
                 answered = await _while_connected(asked, request.receive) or stopping
-        return litestar.Response(
-            answered.body,
-            status_code=answered.status,
-            media_type=answered.content_type.decode(),
-            headers={name.decode(): value.decode() for name, value in ANY_ORIGIN},
-        )
+        return _as_litestar(answered, ANY_ORIGIN)
 
     return env
+
+
+def _as_litestar(answer: Response, headers: list[tuple[bytes, bytes]]) -> litestar.Response[bytes]:
+    return litestar.Response(
+        answer.body,
+        status_code=answer.status,
+        media_type=answer.content_type.decode(),
+        headers={name.decode(): value.decode() for name, value in (*answer.headers, *headers)},
+    )
 
 
 async def _while_connected(asked: Awaitable[Response], receive: Receive) -> Response | None:

@@ -158,6 +158,9 @@ class Talk:
         try:
             document = _object(frame)
             key, spec = agent_of(self._all.registry, self.secret or "")
+            if document.get("env") == "spaces":
+                self._line.settle(msgspec.json.encode(self._all.remote.describe(key, spec)))
+                return
             device = document.pop("device", None) or key.device
             if not isinstance(device, str):
                 raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
@@ -217,7 +220,7 @@ class Talk:
         verbs = {"reset": remote.reset, "step": remote.step}
         verb = document["env"]
         if not isinstance(verb, str) or verb not in verbs:
-            raise DeviceFault(Code.PAYLOAD, '\'env\' is "reset" or "step"')
+            raise DeviceFault(Code.PAYLOAD, '\'env\' is "spaces", "reset" or "step"')
 
         async def act() -> None:
             try:

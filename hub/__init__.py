@@ -14,6 +14,7 @@ A device's fact goes one way, and everything else is folded from the log:
     action      sends one Action for each Observation, by its deadline and only when durable
     advice      what one device's Policy tells another's
     commands    what an operator types, and what it prints
+    remote      devices as Gymnasium environments, for a learner elsewhere
     demo        four simulated devices that use all of it from outside
 
 Start in `words.py` for the nouns, in `intake/receive.py` for the main path, and in `processes.py`

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from hub.words import Answer, Code, Source
 
+TAKEN_OVER: Final = "another remote learner has taken device"
+"""How the refusal begins that the older of two remote learners is sent; it must not come back."""
+
 _SOURCES: Final[dict[Source | None, Literal["advice", "fallback", "clamp", "override"]]] = {
     Source.ADVICE: "advice",
     Source.FALLBACK: "fallback",

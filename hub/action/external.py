@@ -22,6 +22,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import DeviceFault
+from hub.payloads import TAKEN_OVER
 from hub.spaces import flatten
 from hub.step import Choice
 from hub.words import EXTERNAL, Code, Source
@@ -176,7 +177,9 @@ class External:
         seat.shown = seat.newest
         return seat.newest
 
-    async def step(self, spec: Spec, device: str, action: Any, by: str) -> tuple[Seen, Seen]:
+    async def step(
+        self, spec: Spec, device: str, action: Any, by: str, *, seq: int | None = None
+    ) -> tuple[Seen, Seen]:
         """Have the device act on the observation shown last, and wait for the next one.
 
         An action that comes too late, since the fallback was sent, is logged as such.
@@ -186,6 +189,8 @@ class External:
             device: one of its devices.
             action: of the agent's action space.
             by: who acts, for the log.
+            seq: of the observation that the action is for; None = of the one shown last. So a
+                request may be sent again when its answer was lost.
 
         Returns:
             The observation acted on, and the newest after it.
@@ -201,6 +206,9 @@ class External:
         if before is None or before.step.ends_episode:
             why = "nothing was shown yet" if before is None else "its episode is over"
             raise DeviceFault(Code.STEP, f"device {device!r} has nothing to act on: {why}; reset")
+        if seq not in (None, before.step.seq):
+            message = f"device {device!r} was shown with seq {before.step.seq} since; reset"
+            raise DeviceFault(Code.STEP, message)
         self.deliver.choose(before.step, Choice(values, Source.POLICY, reason=by))
         while seat.newest is None or seat.newest is before:
             await self._changed(seat, spec, device)
@@ -225,7 +233,7 @@ class External:
     async def _changed(self, seat: Seat, spec: Spec, device: str) -> None:
         """Wait until there is a newer observation."""
         if seat.waiting is not None and not seat.waiting.done():
-            message = f"another remote learner has taken device {device!r} over"
+            message = f"{TAKEN_OVER} {device!r} over"
             seat.waiting.set_exception(DeviceFault(Code.STEP, message))
         mine = seat.waiting = asyncio.get_running_loop().create_future()
         try:

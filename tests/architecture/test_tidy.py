@@ -18,6 +18,7 @@ CODE: Final = ("hub", "bridge")
 ENTRIES: Final = {
     "hub.__main__": "`sheepfold` and `python -m hub`",
     "hub.learner.sb3.signatures": "makes `algorithms/parameters_table.py` for `make schemas`",
+    "hub.remote.sb3": "for programs of Stable-Baselines3 elsewhere",
     "hub.log.memory": "the log as a list: what the others are compared with in tests",
 }
 """Modules that nothing of ours imports, and why they stand."""
