@@ -293,6 +293,7 @@ def _sql_operation(references: dict[str, Any]) -> dict[str, Any]:
         "application/x-ndjson": "One object a row.",
         "text/csv": "With a header.",
         "application/vnd.apache.arrow.stream": "An IPC stream.",
+        "application/vnd.apache.parquet": "A file, zstd.",
     }
     rows = {form: {"schema": {"type": "string", "description": d}} for form, d in forms.items()}
     problem = {"application/problem+json": {"schema": references["Problem"]}}

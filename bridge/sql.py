@@ -39,6 +39,7 @@ FORMS: Final[Mapping[str, ResultForm]] = {
     "application/x-ndjson": "json",
     "text/csv": "csv",
     "application/vnd.apache.arrow.stream": "arrow",
+    "application/vnd.apache.parquet": "parquet",
 }
 """By media type; of several that are accepted alike, the first."""
 log: Final = logging.getLogger("bridge.sql")

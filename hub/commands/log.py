@@ -10,13 +10,14 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, get_args
 
 import click
 
 from hub import control
 from hub.commands.operate import check_data, data_option, do, print_line, private
 from hub.errors import OperatorFault
+from hub.log.analyst.messages import ResultForm
 from hub.log.segments.manifest import FOLDER, Manifest
 
 if TYPE_CHECKING:
@@ -32,11 +33,9 @@ folder: Final = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.argument("query")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json", "arrow"]), default="table"
-)
+@click.option("--format", "form", type=click.Choice(get_args(ResultForm)), default="table")
 @data_option
-def sql(query: str, form: Literal["table", "csv", "json", "arrow"], data: Path) -> None:
+def sql(query: str, form: ResultForm, data: Path) -> None:
     """Ask the live log; sees all that was acknowledged before."""
     from hub.log.analyst.ask import stream_blocking
     from hub.log.analyst.messages import Ask

@@ -27,8 +27,8 @@ SOCKET_NAME: Final = "analyst.sock"
 ASK_BYTES_MAX: Final = 1 << 20
 """Of one Ask."""
 
-ResultForm = Literal["table", "json", "csv", "arrow"]
-"""How a result is written: text for people, one object a line, CSV, Arrow IPC stream."""
+ResultForm = Literal["table", "json", "csv", "arrow", "parquet"]
+"""How a result is written: text for people, one object a line, CSV, Arrow IPC stream, Parquet."""
 
 
 class Open(Struct, frozen=True, tag="open"):

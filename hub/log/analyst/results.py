@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,11 +167,59 @@ class Arrow(_Endless):
         return written
 
 
+class Parquet(_Endless):
+    """A Parquet file (zstd); the directory of its row groups stands at the end."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._sink = _Sink()
+        self._file = pq.ParquetWriter(self._sink, schema, compression="zstd")
+
+    def head(self) -> bytes:
+        """The mark that it is one."""
+        return self._sink.taken()
+
+    def rows(self, batch: pa.RecordBatch) -> bytes:
+        """A row group."""
+        self._file.write_batch(batch)
+        return self._sink.taken()
+
+    def end(self) -> bytes:
+        """The directory."""
+        self._file.close()
+        return self._sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """A file that is only written, from its beginning to its end, and taken piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._written
+
+    def write(self, data: Any) -> int:
+        piece = bytes(data)
+        self._pieces.append(piece)
+        self._written += len(piece)
+        return len(piece)
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
 WRITERS: Final[dict[ResultForm, Callable[[pa.Schema], Writer]]] = {
     "json": Lines,
     "csv": Csv,
     "table": Table,
     "arrow": Arrow,
+    "parquet": Parquet,
 }
 
 

@@ -6,14 +6,14 @@ import asyncio
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+import pyarrow as pa
+
 from hub.errors import OperatorFault
 from hub.log.analyst.results import WRITERS
 from hub.log.analyst.statement import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-
-    import pyarrow as pa
 
     from hub.clock import Clock
     from hub.log.analyst.messages import Ask
@@ -72,10 +72,10 @@ class Run:
             DatabaseError: it is wrong or failed.
             OSError: the client is gone or does not read.
         """
-        rows = ARROW_BATCH_ROWS if self._form == "arrow" else BATCH_ROWS
+        rows = ARROW_BATCH_ROWS if self._form in ("arrow", "parquet") else BATCH_ROWS
         try:
             with closing(statement), closing(statement.run(self.sql, rows)) as result:
-                writer = WRITERS[self._form](result.schema)
+                writer = self._writer(result.schema)
                 self._put(writer.head())
                 for batch in result:
                     self._write(writer, batch)
@@ -85,13 +85,18 @@ class Run:
         except Interrupted as error:
             raise OperatorFault(self.reason or "the query was stopped") from error
 
+    def _writer(self, schema: pa.Schema) -> Writer:
+        try:
+            return WRITERS[self._form](schema)
+        except pa.ArrowException as error:  # Parquet has no type for it
+            raise OperatorFault(_unwritten(self._form, error)) from error
+
     def _write(self, writer: Writer, batch: pa.RecordBatch) -> None:
         for part in _parts(batch):
             try:
                 piece = writer.rows(part)
             except Exception as error:  # a year 294247 is none to Python, and who knows what else
-                reason = f"a value can't be written as {self._form} ({error}); cast it to VARCHAR"
-                raise OperatorFault(reason) from error
+                raise OperatorFault(_unwritten(self._form, error)) from error
             self._put(piece)
 
     def _put(self, piece: bytes) -> None:
@@ -110,6 +115,10 @@ class Run:
         asyncio.run_coroutine_threadsafe(_to(self._send, piece), self._loop).result()
         self._waited_s += self._clock.monotonic() - self._waiting_since
         self._waiting_since = None
+
+
+def _unwritten(form: str, error: Exception) -> str:
+    return f"a value can't be written as {form} ({error}); cast it to VARCHAR"
 
 
 async def _to(send: Callable[[bytes], Awaitable[None]], piece: bytes) -> None:

@@ -153,6 +153,12 @@ async def test_a_value_that_cannot_be_written_is_the_senders_fault(desk: Desk) -
         await ask(desk, "SELECT TIMESTAMP '294246-01-01'")
 
 
+async def test_a_column_that_parquet_has_no_type_for_is_the_senders_fault(desk: Desk) -> None:
+    client = Client()
+    with pytest.raises(OperatorFault, match=r"can't be written as parquet .*cast it to VARCHAR"):
+        await desk.answer(Ask("SELECT INTERVAL 1 MONTH AS a", "parquet", 0), client.send)
+
+
 async def test_more_than_can_wait_are_turned_away(desk: Desk) -> None:
     count = SETTINGS.queries_max + WAITING_MAX + 1
     tasks = [asyncio.create_task(ask(desk, "SELECT 1")) for _ in range(count)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,6 +158,15 @@ BEYOND = [
     "TIMESTAMP_NS '2026-01-01 10:00:00.123456789'",
 ]
 """Python has no such times; Arrow has."""
+
+
+@pytest.mark.parametrize("rows", [0, 3, 40_000])
+def test_parquet_is_read_back_as_it_was(analyst: Asked, rows: int) -> None:
+    sql = f"SELECT range AS n, [range / 4] AS l, 'x' || range AS t FROM range({rows})"
+    table = pq.read_table(io.BytesIO(analyst.ask(sql, "parquet")))
+    assert table.column_names == ["n", "l", "t"]
+    assert table["n"].to_pylist() == list(range(rows))
+    assert table["t"].to_pylist() == [f"x{n}" for n in range(rows)]
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "table", "arrow"])
