@@ -21,15 +21,16 @@ from hub.log.address import listen, unix_address
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
 from hub.step import Appender
-from hub.words import DeviceId
+from hub.words import DeviceId, Event, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hub.facts import Fact
     from hub.log.segments import manifest
     from hub.registry.acts import Acts
     from hub.registry.fold import Registry
-    from hub.words import AgentName, Event
+    from hub.words import AgentName
 
 log: Final = logging.getLogger("hub")
 
@@ -293,6 +294,32 @@ class Control:
         except OSError as error:
             return NotDone(f"the system refused: {error}")
 
+    async def act(self, act: AgentAct | UserAct, by: str, allowed: Callable[[], object]) -> Any:
+        """Have it done in somebody's name; `allowed` is asked when nothing else can change.
+
+        Raises:
+            SheepfoldError: it was refused, or `allowed` refuses it.
+        """
+        hashed = await _hashed(act)
+        async with self._acting:
+            allowed()
+            if isinstance(act, UserAct):
+                events, answer = self._decide_on_user(act, hashed, by)
+            else:
+                events, answer = self._decide(act, by)
+            if isinstance(act, ForgetDevice):
+                await self._forget(DeviceId(act.device), events)
+            else:
+                await self._log_and_fold(events)
+            return answer
+
+    async def note(self, fact: Fact, agent: AgentName | None = None) -> None:
+        """Log what a person did that changes nothing devices know; folded when it is durable."""
+        payload = msgspec.json.encode(fact).decode()
+        event = Event(Kind.ADMIN, self._acts.now_us(), agent=agent or "", payload=payload)
+        async with self._acting:
+            await self._log_and_fold([event])
+
     async def _carry_out(self, request: Request) -> Any:
         match request:
             case Show(what, name):
@@ -303,21 +330,8 @@ class Control:
                 return {"seq": self._log.last_seq}
             case SealNow():
                 return msgspec.to_builtins(await self._archive.seal_now())
-            case CreateUser() | SetPassword():
-                # Before the lock and in a thread: 0.1 s would be felt by every device.
-                hashed = await asyncio.to_thread(hash_password, request.password)
             case _:
-                hashed = b""
-        async with self._acting:
-            if isinstance(request, UserAct):
-                events, answer = self._decide_on_user(request, hashed)
-            else:
-                events, answer = self._decide(request)
-            if isinstance(request, ForgetDevice):
-                await self._forget(DeviceId(request.device), events)
-            else:
-                await self._log_and_fold(events)
-            return answer
+                return await self.act(request, OPERATOR, lambda: None)
 
     async def _forget(self, device: DeviceId, events: list[Event]) -> None:
         # CRUCIAL: the key first. A crash between the two leaves a device that is known, not
@@ -328,39 +342,39 @@ class Control:
         # What it sent until its sessions were over has a new key.
         await self._log.forget(device)
 
-    def _decide(self, request: AgentAct) -> tuple[list[Event], Any]:
+    def _decide(self, request: AgentAct, by: str) -> tuple[list[Event], Any]:
         match request:
             case CreateAgent(agent):
-                return self._acts.create_agent(agent, OPERATOR)
+                return self._acts.create_agent(agent, by)
             case CreateTrained(agent, policy):
-                return self._acts.create_trained(agent, policy, OPERATOR)
+                return self._acts.create_trained(agent, policy, by)
             case ChangeAgent(name, changes):
-                return self._acts.change_agent(name, changes, OPERATOR)
+                return self._acts.change_agent(name, changes, by)
             case RestartAgent(name):
-                return self._acts.restart_agent(name, OPERATOR)
+                return self._acts.restart_agent(name, by)
             case ChoosePolicy(agent_name, policy):
-                return self._acts.choose_policy(agent_name, policy, OPERATOR)
+                return self._acts.choose_policy(agent_name, policy, by)
             case CreateKey(agent_name, device):
-                return self._acts.create_key(agent_name, device, OPERATOR)
+                return self._acts.create_key(agent_name, device, by)
             case RevokeKey(key_id):
-                return self._acts.revoke_key(key_id, OPERATOR)
+                return self._acts.revoke_key(key_id, by)
             case AddDevice(device_id, agent_name):
-                return self._acts.add_device(device_id, agent_name, OPERATOR)
+                return self._acts.add_device(device_id, agent_name, by)
             case ForgetDevice(device_id):
-                return self._acts.forget_device(device_id, OPERATOR)
+                return self._acts.forget_device(device_id, by)
             case _:
                 assert_never(request)
 
-    def _decide_on_user(self, request: UserAct, hashed: bytes) -> tuple[list[Event], Any]:
+    def _decide_on_user(self, request: UserAct, hashed: bytes, by: str) -> tuple[list[Event], Any]:
         match request:
             case CreateUser(name, role):
-                return self._acts.add_user(name, role, hashed, OPERATOR)
+                return self._acts.add_user(name, role, hashed, by)
             case SetPassword(name):
-                return self._acts.set_password(name, hashed, OPERATOR)
+                return self._acts.set_password(name, hashed, by)
             case RemoveUser(name):
-                return self._acts.remove_user(name, OPERATOR)
+                return self._acts.remove_user(name, by)
             case CreateUserKey(user):
-                return self._acts.create_user_key(user, OPERATOR)
+                return self._acts.create_user_key(user, by)
             case _:
                 assert_never(request)
 
@@ -391,6 +405,13 @@ class Control:
             "users": self._acts.list_users,
         }
         return lists[what]()
+
+
+async def _hashed(request: AgentAct | UserAct) -> bytes:
+    """Of the password in it; in a thread and before the lock: every device would feel 0.1 s."""
+    if isinstance(request, CreateUser | SetPassword):
+        return await asyncio.to_thread(hash_password, request.password)
+    return b""
 
 
 def limit_s(request: Request) -> float:

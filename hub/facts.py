@@ -117,6 +117,41 @@ class UserRemoved(Struct, frozen=True, tag="user_removed"):
     by: str
 
 
+class LoggedIn(Struct, frozen=True, tag="logged_in"):
+    """A User showed the password in the console."""
+
+    name: str
+    by: str
+
+
+class LoggedOut(Struct, frozen=True, tag="logged_out"):
+    """A User left the console, or was shown out: removed, or given another password."""
+
+    name: str
+    by: str
+
+
+class LoginRefused(Struct, frozen=True, tag="login_refused"):
+    """Somebody gave a name and a password that do not belong together."""
+
+    name: str
+    """As typed, 40 characters of it; there may be no such User."""
+    by: str
+
+
+class CurveCleared(Struct, frozen=True, tag="curve_cleared"):
+    """The console's curve of the event's agent begins here; all before it stays in the log."""
+
+    by: str
+
+
+class CheckpointsDeleted(Struct, frozen=True, tag="checkpoints_deleted"):
+    """Files of older Policy versions of the event's agent were removed; the log keeps the rest."""
+
+    files: int
+    by: str
+
+
 class Sealed(Struct, frozen=True, tag="sealed"):
     """All events from `seq_first` to `seq_last` stand in Parquet segments too."""
 
@@ -227,6 +262,11 @@ Fact = (
     | DeviceForgotten
     | UserMade
     | UserRemoved
+    | LoggedIn
+    | LoggedOut
+    | LoginRefused
+    | CurveCleared
+    | CheckpointsDeleted
     | Sealed
     | SessionOpened
     | EpisodeEnded

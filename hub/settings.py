@@ -312,6 +312,41 @@ class LearnerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 64
 
 
+class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[console]`: the pages at `/console/`."""
+
+    session_idle_s: Annotated[
+        float, Meta(gt=0, description="A login that was not used for so long is over.")
+    ] = 7200.0
+    session_s_max: Annotated[
+        float, Meta(gt=0, description="A login is over after so long, however much it was used.")
+    ] = 43_200.0
+    sessions_max: Annotated[
+        int, Meta(ge=1, description="Logins at once; one more ends the one unused for longest.")
+    ] = 1000
+    cookie_secure: Annotated[
+        bool,
+        Meta(description="Cookies over TLS only; set it where the console is behind a TLS proxy."),
+    ] = False
+    login_free: Annotated[
+        int,
+        Meta(ge=1, description="Wrong passwords in a row before the next has to wait, doubling."),
+    ] = 5
+    login_wait_s_max: Annotated[
+        float, Meta(gt=0, description="Longest such wait: nobody is locked out for ever.")
+    ] = 60.0
+    live_s: Annotated[
+        float,
+        Meta(ge=0.5, description="Between two updates of an open page: at most two a second."),
+    ] = 1.0
+    pages_live_max: Annotated[
+        int, Meta(ge=1, description="Open pages that are kept up to date; others are as loaded.")
+    ] = 64
+    episodes_max: Annotated[
+        int, Meta(ge=100, description="Newest episodes of an agent that its curve is drawn from.")
+    ] = 4000
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All sections."""
 
@@ -323,6 +358,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     step: StepSettings = field(default_factory=StepSettings)
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
 
 def load(

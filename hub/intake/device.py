@@ -8,7 +8,8 @@ Rule 3: a device that doesn't number its steps is numbered by arrival, anew for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -27,6 +28,8 @@ BOOTS: Final = 1 << 32
 it begin again."""
 BOOT_MASK: Final = (1 << 63) - 1
 NO_SHADOW: Final = -2
+ENDED_KEPT: Final = 32
+"""Last episodes of a device that are shown without asking the log."""
 STRAGGLERS: Final = 8
 """Last steps of the boot before that are still known: a device may send again, after a restart,
 what it had not heard about."""
@@ -46,6 +49,15 @@ class Episode(Struct):
     started_us: int
     steps: int = 0
     total_reward: float = 0.0
+
+
+class Ended(NamedTuple):
+    """An episode that is over."""
+
+    number: int
+    total_reward: float
+    steps: int
+    ended_us: int
 
 
 class Place(Struct, frozen=True):
@@ -68,6 +80,7 @@ class Device:
         "bonus",
         "boot",
         "count",
+        "ended",
         "episode",
         "episodes",
         "given_boot",
@@ -77,11 +90,13 @@ class Device:
         "last_action",
         "last_return",
         "packets",
+        "refused",
         "seen_us",
         "session",
         "shadow",
         "shadow_next",
         "steps_before",
+        "taken",
         "torn",
         "unsure",
         "wide",
@@ -128,6 +143,12 @@ class Device:
         """Actions taken in the episodes that are over."""
         self.last_return = 0.0
         """Of the last whole episode."""
+        self.ended: deque[Ended] | None = None
+        """Its last episodes since the hub was started, for those who watch; None before any."""
+        self.taken = 0
+        """Steps since the hub was started."""
+        self.refused = 0
+        """Messages since the hub was started."""
         self.bonus = 0.0
         """A person's rewards since the newest observation."""
         self.last_action: Floats | None = None
@@ -223,6 +244,7 @@ class Device:
         # One that gives its boot now and then, in hello only say, is still in the same one.
         elif given_boot is not None:
             self.given_boot = given_boot
+        self.taken += 1
         self.boot = place.boot
         self.count = place.number
         self.wire_last = step.wire_number
@@ -268,6 +290,12 @@ class Device:
             return
         newest = list(self.window.values())[-STRAGGLERS:]
         self.before = (self.given_boot, {_wire_number(step): step for step in newest})
+
+    def remember_end(self, ended: Ended) -> None:
+        """One more episode is over."""
+        if self.ended is None:
+            self.ended = deque(maxlen=ENDED_KEPT)
+        self.ended.append(ended)
 
     def remember_packet(self, packet: tuple[int, int], number: int) -> None:
         """A QoS 1 message without a step number: its DUP has this packet id and payload."""

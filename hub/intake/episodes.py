@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from hub.facts import EpisodeEnded
-from hub.intake.device import Episode
+from hub.intake.device import Ended, Episode
 from hub.words import EndedBy, Event, Kind
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def end(
     assert episode is not None, "only an open episode ends"
     device.steps_before += episode.steps
     device.last_return = episode.total_reward
+    device.remember_end(Ended(episode.number, episode.total_reward, episode.steps, now_us))
     fact = EpisodeEnded(
         episode=episode.number,
         steps=episode.steps,

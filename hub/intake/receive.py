@@ -160,6 +160,7 @@ class Receiver:
     def refuse(self, session: Session, fault: DeviceFault, reply: Reply) -> None:
         """Tell the device, log it within the limit, acknowledge it: or it is sent for ever."""
         self.refused += 1
+        session.device.refused += 1
         if fault.code is Code.BUSY:
             reply.refuse(fault, acknowledge=False)
             return

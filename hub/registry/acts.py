@@ -73,7 +73,7 @@ class Acts:
         policies: Policies,
     ) -> None:
         self._registry = registry
-        self._now_us = now_us
+        self.now_us = now_us
         self._random_bytes = random_bytes
         self._check = check
         self._policies = policies
@@ -184,7 +184,7 @@ class Acts:
             self._event(fact, agent.name),
             Event(
                 kind=Kind.POLICY,
-                ts=self._now_us(),
+                ts=self.now_us(),
                 agent=agent.name,
                 policy=version,
                 payload=msgspec.json.encode(policy).decode(),
@@ -369,7 +369,7 @@ class Acts:
     ) -> Event:
         return Event(
             kind=Kind.ADMIN,
-            ts=self._now_us(),
+            ts=self.now_us(),
             agent=agent,
             device=device,
             payload=msgspec.json.encode(fact).decode(),

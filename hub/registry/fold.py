@@ -17,12 +17,17 @@ from hub.facts import (
     AgentMade,
     AgentRestarted,
     Alert,
+    CheckpointsDeleted,
+    CurveCleared,
     DeviceAdded,
     DeviceForgotten,
     EpisodeEnded,
     Fact,
     KeyMade,
     KeyRevoked,
+    LoggedIn,
+    LoggedOut,
+    LoginRefused,
     PolicyChosen,
     PolicyMade,
     Refusal,
@@ -120,6 +125,8 @@ class Registry:
         self.chosen: dict[AgentName, dict[int, PolicyChosen]] = {}
         """Policies that operators put in place, by version; their files are never removed."""
         self._made_us: dict[AgentName, dict[int, int]] = {}
+        self.cleared_us: dict[AgentName, int] = {}
+        """Hub time from which on the console shows an agent's curve, where it was cleared."""
 
     def apply(self, event: Event) -> None:
         """Take in one event; events that say nothing about the registry pass by."""
@@ -132,20 +139,28 @@ class Registry:
                 self._begin(fact, event.seq)
             case KeyMade() | KeyRevoked():
                 self._apply_key(fact, event.secret)
-            case DeviceAdded(device=device):
-                self.devices[device] = AgentName(event.agent)
-                self.forgotten.pop(device, None)
-            case DeviceForgotten(device=device):
-                self.devices.pop(device, None)
-                self.forgotten[device] = AgentName(event.agent)
-                self.logins = {h: it for h, it in self.logins.items() if it.device != device}
+            case DeviceAdded() | DeviceForgotten():
+                self._apply_device(AgentName(event.agent), fact)
             case UserMade() | UserRemoved():
                 self._apply_user(fact, event.secret)
             case SessionOpened():
                 self._open_login(event, fact)
             case PolicyMade() | PolicyChosen():
                 self._apply_policy(event, fact)
-            case Advised() | Alert() | EpisodeEnded() | Refusal() | Updated() | Sealed():
+            case CurveCleared():
+                self.cleared_us[AgentName(event.agent)] = event.ts
+            case (
+                Advised()
+                | Alert()
+                | CheckpointsDeleted()
+                | EpisodeEnded()
+                | LoggedIn()
+                | LoggedOut()
+                | LoginRefused()
+                | Refusal()
+                | Updated()
+                | Sealed()
+            ):
                 pass
             case _:
                 assert_never(fact)
@@ -176,6 +191,16 @@ class Registry:
             self.keys = {h: key for h, key in self.keys.items() if key.agent != agent.name}
             return
         self.agents[agent.name] = spec_of(agent)
+
+    def _apply_device(self, agent: AgentName, fact: DeviceAdded | DeviceForgotten) -> None:
+        device = fact.device
+        if isinstance(fact, DeviceAdded):
+            self.devices[device] = agent
+            self.forgotten.pop(device, None)
+            return
+        self.devices.pop(device, None)
+        self.forgotten[device] = agent
+        self.logins = {h: it for h, it in self.logins.items() if it.device != device}
 
     def _begin(self, fact: AgentMade | AgentRestarted, seq: int) -> None:
         name = fact.agent.name
