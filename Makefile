@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning sharing soak-kill soak-log soak-truth soak-learning bench schemas clean
+.PHONY: help demo hub test check learning sharing soak-kill soak-log soak-truth soak-learning bench assets wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,13 +52,20 @@ soak-learning: $(INSTALLED) ## Kill trainer, actor and hub 50 times while device
 bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/results.json
 	@$(BIN)/python -m tests.bench
 
+assets: ## Bring what the console's pages load, by npm; `make` does it when it makes .venv
+	@scripts/assets
+
+wheel: $(INSTALLED) ## Build the wheel, with the console's assets in it, into build/
+	@scripts/assets
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build .
+
 schemas: $(INSTALLED) ## Write schemas/, deploy/hub.toml and the table of parameters anew from the code
 	@$(BIN)/sheepfold schemas
 	@$(BIN)/python -m hub.learner.sb3.signatures > $(TABLE).new && mv $(TABLE).new $(TABLE)
 
 clean: ## Remove .venv and every cache; data stays
-	@rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv build *.egg-info node_modules bridge/console/static/vendor* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find hub bridge tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt scripts/venv
+$(INSTALLED): pyproject.toml constraints.txt scripts/venv scripts/assets package-lock.json
 	@scripts/venv

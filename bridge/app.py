@@ -9,6 +9,7 @@ POST /v1/sql                                     sql.py
 GET  /v1/actions/{seq}                           actions.py
 GET  /healthz  /readyz                           health.py
 GET  /schema/openapi.json                        openapi.py
+     /console/…                                  console/app.py
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from litestar import Litestar, asgi
+from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 
 from bridge import errors, shepherd
 from bridge.actions import actions_route
+from bridge.console.app import console_routes
+from bridge.console.desk import Desk
+from bridge.console.first_steps import announce
+from bridge.console.templating import template_config
 from bridge.health import health_routes
 from bridge.http import endpoint
 from bridge.multiserver import MultiServer
@@ -57,8 +63,9 @@ PONG_S: Final = 300
 @contextlib.asynccontextmanager
 async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
     """Serve HTTP on a bound socket while the block runs; named in the setting `http.app`."""
+    app = create_app(hub)
     config = uvicorn.Config(
-        guarded(create_app(hub), hub.settings.http.origins),
+        guarded(app, hub.settings.http.origins),
         http="httptools",
         loop="none",
         lifespan="off",
@@ -81,6 +88,7 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
             if serving.done():
                 await serving
             await asyncio.sleep(0)
+        announce(app.state.desk, listener.getsockname()[1])
         yield
     finally:
         server.should_exit = True
@@ -101,6 +109,7 @@ def create_app(hub: Hub) -> Litestar:
     logins.reopen()
     body_bytes_max = hub.settings.http.body_bytes_max
     remote = Remote(hub.registry, hub.external, body_bytes_max)
+    desk = Desk(hub)
 
     def device_route(
         path: str,
@@ -122,7 +131,10 @@ def create_app(hub: Hub) -> Litestar:
             actions_route(hub),
             *health_routes(hub),
             openapi_route(),
+            console_routes(desk),
         ],
+        template_config=template_config(),
+        state=State({"desk": desk}, deep_copy=False),
         plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
         openapi_config=None,
         logging_config=None,

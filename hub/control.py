@@ -21,7 +21,7 @@ from hub.log.address import listen, unix_address
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
 from hub.step import Appender
-from hub.words import DeviceId, Event, Kind
+from hub.words import DeviceId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hub.log.segments import manifest
     from hub.registry.acts import Acts
     from hub.registry.fold import Registry
-    from hub.words import AgentName
+    from hub.words import AgentName, Event
 
 log: Final = logging.getLogger("hub")
 
@@ -315,8 +315,7 @@ class Control:
 
     async def note(self, fact: Fact, agent: AgentName | None = None) -> None:
         """Log what a person did that changes nothing devices know; folded when it is durable."""
-        payload = msgspec.json.encode(fact).decode()
-        event = Event(Kind.ADMIN, self._acts.now_us(), agent=agent or "", payload=payload)
+        event = self._acts.noted(fact, agent or "")
         async with self._acting:
             await self._log_and_fold([event])
 

@@ -73,7 +73,7 @@ class Acts:
         policies: Policies,
     ) -> None:
         self._registry = registry
-        self.now_us = now_us
+        self._now_us = now_us
         self._random_bytes = random_bytes
         self._check = check
         self._policies = policies
@@ -184,7 +184,7 @@ class Acts:
             self._event(fact, agent.name),
             Event(
                 kind=Kind.POLICY,
-                ts=self.now_us(),
+                ts=self._now_us(),
                 agent=agent.name,
                 policy=version,
                 payload=msgspec.json.encode(policy).decode(),
@@ -307,6 +307,10 @@ class Acts:
         """All devices and their agents."""
         return [{"device": d, "agent": a} for d, a in sorted(self._registry.devices.items())]
 
+    def noted(self, fact: Fact, agent: str) -> Event:
+        """What a person did that needs no check and changes nothing devices know."""
+        return self._event(fact, agent)
+
     def _agent(self, name: str) -> Agent:
         spec = self._registry.agents.get(AgentName(name))
         if spec is None:
@@ -369,7 +373,7 @@ class Acts:
     ) -> Event:
         return Event(
             kind=Kind.ADMIN,
-            ts=self.now_us(),
+            ts=self._now_us(),
             agent=agent,
             device=device,
             payload=msgspec.json.encode(fact).decode(),

@@ -18,7 +18,8 @@ def files(*suffixes: str, below: str = ".") -> Iterator[Path]:
     for path in sorted((ROOT / below).rglob("*")):
         parts = path.relative_to(ROOT).parts
         hidden = any(part.startswith(".") and part != ".ci" for part in parts)
-        made = hidden or parts[0] in MADE or "__pycache__" in parts or "egg-info" in str(path)
+        made = hidden or parts[0] in MADE or not {"__pycache__", "vendor"}.isdisjoint(parts)
+        made = made or "egg-info" in str(path)
         if path.is_file() and not made and (not suffixes or path.suffix in suffixes):
             yield path
 

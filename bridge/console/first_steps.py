@@ -1,0 +1,145 @@
+"""From nothing to the first observation: the first admin, and how a device connects.
+
+The first admin is made by whoever sits at the machine, or has the token that the hub printed at
+its start: there is no secret that comes with the product.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar import Request, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect, Response, Template
+
+from bridge.console.desk import ROOT, AtDesk, ByVisit, Desk, refused, see
+from bridge.console.login import welcome
+from bridge.console.sessions import Flash
+from bridge.console.snippets import snippets
+from hub.control import CreateKey, CreateUser
+from hub.errors import OperatorFault
+from hub.facts import LoggedIn
+
+if TYPE_CHECKING:
+    from hub.registry.fold import Spec
+
+log: Final = logging.getLogger("bridge.console")
+
+LOCAL: Final = {"127.0.0.1", "::1", "localhost"}
+FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""Whoever comes through a proxy does not sit at the machine."""
+STAND_IN: Final = "YOUR-KEY"
+
+
+def announce(desk: Desk, port: int) -> None:
+    """Print what lets the first person in from another machine, while there is nobody yet."""
+    host = desk.hub.settings.hub.host
+    if desk.hub.registry.users or host in LOCAL:
+        return
+    log.warning(
+        "nobody has an account yet; make the first at http://%s:%d%s/setup?token=%s",
+        host,
+        port,
+        ROOT,
+        desk.setup_token,
+    )
+
+
+@get("/setup", opt={"open": True})
+async def setup_page(request: Request[Any, Any, Any], desk: AtDesk) -> Response[Any]:
+    """The form for the first admin; gone once there is one."""
+    if desk.hub.registry.users:
+        return see("/login")
+    return _setup(request, desk, token=request.query_params.get("token", ""))
+
+
+@post("/setup", opt={"open": True})
+async def setup(request: Request[Any, Any, Any], desk: AtDesk) -> Response[Any]:
+    """Make the first admin, and let that person in."""
+    form = await request.form()
+    name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
+    token = str(form.get("token", ""))
+    if not _may_set_up(request, desk, token):
+        text = "That is not the token which the hub printed when it was started."
+        return _setup(request, desk, name, token, text, HTTPStatus.FORBIDDEN)
+    if password != str(form.get("again", "")):
+        text = "The password was typed in two ways."
+        return _setup(request, desk, name, token, text, HTTPStatus.UNPROCESSABLE_ENTITY)
+    try:
+        act = CreateUser(name, "admin", password)
+        await desk.hub.control.act(act, "first run", lambda: _nobody_yet(desk))
+    except OperatorFault as fault:
+        return _setup(request, desk, name, token, str(fault), HTTPStatus.UNPROCESSABLE_ENTITY)
+    await desk.note(LoggedIn(name, name))
+    return welcome(desk, name, "/new-agent")
+
+
+def _nobody_yet(desk: Desk) -> None:
+    if desk.hub.registry.users:
+        raise OperatorFault("somebody was faster: there is a first user now; log in")
+
+
+def _may_set_up(request: Request[Any, Any, Any], desk: Desk, token: str) -> bool:
+    return _is_local(request) or hmac.compare_digest(token.encode(), desk.setup_token.encode())
+
+
+def _is_local(request: Request[Any, Any, Any]) -> bool:
+    """Whether the request comes from this machine, and asked for it by such a name.
+
+    The name keeps out pages of other sites whose address was made to lead here (DNS rebinding).
+    """
+    came = request.client.host if request.client else ""
+    named = request.url.hostname or ""
+    return came in LOCAL and named in LOCAL and not any(h in request.headers for h in FORWARDED)
+
+
+def _setup(
+    request: Request[Any, Any, Any],
+    desk: Desk,
+    name: str = "admin",
+    token: str = "",
+    error: str | None = None,
+    status: HTTPStatus = HTTPStatus.OK,
+) -> Template:
+    needs_token = not _is_local(request)
+    context = {"name": name[:40], "token": token, "error": error, "needs_token": needs_token}
+    return desk.page(request, "setup.html", status, **context)
+
+
+@get("/agents/{name:str}/connect")
+async def connect(
+    request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit, name: FromPath[str]
+) -> Template:
+    """How a device connects: ten lines in each language, and whether one has."""
+    spec = visit.sight.agent(name)
+    flash = visit.login.flash
+    key = flash.secret if flash is not None and flash.secret else STAND_IN
+    url = f"{request.url.scheme}://{request.url.netloc}/v1/step"
+    context = connected(desk, spec) | {"snippets": snippets(spec.observations, url, key)}
+    return desk.page(request, "connect.html", **context, has_key=key != STAND_IN)
+
+
+def connected(desk: Desk, spec: Spec) -> dict[str, Any]:
+    """Whether any device of the agent was heard since the hub was started."""
+    name = spec.agent.name
+    ids = sorted(i for i, agent in desk.hub.registry.devices.items() if agent == name)
+    heard = [(device, desk.rates.device(device)) for device in ids]
+    return {"agent": spec.agent, "heard": [one for one in heard if one[1].taken]}
+
+
+@post("/agents/{name:str}/connect")
+async def make_key(desk: AtDesk, visit: ByVisit, name: FromPath[str]) -> Redirect:
+    """A new key of the agent, filled in."""
+    page = f"/agents/{name}/connect"
+    try:
+        made = await desk.act(visit, CreateKey(name), lambda: visit.sight.agent(name))
+    except OperatorFault as fault:
+        return refused(visit, page, fault)
+    visit.login.flash = Flash(f"A key of agent {name}, filled in below.", secret=made["api_key"])
+    return see(page)
+
+
+ROUTES: Final = (setup_page, setup, connect, make_key)

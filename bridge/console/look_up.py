@@ -1,0 +1,75 @@
+"""What pages ask of the log, each bounded; the analyst's process answers, not the hub's loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from hub.errors import LogUnavailable, OperatorFault
+from hub.learner.algorithms.libraries import ALGORITHMS
+
+if TYPE_CHECKING:
+    from bridge.console.access import Sight
+    from bridge.console.desk import Desk
+    from hub.registry.fold import Spec
+
+EPISODES_SHOWN: Final = 12
+ACTIONS_SHOWN: Final = 10
+
+RECENT_RETURNS: Final = """
+SELECT agent, avg("return") AS mean FROM (
+    SELECT agent, "return" FROM episodes
+    QUALIFY row_number() OVER (PARTITION BY agent ORDER BY ended DESC) <= 20
+) GROUP BY agent
+"""
+EPISODES: Final = """
+SELECT device, episode, started, ended, steps, "return", ended_by FROM episodes
+WHERE agent = '{agent}' ORDER BY ended DESC LIMIT {limit}
+"""
+ACTIONS: Final = """
+SELECT seq, ts, device, step, action, policy, source, reason, exp(logprob) AS probability, value,
+    latency_us
+FROM events WHERE agent = '{agent}' AND kind = 'action' ORDER BY seq DESC LIMIT {limit}
+"""
+ADVICE: Final = """
+SELECT device, adviser, count(*) AS episodes, avg(effect) AS gain FROM advice
+WHERE agent = '{agent}' GROUP BY device, adviser ORDER BY device, gain DESC LIMIT 200
+"""
+JOINED: Final = """
+SELECT version, created, devices FROM policies
+WHERE agent = '{agent}' AND len(devices) > 0 ORDER BY version DESC LIMIT 50
+"""
+ALERTS: Final = """
+SELECT ts, agent, device, reason FROM events
+WHERE kind = 'admin' AND starts_with(payload, '{{"type":"alert"') {where}
+ORDER BY seq DESC LIMIT {limit}
+"""
+
+
+async def recent_returns(desk: Desk, sight: Sight) -> dict[str, float]:
+    """The mean return of each agent's last episodes; empty when the log can't be asked now."""
+    rows = await _or_none(desk, sight, RECENT_RETURNS)
+    return {row["agent"]: row["mean"] for row in rows or [] if row["mean"] is not None}
+
+
+async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
+    """The tables of an agent's page; None for one that can't be had now."""
+    name = spec.agent.name  # of the registry: it can stand in a query
+    asked = {
+        "episodes": EPISODES.format(agent=name, limit=EPISODES_SHOWN),
+        "actions": ACTIONS.format(agent=name, limit=ACTIONS_SHOWN),
+        "alerts": ALERTS.format(where=f"AND agent = '{name}'", limit=3),
+    }
+    if spec.agent.sharing == "advice":
+        asked["advice"] = ADVICE.format(agent=name)
+    elif spec.agent.algorithm in ALGORITHMS:
+        asked["joined"] = JOINED.format(agent=name)
+    found = await asyncio.gather(*(_or_none(desk, sight, sql) for sql in asked.values()))
+    return dict(zip(asked, found, strict=True))
+
+
+async def _or_none(desk: Desk, sight: Sight, sql: str) -> list[dict[str, Any]] | None:
+    try:
+        return await desk.rows(sight, sql)
+    except (LogUnavailable, OperatorFault):
+        return None

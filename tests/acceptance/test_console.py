@@ -1,0 +1,302 @@
+"""The console without a browser: who gets in, what each person sees, and what the buttons do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from hub import control
+from tests.acceptance.devices import Http
+from tests.acceptance.people import PASSWORD, Person, add_user
+from tests.acceptance.real_hub import RealHub, until
+from tests.bridge.rooms import Rooms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SETTINGS: Final = "[console]\nlogin_free = 3\nlogin_wait_s_max = 30.0\n"
+ADMIN: Final = "root"
+WRONG: Final = 5
+"""Tries of somebody who does not know the password."""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A hub with an admin, and two owners with an agent and a device each."""
+    hub = RealHub(tmp_path_factory.mktemp("hub") / "data", SETTINGS)
+    hub.start()
+    add_user(hub, ADMIN, "admin")
+    for owner in ("alice", "bob"):
+        add_user(hub, owner)
+        key = hub.make_agent(f"agent-of-{owner}")
+        hub.change(f"agent-of-{owner}", owner=owner)
+        with Http(hub.ready.http) as http:
+            step_through(http, key, f"device-of-{owner}")
+    yield hub
+    hub.end()
+
+
+def step_through(http: Http, key: str, device: str) -> None:
+    """Two short episodes."""
+    for step in range(6):
+        said = {"device": device, "s": step, "o": [0, 0, 0, 0], "r": 1.0, "d": int(step % 3 == 2)}
+        status, answer = http.step(key, said)
+        assert status == 200, answer
+
+
+@pytest.fixture
+def person(hub: RealHub) -> Iterator[Callable[[str], Person]]:
+    """People who have logged in, by name."""
+    people: list[Person] = []
+
+    def enter(name: str) -> Person:
+        people.append(Person(hub))
+        assert people[-1].log_in(name).status_code == 303
+        return people[-1]
+
+    yield enter
+    for one in people:
+        one.http.close()
+
+
+# --- who gets in ---------------------------------------------------------------------------
+
+
+def test_the_right_password_lets_in_and_the_log_says_who(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    alice = person("alice")
+    assert "agent-of-alice" in alice.see("/agents")
+    cookies = [
+        header
+        for response in (alice.send("/login", name="alice", password=PASSWORD),)
+        for header in response.headers.get_list("set-cookie")
+    ]
+    assert all("HttpOnly" in cookie and "SameSite=strict" in cookie for cookie in cookies)
+    assert "logged_in" in acts_of(hub, "alice")
+    assert alice.send("/logout").status_code == 303
+    assert alice.get("/agents").headers["location"].startswith("/console/login")
+    assert acts_of(hub, "alice")[-1] == "logged_out"
+
+
+def acts_of(hub: RealHub, operator: str) -> list[str]:
+    rows = hub.sql(f"SELECT act FROM operators WHERE operator = '{operator}' ORDER BY seq")
+    return [row["act"] for row in rows]
+
+
+def test_a_wrong_password_and_an_unknown_name_are_told_the_same(hub: RealHub) -> None:
+    with Person(hub) as stranger:
+        answers = [stranger.log_in("nobody-here", "wrong"), stranger.log_in("bob", "wrong")]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert all("do not belong together" in answer.text for answer in answers)
+    refused = "SELECT subject FROM operators WHERE act = 'login_refused' ORDER BY seq"
+    assert [row["subject"] for row in hub.sql(refused)][-2:] == ["nobody-here", "bob"]
+
+
+def test_guessing_has_to_wait_and_the_person_whose_name_it_is_does_not(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    bob = person("bob")  # his browser is known from now on
+    bob.send("/logout")
+    with Person(hub, transport=httpx.HTTPTransport(local_address="127.0.0.77")) as stranger:
+        answers = [stranger.log_in("bob", "wrong").status_code for _ in range(WRONG)]
+        assert answers[0] == 401
+        assert answers[-1] == 429
+        assert stranger.log_in("bob").status_code == 429, "not even the right one is looked at"
+    assert bob.log_in("bob").status_code == 303
+
+
+def test_a_form_without_its_token_does_nothing(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    alice = person("alice")
+    for fields in ({}, {"_csrf_token": "0" * 128}):
+        answer = alice.http.post("/agents/agent-of-alice/pause", data=fields)
+        assert answer.status_code == 403
+    assert hub.ask(control.Show("agent", "agent-of-alice"))["status"] == "active"
+
+
+def test_another_password_ends_the_other_logins(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    add_user(hub, "carol")
+    here, there = person("carol"), person("carol")
+    fields = {"password": PASSWORD, "new": "another one 123", "again": "another one 123"}
+    assert here.send("/account", **fields | {"password": "wrong"}).status_code == 422
+    assert here.send("/account", **fields | {"again": "typed otherwise"}).status_code == 422
+    assert here.send("/account", **fields).status_code == 303
+    assert here.get("/agents").status_code == 200
+    assert there.get("/agents").status_code == 303
+    hub.ask(control.RemoveUser("carol"))
+    assert here.get("/agents").status_code == 303
+
+
+def test_it_leads_nobody_to_another_site(hub: RealHub) -> None:
+    for wanted in ("//evil.example/", "https://evil.example", "/console//evil.example", "\\\\evil"):
+        with Person(hub) as alice:
+            answer = alice.send("/login", name="alice", password=PASSWORD, next=wanted)
+            assert answer.headers["location"] == "/console/"
+
+
+# --- what each sees --------------------------------------------------------------------------
+
+
+async def routes() -> list[tuple[str, str]]:
+    """Every method and path of the console, as the application has them."""
+    async with Rooms() as rooms:
+        found = [
+            (method, path)
+            for route in rooms.app.routes
+            for path in (str(route.path),)
+            if path.startswith("/console") and "/static" not in path
+            for method in getattr(route, "methods", ())
+        ]
+    return sorted(found)
+
+
+def filled(path: str, owner: str) -> str:
+    """The path about what belongs to this owner."""
+    values = {"name": f"agent-of-{owner}", "version": "0", "device": f"device-of-{owner}"}
+
+    def value(found: re.Match[str]) -> str:
+        return values.get(found[1], "pause" if found[1] == "what" else "zip")
+
+    return re.sub(r"\{(\w+):\w+\}", value, path.removeprefix("/console"))
+
+
+async def test_every_page_is_for_people_who_are_logged_in(hub: RealHub) -> None:
+    open_to_all = {"/login", "/setup"}
+    with Person(hub) as stranger:
+        token = stranger.token()
+        for method, path in await routes():
+            if method == "OPTIONS" or path.removeprefix("/console") in open_to_all:
+                continue
+            answer = stranger.http.request(
+                method,
+                filled(path, "alice"),
+                data={"_csrf_token": token} if method == "POST" else None,
+            )
+            assert answer.status_code in (303, 401), (method, path)
+            assert "of-alice" not in answer.text
+
+
+async def test_an_owner_sees_and_touches_nothing_of_another(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    """Goes over every route there is, so that one that is added is looked at too."""
+    before = hub.ask(control.Show("agent", "agent-of-alice"))
+    bob = person("bob")
+    token = bob.token()
+    for method, path in await routes():
+        if method in ("OPTIONS", "HEAD") or path.endswith(("/login", "/logout")):
+            continue
+        where = filled(path, "alice")
+        fields = {"_csrf_token": token, "agent": "agent-of-alice", "device": "device-of-alice"}
+        sent = {"data": fields} if method == "POST" else {}
+        if "/live/" in path and "{" not in path:
+            continue  # never ends; what it shows is what its page shows
+        answer = bob.http.request(method, where, **sent)  # type: ignore[arg-type]  # of one shape
+        if "{" in path:
+            assert answer.status_code == 404, (method, path, answer.text)
+        assert "of-alice" not in answer.text.replace(where, ""), (method, path)
+        assert answer.status_code < 500, (method, path, answer.text)
+    assert hub.ask(control.Show("agent", "agent-of-alice")) == before
+    assert hub.ask(control.Show("devices"))[0]["agent"] == "agent-of-alice"
+
+
+def test_an_admin_sees_all(person: Callable[[str], Person]) -> None:
+    page = person(ADMIN).see("/agents")
+    assert "agent-of-alice" in page
+    assert "agent-of-bob" in page
+
+
+def test_every_answer_says_what_the_browser_may_do(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    alice = person("alice")
+    for path in ("/agents", "/login", "/nothing", "/static/console.css", "/agents/agent-of-bob"):
+        headers = alice.get(path).headers
+        policy = headers.get("content-security-policy", "")
+        if path == "/nothing":
+            continue  # no route of the console: a problem document, no page
+        assert "default-src 'none'" in policy, path
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+# --- what the buttons do -----------------------------------------------------------------------
+
+
+def test_buttons_change_the_agent_in_the_persons_name(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    alice = person("alice")
+    for button, field, value in (
+        ("pause", "status", "paused"),
+        ("resume", "status", "active"),
+        ("rest", "learning", False),
+        ("learn", "learning", True),
+    ):
+        assert alice.send(f"/agents/agent-of-alice/{button}").status_code == 303
+        assert hub.ask(control.Show("agent", "agent-of-alice"))[field] == value
+    assert acts_of(hub, "alice")[-4:] == ["agent_made"] * 4
+
+
+def test_restart_forgets_the_policy_and_delete_hides_the_agent(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    hub.make_agent("doomed")
+    hub.change("doomed", owner="alice")
+    alice = person("alice")
+    seed = hub.ask(control.Show("agent", "doomed"))["seed"]
+    alice.send("/agents/doomed/restart")
+    assert hub.ask(control.Show("agent", "doomed"))["seed"] != seed
+    alice.send("/agents/doomed/delete")
+    assert alice.get("/agents/doomed").status_code == 404
+
+
+def test_clearing_the_curve_hides_its_points_and_keeps_the_log(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    alice = person("alice")
+    assert len(alice.get("/agents/agent-of-alice/curve").json()["points"]) == 2
+    alice.send("/agents/agent-of-alice/clear")
+    assert alice.get("/agents/agent-of-alice/curve").json()["points"] == []
+    assert hub.value("SELECT count(*) FROM episodes WHERE agent = 'agent-of-alice'") == 2
+
+
+def test_an_agents_events_are_taken_along_as_csv_and_parquet(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    bob = person("bob")
+    wanted = hub.value("SELECT count(*) FROM events WHERE agent = 'agent-of-bob'")
+    rows = list(csv.DictReader(io.StringIO(bob.get("/agents/agent-of-bob/events.csv").text)))
+    table: Any = pq.read_table(io.BytesIO(bob.get("/agents/agent-of-bob/events.parquet").content))
+    assert len(rows) >= wanted
+    assert table.num_rows >= wanted
+    assert set(table["agent"].to_pylist()) == {"agent-of-bob"}
+
+
+def test_an_older_version_acts_again_and_the_files_of_others_go(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    """Two versions: the first that the trainer makes, and the same once more, promoted."""
+    alice = person("alice")
+    until(lambda: "acts</span>" in alice.see("/agents/agent-of-alice/policies"), "a version")
+    acts = hub.ask(control.Show("agent", "agent-of-alice"))["policy"]
+    answer = alice.send(f"/agents/agent-of-alice/policies/{acts}/promote")
+    assert answer.status_code == 303
+    assert hub.ask(control.Show("agent", "agent-of-alice"))["policy"] == acts + 1
+    alice.send("/agents/agent-of-alice/policies/delete-older")
+    assert "checkpoints_deleted" in acts_of(hub, "alice")
+    file = alice.get(f"/agents/agent-of-alice/policies/{acts + 1}/safetensors")
+    assert file.headers["content-disposition"] == (
+        f'attachment; filename="agent-of-alice-v{acts + 1}.safetensors"'
+    )
+    assert len(file.content) > 1000

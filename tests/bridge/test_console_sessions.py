@@ -1,0 +1,146 @@
+"""Logins that end, and waits that do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from bridge.console.backoff import Backoff
+from bridge.console.sessions import Sessions
+from hub.registry.fold import Registry
+from hub.settings import ConsoleSettings
+from tests.bridge.rooms import HandClock
+
+IDLE_S: Final = 100.0
+ABSOLUTE_S: Final = 1000.0
+FREE: Final = 3
+WAIT_S_MAX: Final = 8.0
+SETTINGS: Final = ConsoleSettings(
+    session_idle_s=IDLE_S,
+    session_s_max=ABSOLUTE_S,
+    sessions_max=3,
+    login_free=FREE,
+    login_wait_s_max=WAIT_S_MAX,
+)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    registry.passwords = {"ann": b"hash of ann's", "ben": b"hash of ben's"}
+    return registry
+
+
+@pytest.fixture
+def sessions(registry: Registry, clock: HandClock) -> Sessions:
+    return Sessions(registry, SETTINGS, clock)
+
+
+def test_a_login_is_found_by_its_cookie_and_by_no_other(sessions: Sessions) -> None:
+    token = sessions.open("ann")
+    found = sessions.find(token)
+    assert found is not None
+    assert found.user == "ann"
+    for other in (None, "", token[:-1], token + "x", "é\ud800"):
+        assert sessions.find(other) is None
+
+
+def test_a_login_ends_when_it_was_idle_for_too_long(sessions: Sessions, clock: HandClock) -> None:
+    token = sessions.open("ann")
+    clock.seconds += IDLE_S
+    assert sessions.find(token) is not None  # used: the time begins anew
+    clock.seconds += IDLE_S + 1
+    assert sessions.find(token) is None
+
+
+def test_a_login_ends_however_much_it_is_used(sessions: Sessions, clock: HandClock) -> None:
+    token = sessions.open("ann")
+    while clock.seconds <= ABSOLUTE_S - IDLE_S / 2:
+        assert sessions.find(token) is not None
+        clock.seconds += IDLE_S / 2
+    clock.seconds = ABSOLUTE_S + 1
+    assert sessions.find(token) is None
+
+
+@pytest.mark.parametrize("event", ["removed", "another password", "left"])
+def test_a_page_that_stays_open_notices_that_its_login_is_over(
+    sessions: Sessions, registry: Registry, event: str
+) -> None:
+    token = sessions.open("ann")
+    login = sessions.find(token)
+    assert login is not None
+    assert sessions.holds(login)
+    if event == "removed":
+        del registry.passwords["ann"]
+    elif event == "another password":
+        registry.passwords["ann"] = b"hash of another"
+    else:
+        sessions.close(token)
+    assert not sessions.holds(login)
+    assert sessions.find(token) is None
+
+
+def test_one_login_too_many_ends_the_one_unused_for_longest(sessions: Sessions) -> None:
+    first, second, third = (sessions.open("ann") for _ in range(3))
+    sessions.find(first)
+    fourth = sessions.open("ben")
+    there = [sessions.find(token) is not None for token in (first, second, third, fourth)]
+    assert there == [True, False, True, True]
+
+
+def test_a_browser_is_known_for_its_user_only(sessions: Sessions, registry: Registry) -> None:
+    cookie = sessions.known("ann")
+    assert sessions.is_known(cookie, "ann")
+    forged = "ben." + cookie.partition(".")[2]
+    for other, name in ((cookie, "ben"), (forged, "ben"), (None, "ann"), ("", ""), ("x.é", "x")):
+        assert not sessions.is_known(other, name)
+    assert not Sessions(registry, SETTINGS, HandClock()).is_known(cookie, "ann")
+
+
+def test_the_first_mistakes_cost_nothing_and_the_next_a_wait_that_doubles(clock: HandClock) -> None:
+    backoff = Backoff(SETTINGS, clock)
+    waits = []
+    for _ in range(8):
+        backoff.failed(["name ann"])
+        waits.append(backoff.wait_s(["name ann"]))
+        clock.seconds += waits[-1]
+    assert waits == [0, 0, 1, 2, 4, WAIT_S_MAX, WAIT_S_MAX, WAIT_S_MAX]
+
+
+def test_a_wait_ends_by_itself_and_is_forgotten_after(clock: HandClock) -> None:
+    backoff = Backoff(SETTINGS, clock)
+    for _ in range(1000):
+        backoff.failed(["name ann"])
+    assert backoff.wait_s(["name ann"]) == WAIT_S_MAX
+    assert backoff.wait_s(["name ben"]) == 0
+    clock.seconds += WAIT_S_MAX
+    assert backoff.wait_s(["name ann"]) == 0
+    clock.seconds += WAIT_S_MAX + 1
+    backoff.failed(["name ann"])
+    assert backoff.wait_s(["name ann"]) == 0, "long ago"
+
+
+def test_the_longest_wait_of_several_counts_and_the_right_password_ends_it(
+    clock: HandClock,
+) -> None:
+    backoff = Backoff(SETTINGS, clock)
+    for _ in range(4):
+        backoff.failed(["name ann", "address a"])
+    assert backoff.wait_s(["name ann", "address b"]) == backoff.wait_s(["address a"]) > 0
+    backoff.passed(["name ann"])
+    assert backoff.wait_s(["name ann"]) == 0
+    assert backoff.wait_s(["address a"]) > 0
+
+
+def test_strangers_do_not_fill_the_log(clock: HandClock) -> None:
+    backoff = Backoff(SETTINGS, clock)
+    logged = [backoff.may_be_logged() for _ in range(100)]
+    assert sum(logged) == 30
+    clock.seconds += 60
+    assert backoff.may_be_logged()
