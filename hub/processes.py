@@ -35,7 +35,8 @@ from hub.clock import SystemClock
 from hub.control import Control
 from hub.errors import OperatorFault
 from hub.intake.commands import Commands
-from hub.intake.embedded import embedded
+from hub.intake.door import make_door
+from hub.intake.gate import Gate
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.facts import Sealed
-    from hub.intake.gate import Gate
+    from hub.intake.external_broker import ExternalBroker
     from hub.settings import Settings
     from hub.words import Agent, AgentName
 
@@ -132,13 +133,13 @@ class Hub:
         )
         self.stopping = asyncio.Event()
 
-    def _open_gate(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate, States]:
+    def _open_gate(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate | ExternalBroker, States]:
         """The door for MQTT, and what is said there of each device."""
         mqtt, rooms = self.settings.mqtt, (self.registry, self.sessions, self.receiver)
         commands = Commands(
             *rooms, lambda agent, on, who: self.control.switch_learning(agent, on=on, by=who)
         )
-        gate = embedded(*rooms, commands, mqtt, self.clock)
+        gate = make_door(*rooms, commands, mqtt, self.clock)
         states = States(
             self.registry, self.sessions, gate.tell, self.clock, mqtt.state_s, loop.call_later
         )
@@ -177,7 +178,7 @@ class Hub:
             "refused": self.receiver.refused,
             "over_quota": self.quotas.refused,
             "sockets": self.gate.sockets,
-            "logins_refused": self.gate.strangers.refused,
+            "logins_refused": self.gate.logins_refused,
         }
 
     def _changed(self, agent: AgentName) -> None:
@@ -249,8 +250,8 @@ async def _serve(settings: Settings) -> NoReturn:
         stack.push_async_callback(_ended, asyncio.create_task(hub.silence.run()))
         hub.pool.prepare()
         stack.push_async_callback(hub.pool.close)
-        await hub.gate.broker.start()
-        stack.push_async_callback(hub.gate.broker.stop)
+        await hub.gate.start(hub.log.hub)
+        stack.push_async_callback(hub.gate.stop)
         stack.push_async_callback(_ended, asyncio.create_task(hub.states.run()))
         http, mqtt, ws = await _open_listeners(hub, stack)
         await hub.control.open(hub.data)
@@ -278,16 +279,22 @@ async def _ended(task: asyncio.Task[None]) -> None:
 async def _open_listeners(hub: Hub, stack: AsyncExitStack) -> tuple[int, int, int]:
     """The ports of HTTP, MQTT and MQTT over WebSocket, all served until the stack closes."""
     settings = hub.settings
-    loop = asyncio.get_running_loop()
-    mqtt_socket = _listen(settings.hub.host, settings.mqtt.port, "--mqtt-port")
-    server = await loop.create_server(hub.gate.accept, sock=mqtt_socket)
-    stack.callback(server.close)
-    ws_socket = _listen(settings.hub.host, settings.mqtt.ws_port, "--ws-port")
-    await stack.enter_async_context(open_websocket(hub.gate, ws_socket))
+    mqtt, ws = await _open_gate(hub, stack) if isinstance(hub.gate, Gate) else (0, 0)
     http_socket = _listen(settings.hub.host, settings.http.port, "--http-port")
     await stack.enter_async_context(_front_end(settings.http.app)(hub, http_socket))
-    http, mqtt, ws = (s.getsockname()[1] for s in (http_socket, mqtt_socket, ws_socket))
-    return http, mqtt, ws
+    return http_socket.getsockname()[1], mqtt, ws
+
+
+async def _open_gate(hub: Hub, stack: AsyncExitStack) -> tuple[int, int]:
+    """The ports of the hub's own broker."""
+    gate, settings = hub.gate, hub.settings
+    assert isinstance(gate, Gate)
+    mqtt_socket = _listen(settings.hub.host, settings.mqtt.port, "--mqtt-port")
+    server = await asyncio.get_running_loop().create_server(gate.accept, sock=mqtt_socket)
+    stack.callback(server.close)
+    ws_socket = _listen(settings.hub.host, settings.mqtt.ws_port, "--ws-port")
+    await stack.enter_async_context(open_websocket(gate, ws_socket))
+    return mqtt_socket.getsockname()[1], ws_socket.getsockname()[1]
 
 
 def _front_end(name: str) -> Callable[[Hub, socket.socket], AbstractAsyncContextManager[None]]:

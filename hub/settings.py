@@ -49,6 +49,35 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
         Port, Meta(description="Port for MQTT over WebSocket; 0 = any free one.")
     ] = 8083
     base: Annotated[str, Meta(description="First levels of every topic.")] = "rl/v1"
+    broker: Annotated[
+        str,
+        Meta(
+            description="Another broker to use instead of the hub's own, as "
+            "mqtt://user:password@host:port or mqtts://…; empty = the hub is the broker. Better in "
+            "the environment, as SHEEPFOLD__MQTT__BROKER: it holds a password."
+        ),
+    ] = ""
+    broker_ca_file: Annotated[
+        str, Meta(description="Certificates trusted for mqtts://, PEM; empty = the system's.")
+    ] = ""
+    broker_share: Annotated[
+        str,
+        Meta(
+            description="Name of a shared subscription there, for hubs that stand in for each "
+            "other; empty = none."
+        ),
+    ] = ""
+    broker_under_way_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65_535,
+            description="Messages it may send before the first of them is in the log (MQTT 5).",
+        ),
+    ] = 1000
+    broker_retry_s_max: Annotated[
+        float, Meta(gt=0, description="Longest wait before it is tried again.")
+    ] = 10.0
     connect_timeout_s: Annotated[
         float, Meta(gt=0, description="A socket that has not sent CONNECT by then is closed.")
     ] = 5.0

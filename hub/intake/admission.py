@@ -16,7 +16,7 @@ from hub.words import AgentName, DeviceId, KeyId, User
 if TYPE_CHECKING:
     from hub.intake.people import People
     from hub.intake.wire import Connect
-    from hub.registry.fold import Registry
+    from hub.registry.fold import Registry, Spec
     from hub.settings import MqttSettings
 
 JSON_BYTES_PER_VALUE: Final = 26
@@ -78,14 +78,19 @@ def admit_connect(
         raise TurnedAway(ConnectCode.NOT_AUTHORIZED)
     if not packet.client_id and not packet.clean_session:
         raise TurnedAway(ConnectCode.BAD_CLIENT_ID)  # 3.1.3-8, though the user name says who it is
-    observation_bytes = size(spec.observations) * JSON_BYTES_PER_VALUE + JSON_BYTES_BESIDE
     return Admission(
         device=device,
         agent=spec.agent.name,
         key=key.id,
         secret=fingerprint(secret),
-        packet_bytes_max=max(settings.packet_bytes_min, observation_bytes),
+        packet_bytes_max=packet_bytes_max(spec, settings),
     )
+
+
+def packet_bytes_max(spec: Spec, settings: MqttSettings) -> int:
+    """Enough for one observation of the agent's space."""
+    observation_bytes = size(spec.observations) * JSON_BYTES_PER_VALUE + JSON_BYTES_BESIDE
+    return max(settings.packet_bytes_min, observation_bytes)
 
 
 def _admit_person(people: People, packet: Connect, secret: str) -> PersonAdmission:

@@ -80,6 +80,20 @@ class Gate:
         """That are open."""
         return self.strangers.sockets
 
+    @property
+    def logins_refused(self) -> int:
+        """Since start."""
+        return self.strangers.refused
+
+    async def start(self, hub_id: str) -> None:
+        """Have the broker ready for those who come in."""
+        del hub_id  # nobody outside needs to know us by it
+        await self.broker.start()
+
+    async def stop(self) -> None:
+        """End every session."""
+        await self.broker.stop()
+
     def hold(self, connection: Connection) -> bool:
         """Whether the log is too far behind to take more; then `relieve` reads on."""
         if self.receiver.crowded:

@@ -1,10 +1,11 @@
-"""The hub as its own MQTT broker: the gate for devices, amqtt behind it for people's clients."""
+"""The hub's door for MQTT: its own broker, or somebody else's, by one setting."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from hub.intake.broker import Broker
+from hub.intake.external_broker import ExternalBroker
 from hub.intake.gate import Gate
 from hub.intake.people import People
 
@@ -17,15 +18,21 @@ if TYPE_CHECKING:
     from hub.settings import MqttSettings
 
 
-def embedded(
+def make_door(
     registry: Registry,
     sessions: Sessions,
     receiver: Receiver,
     commands: Commands,
     settings: MqttSettings,
     clock: Clock,
-) -> Gate:
-    """The gate with all that stands behind it; `gate.broker` is to be started."""
+) -> Gate | ExternalBroker:
+    """One of the two, to be started; only a `Gate` has sockets that devices connect to.
+
+    Raises:
+        OperatorFault: the setting names no broker.
+    """
+    if settings.broker:
+        return ExternalBroker(registry, sessions, receiver, commands, settings, clock)
     people = People(registry, settings.base)
     broker = Broker(settings.base, people)
     return Gate(registry, sessions, receiver, broker, people, commands, settings, clock)
