@@ -9,6 +9,8 @@ A login is device `http-<n>` unless it names a `device`; its session key outlive
 
 from __future__ import annotations
 
+import math
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,9 +18,10 @@ from msgspec import Struct
 
 from bridge.answer import DurableReply, HttpReply
 from bridge.http import Response
+from bridge.origins import origin_of
 from hub.errors import AccessDenied, DeviceFault
 from hub.intake.observation import from_document
-from hub.registry.access import admit, agent_of, check_room, fingerprint, make_secret
+from hub.registry.access import admit, check_origin, check_room, fingerprint, login_of, make_secret
 from hub.words import AgentName, Code, DeviceId, Protocol, SessionId
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from hub.intake.receive import Receiver
     from hub.intake.session import Session, Sessions
     from hub.registry.fold import Registry, Spec
-    from hub.words import KeyId
+    from hub.words import Key, KeyId, Publishable
 
 HTTP_DEVICE: Final = "http-"
 ENDED_MAX: Final = 10_000
@@ -97,12 +100,17 @@ class Shepherd:
 
     async def login(self, request: Request) -> Response:
         """Open a session for an API key; durable when it returns."""
+        page = False
         try:
             document = _object(request)
-            key, spec = agent_of(self._registry, str(document.get("apikey", "")))
+            origin = _origin(request)
+            key, spec = login_of(self._registry, str(document.get("apikey", "")), origin)
             named = document.get("device") or key.device
             self._expire()
             agent = spec.agent.name
+            page = key.publishable is not None
+            if key.publishable is not None:
+                self._check_room(key, key.publishable, agent, named)
             if named is None:
                 device = self._next_device(agent)
                 if device not in self._registry.devices:
@@ -124,16 +132,18 @@ class Shepherd:
             self._open[secret] = Open(session, key.id, self._clock.monotonic())
             await reply.seq()
         except (AccessDenied, DeviceFault) as error:
-            return _error(str(error))
+            return _refused(error, page=page)
         return Response(200, _encode({"ok": True, "session_key": session_key}))
 
     async def env(self, request: Request) -> Response:
         """Take an observation, answer with the action; `null` after done and never otherwise."""
+        page = False
         try:
             document = _object(request)
             if "obs" in document and document["obs"] is None and not document.get("session_key"):
                 return _END  # its clients probe so, before they have logged in
-            session, spec = self._session(document.get("session_key"))
+            session, spec, key = self._session(document.get("session_key"), _origin(request))
+            page = key is not None and key.publishable is not None
             self._receiver.admit(session, len(request.body))
             if document.get("obs") is None:
                 self._receiver.reset(session)
@@ -146,11 +156,28 @@ class Shepherd:
                 self._receiver.refuse(session, fault, reply)
             answer = await reply.answer(spec.agent.deadline_ms)
         except (AccessDenied, DeviceFault) as error:
-            return _error(str(error))
+            return _refused(error, page=page)
         return Response(200, _encode({"action": answer.action}))
 
-    def _session(self, session_key: object) -> tuple[Session, Spec]:
-        """The login's session.
+    def _check_room(
+        self, key: Key, publishable: Publishable, agent: AgentName, named: object
+    ) -> None:
+        """A page may open one more session, which is a device of its own.
+
+        Raises:
+            AccessDenied: it names a device, which may be another visitor's.
+            DeviceFault: `rate`, it has as many as it may.
+        """
+        if named is not None:
+            raise AccessDenied("a publishable key opens devices of its own; leave 'device' out")
+        self._sessions.quotas.of(key.id, agent).take(0)
+        most = publishable.sessions_max
+        if sum(open_.key == key.id for open_ in self._open.values()) >= most:
+            message = f"this key has {most} open sessions, as many as it may; come again later"
+            raise DeviceFault(Code.RATE, message, retry_s=self._idle_s)
+
+    def _session(self, session_key: object, origin: str | None) -> tuple[Session, Spec, Key | None]:
+        """The login's session, its agent, and the key it was opened with.
 
         Raises:
             AccessDenied: no such login, it expired, or its device, agent or key is gone.
@@ -172,13 +199,16 @@ class Shepherd:
             )
         session = open_.session
         spec = self._registry.agents.get(session.agent)
-        if spec is None or (open_.key is not None and self._registry.key(open_.key) is None):
+        key = None if open_.key is None else self._registry.key(open_.key)
+        if key is not None:
+            check_origin(key, origin)
+        if spec is None or (open_.key is not None and key is None):
             raise AccessDenied("this session's API key was revoked; ask the agent's owner")
         if self._registry.devices.get(DeviceId(session.device.id)) != session.agent:
             raise AccessDenied(f"device {session.device.id!r} was moved to another agent")
         open_.used = now
         self._open[secret] = self._open.pop(secret)  # at the end: the first is unused longest
-        return session, spec
+        return session, spec, key
 
     def _supersede(self, device: DeviceId, secret: bytes) -> None:
         """The device's login before this one is over: the newest wins."""
@@ -223,6 +253,11 @@ class Shepherd:
                 return device
 
 
+def _origin(request: Request) -> str | None:
+    origin = origin_of(request.headers)
+    return None if origin is None else origin.decode("latin-1")
+
+
 def _object(request: Request) -> dict[str, object]:
     document = request.document()
     if not isinstance(document, dict):
@@ -236,6 +271,15 @@ def _without_key(document: dict[str, object]) -> dict[str, object]:
     if not isinstance(message.get("info"), dict):
         message.pop("info", None)
     return message
+
+
+def _refused(error: AccessDenied | DeviceFault, *, page: bool) -> Response:
+    """The error; a page, whose key has a quota, is told as HTTP tells it when to come again."""
+    if not page or not isinstance(error, DeviceFault) or error.retry_s is None:
+        return _error(str(error))
+    retry = (b"retry-after", b"%d" % math.ceil(error.retry_s))
+    body = _encode({"error": str(error), "code": error.code, "retry_s": error.retry_s})
+    return Response(HTTPStatus.TOO_MANY_REQUESTS, body, headers=(retry,))
 
 
 def _error(sentence: str) -> Response:

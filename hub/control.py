@@ -21,7 +21,7 @@ from hub.log.address import listen, unix_address
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
 from hub.step import Appender
-from hub.words import DeviceId
+from hub.words import DeviceId, Publishable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +88,7 @@ class CreateKey(Struct, frozen=True, tag="create_key"):
 
     agent: str
     device: str | None = None
+    publishable: Publishable | None = None
 
 
 class RevokeKey(Struct, frozen=True, tag="revoke_key"):
@@ -353,8 +354,8 @@ class Control:
                 return self._acts.restart_agent(name, by)
             case ChoosePolicy(agent_name, policy):
                 return self._acts.choose_policy(agent_name, policy, by)
-            case CreateKey(agent_name, device):
-                return self._acts.create_key(agent_name, device, by)
+            case CreateKey(agent_name, device, publishable):
+                return self._acts.create_key(agent_name, device, by, publishable)
             case RevokeKey(key_id):
                 return self._acts.revoke_key(key_id, by)
             case AddDevice(device_id, agent_name):
@@ -393,10 +394,9 @@ class Control:
         await durable
 
     def _show(self, what: str, name: str) -> Any:
-        if what == "agent":
-            return self._acts.show_agent(name)
-        if what == "policies":
-            return self._acts.show_policies(name)
+        of_one = {"agent": self._acts.show_agent, "policies": self._acts.show_policies}
+        if what in of_one:
+            return of_one[what](name)
         lists = {
             "agents": self._acts.list_agents,
             "devices": self._acts.list_devices,

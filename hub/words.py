@@ -272,6 +272,17 @@ class Agent(Struct, frozen=True):
     """Devices that may be its; None = the hub's setting."""
 
 
+class Publishable(Struct, frozen=True):
+    """What a Key may do that stands in a web page for all to read: open sessions and step them."""
+
+    origins: tuple[str, ...]
+    """`https://museum.example`: of the pages that may use it."""
+    sessions_max: int
+    """Open at once."""
+    messages_per_s: float
+    """Of all of its sessions together, logins included."""
+
+
 class Key(Struct, frozen=True):
     """An API key as the hub knows it: never the secret, only its SHA-256."""
 
@@ -281,6 +292,8 @@ class Key(Struct, frozen=True):
     device: DeviceId | None = None
     """None = any device of the agent."""
     user: str | None = None
+    publishable: Publishable | None = None
+    """None = it is a secret."""
 
 
 # --- what is logged ----------------------------------------------------------------------

@@ -11,6 +11,7 @@ import click
 from hub import control
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault
+from hub.registry.publishable import publishable as _publishable
 
 password_option: Final = click.option(
     "--password-stdin", is_flag=True, help="Read one line; else you are asked for it, hidden."
@@ -70,15 +71,32 @@ def key() -> None:
 @click.argument("agent", required=False)
 @click.option("--device", help="Only for this device of the agent.")
 @click.option("--user", "owner", metavar="USER", help="For what this user may ask and do.")
+@click.option("--publishable", is_flag=True, help="For web pages: all may read it, it only steps.")
+@click.option("--origin", "origins", multiple=True, metavar="https://…", help="Of such a page.")
+@click.option("--sessions", type=int, help="Of a publishable key, open at once; 100.")
+@click.option("--rate", type=float, help="Of a publishable key, messages a second; 100.")
 @data_option
-def create_key(agent: str | None, device: str | None, owner: str | None, data: Path) -> None:
+def create_key(
+    agent: str | None,
+    device: str | None,
+    owner: str | None,
+    data: Path,
+    *,
+    publishable: bool,
+    origins: tuple[str, ...],
+    sessions: int | None,
+    rate: float | None,
+) -> None:
     """Make a key of an agent, or of a user; the secret is shown this once."""
+    if not publishable and (origins or sessions is not None or rate is not None):
+        raise click.UsageError("--origin, --sessions and --rate are of a --publishable key")
     if agent is not None and owner is None:
-        do(data, control.CreateKey(agent, device))
-    elif owner is not None and agent is None and device is None:
+        limits = _publishable(origins, sessions, rate) if publishable else None
+        do(data, control.CreateKey(agent, device, limits))
+    elif owner is not None and agent is None and device is None and not publishable:
         do(data, control.CreateUserKey(owner))
     else:
-        raise click.UsageError("write AGENT, AGENT --device D, or --user USER")
+        raise click.UsageError("write AGENT, AGENT --device D, AGENT --publishable or --user USER")
 
 
 @key.command("list")

@@ -48,8 +48,44 @@ def agent_of(registry: Registry, secret: str) -> tuple[Key, Spec]:
     """The key and agent a device's secret opens.
 
     Raises:
-        AccessDenied: unknown, revoked, an operator's key, or its agent is gone.
+        AccessDenied: unknown, revoked, an operator's or a publishable key, or its agent is gone.
     """
+    key, spec = _opened(registry, secret)
+    if key.publishable is not None:
+        raise AccessDenied(
+            "this key is publishable: it opens sessions for web pages, by POST "
+            "/shepherd/login_user/, and nothing else"
+        )
+    return key, spec
+
+
+def login_of(registry: Registry, secret: str, origin: str | None) -> tuple[Key, Spec]:
+    """The same for whoever logs in; a publishable key may, from a page of one of its origins.
+
+    Raises:
+        AccessDenied: as `agent_of`, or the page is of another origin.
+    """
+    key, spec = _opened(registry, secret)
+    check_origin(key, origin)
+    return key, spec
+
+
+def check_origin(key: Key, origin: str | None) -> None:
+    """Refuse what a browser sends for a page that a publishable key is not for.
+
+    A program can say what it likes about itself: what keeps it is what the key can't do.
+
+    Raises:
+        AccessDenied: it is not.
+    """
+    if key.publishable is not None and origin not in key.publishable.origins:
+        raise AccessDenied(
+            f"this key is for pages of {', '.join(key.publishable.origins)}; this request is "
+            f"{'of no page' if origin is None else f'for a page of {origin[:100]}'}"
+        )
+
+
+def _opened(registry: Registry, secret: str) -> tuple[Key, Spec]:
     key = registry.keys.get(fingerprint(secret))
     if key is None or key.agent is None or key.agent not in registry.agents:
         raise AccessDenied(

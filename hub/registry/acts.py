@@ -34,6 +34,7 @@ from hub.registry.deadline import check_deadline, usual_deadline_ms
 from hub.registry.declared import read_safety
 from hub.registry.fold import ADMIN
 from hub.registry.limits import check_limits
+from hub.registry.publishable import check as check_publishable
 from hub.topics import is_device_id
 from hub.words import Agent, AgentName, DeviceId, Event, Key, KeyId, Kind, Sharing, User
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.registry.fold import Registry
+    from hub.words import Publishable
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 """Of an agent or a user."""
@@ -95,28 +97,12 @@ class Acts:
             )
         self._check_owner(declared.owner)
         usual = usual_deadline_ms(declared.algorithm)
-        agent = Agent(
-            name=AgentName(declared.name),
-            algorithm=declared.algorithm,
-            observations=declared.observations,
-            actions=declared.actions,
-            seed=self._seed() if declared.seed is None else declared.seed,
-            parameters=declared.parameters,
-            sharing=declared.sharing,
-            owner=declared.owner,
-            fallback=declared.fallback,
-            deadline_ms=usual if declared.deadline_ms is None else declared.deadline_ms,
-            missing_reward=declared.missing_reward,
-            safety=read_safety(declared.safety),
-            max_episode_steps=declared.max_episode_steps,
-            silent_s=declared.silent_s,
-            cpu_percent=declared.cpu_percent,
-            memory_mb=declared.memory_mb,
-            lag_max=declared.lag_max,
-            messages_per_s=declared.messages_per_s,
-            bytes_per_s=declared.bytes_per_s,
-            devices_max=declared.devices_max,
-        )
+        filled_in = {
+            "seed": self._seed() if declared.seed is None else declared.seed,
+            "deadline_ms": usual if declared.deadline_ms is None else declared.deadline_ms,
+            "safety": read_safety(declared.safety),
+        }
+        agent = Agent(**structs.asdict(declared) | filled_in)
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
         key_event, secret = self._key(by, agent.name)
@@ -203,12 +189,22 @@ class Acts:
             "chosen": [msgspec.to_builtins(one) for one in chosen.values()],
         }
 
-    def create_key(self, name: str, device: str | None, by: str) -> tuple[list[Event], Any]:
-        """A key of the agent, or of one device of it; the answer shows it, once."""
+    def create_key(
+        self, name: str, device: str | None, by: str, publishable: Publishable | None = None
+    ) -> tuple[list[Event], Any]:
+        """A key of the agent, or of one device of it; the answer shows it, once.
+
+        A publishable one is of no device: each of its sessions is a device of its own.
+        """
         agent = self._agent(name)
         if device is not None and not is_device_id(device):
             raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
-        event, secret = self._key(by, agent.name, None if device is None else DeviceId(device))
+        if publishable is not None:
+            if device is not None:
+                raise OperatorFault("a publishable key is of no device; leave --device out")
+            check_publishable(publishable)
+        of_device = None if device is None else DeviceId(device)
+        event, secret = self._key(by, agent.name, of_device, publishable=publishable)
         return [event], {"agent": name, "device": device, "api_key": secret}
 
     def create_user_key(self, name: str, by: str) -> tuple[list[Event], Any]:
@@ -363,9 +359,10 @@ class Acts:
         agent: AgentName | None = None,
         device: DeviceId | None = None,
         user: str | None = None,
+        publishable: Publishable | None = None,
     ) -> tuple[Event, str]:
         key_id, secret = make_secret(self._random_bytes)
-        fact = KeyMade(Key(key_id, agent, device, user), by)
+        fact = KeyMade(Key(key_id, agent, device, user, publishable), by)
         return self._event(fact, agent or "", device or "", fingerprint(secret)), secret
 
     def _event(

@@ -4,8 +4,8 @@
     quota = quotas.of(key.id, agent)            # once a session
     quota.take(len(payload))                    # each message; raises `rate`
 
-A key's limits are settings; an agent's stand in its declaration, else in the settings. What one
-message may cost is taken from all of them, or from none.
+A key's limits are settings, a publishable key's its own; an agent's stand in its declaration, else
+in the settings. What one message may cost is taken from all of them, or from none.
 """
 
 from __future__ import annotations
@@ -90,8 +90,10 @@ class Quotas:
         if agent not in self._agents:
             self._agents[agent] = self._of_agent(agent)
         if key is not None and key not in self._keys:
-            settings = self._settings
+            settings, shown = self._settings, self._registry.key(key)
             per_s, bytes_per_s = settings.key_messages_per_s, settings.key_bytes_per_s
+            if shown is not None and shown.publishable is not None:
+                per_s = shown.publishable.messages_per_s
             self._keys[key] = self._buckets("this key", per_s, bytes_per_s)
         of_key = [] if key is None else self._keys[key]
         quota.buckets = (*of_key, *self._agents[agent])

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from hub import control
-from tests.acceptance.devices import Http
+from tests.acceptance.devices import Http, Mqtt, bearer
 from tests.acceptance.real_hub import HOST
 
 if TYPE_CHECKING:
@@ -191,3 +193,33 @@ def test_a_new_connection_for_each_request_waits_for_no_acknowledgement(
         assert answer.startswith(b"HTTP/1.1 200"), answer
         assert b'{"action":' in answer
     assert statistics.median(took) < DELAYED_ACK_S * max(1.0, os.getloadavg()[0] / 2)
+
+
+def test_a_page_steps_with_a_publishable_key_and_can_do_nothing_else(
+    hub: RealHub, http: Http
+) -> None:
+    hub.make_agent("page")
+    made = hub.command(
+        "key", "create", "page", "--publishable", "--origin", "https://museum.example",
+        "--sessions", "2", "--rate", "50",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    key = msgspec.json.decode(made.stdout)["api_key"]
+    page = {"Origin": "https://museum.example"}
+    status, login = http.ask("POST", "/shepherd/login_user/", {"apikey": key}, page)
+    assert (status, login["ok"]) == (200, True)
+    step = {"session_key": login["session_key"], "obs": OBS, "reward": 0, "done": False}
+    status, answer = http.ask("POST", "/shepherd/env/", step, page)
+    assert (status, answer["action"] in (0, 1)) == (200, True)
+    assert http.ask("POST", "/v1/sql", {"query": "SELECT 1"}, page | bearer(key))[0] == 401
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://{HOST}:{hub.ready.http}/v1/ws", additional_headers=bearer(key))
+    with Mqtt(hub.ready.mqtt) as mqtt:
+        assert mqtt.connect("http-1", key) in (4, 5)
+    listed = [msgspec.json.decode(line) for line in hub.command("key", "list").stdout.splitlines()]
+    (shown,) = (each for each in listed if each["id"] == key.partition(".")[0])
+    assert shown["publishable"] == {
+        "origins": ["https://museum.example"], "sessions_max": 2, "messages_per_s": 50.0
+    }  # fmt: skip
+    for wrong in (["--origin", "https://a.example"], ["--publishable"]):
+        assert hub.command("key", "create", "page", *wrong).returncode in (1, 2)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from hub.processes import Hub
     from hub.step import Step
-    from hub.words import Event
+    from hub.words import Event, Publishable
 
 SESSION_IDLE_S: Final = 60.0
 BODY_BYTES_MAX: Final = 4096
@@ -129,9 +129,12 @@ class Rooms:
         new = NewAgent(name=name, **usual | declared)
         return str(self._act(self._acts.create_agent(new, "operator"))["api_key"])
 
-    def make_key(self, agent: str, device: str | None = None) -> str:
+    def make_key(
+        self, agent: str, device: str | None = None, publishable: Publishable | None = None
+    ) -> str:
         """A further key."""
-        return str(self._act(self._acts.create_key(agent, device, "operator"))["api_key"])
+        made = self._acts.create_key(agent, device, "operator", publishable)
+        return str(self._act(made)["api_key"])
 
     def revoke(self, key: str) -> None:
         """The key, named by the id in front of its secret, is not accepted any more."""
