@@ -32,6 +32,7 @@ from bridge.console.app import console_routes
 from bridge.console.desk import Desk
 from bridge.console.first_steps import announce
 from bridge.console.templating import template_config
+from bridge.front import DevicesFirst
 from bridge.health import health_routes
 from bridge.http import endpoint
 from bridge.multiserver import MultiServer
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
+    from bridge.front import Application
     from bridge.http import Request, Response
     from hub.processes import Hub
 
@@ -88,14 +90,14 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
             if serving.done():
                 await serving
             await asyncio.sleep(0)
-        announce(app.state.desk, listener.getsockname()[1])
+        announce(app.others.state.desk, listener.getsockname()[1])
         yield
     finally:
         server.should_exit = True
         await serving
 
 
-def create_app(hub: Hub) -> Litestar:
+def create_app(hub: Hub) -> DevicesFirst:
     """The application over a hub's rooms; device routes carry no middleware."""
     native = Native(hub.registry, hub.sessions, hub.receiver)
     logins = Shepherd(
@@ -111,19 +113,21 @@ def create_app(hub: Hub) -> Litestar:
     remote = Remote(hub.registry, hub.external, body_bytes_max)
     desk = Desk(hub)
 
-    def device_route(
-        path: str,
+    def serve(
         handle: Callable[[Request], Awaitable[Response]],
         too_large: Callable[[int], Response] = errors.too_large,
-    ) -> ControllerRouterHandler:
-        return _mounted(path, endpoint(handle, too_large, body_bytes_max))
+    ) -> Application:
+        return endpoint(handle, too_large, body_bytes_max)
 
-    return Litestar(
+    devices = {
+        "/v1/step": serve(native.step),
+        "/v1/reward": serve(native.reward),
+        "/shepherd/login_user": serve(logins.login, shepherd.too_large),
+        "/shepherd/env": serve(logins.env, shepherd.too_large),
+    }
+    litestar = Litestar(
         route_handlers=[
-            device_route("/v1/step", native.step),
-            device_route("/v1/reward", native.reward),
-            device_route("/shepherd/login_user", logins.login, shepherd.too_large),
-            device_route("/shepherd/env", logins.env, shepherd.too_large),
+            *(_mounted(path, application) for path, application in devices.items()),
             _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
             *remote.routes(),
             *MultiServer(hub.registry, remote, body_bytes_max).routes(),
@@ -140,11 +144,12 @@ def create_app(hub: Hub) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    return DevicesFirst(devices, litestar)
 
 
 def _mounted(
     path: str,
-    application: Callable[[Scope, Receive, Send], Awaitable[None]],
+    application: Application,
     *,
     websocket: bool = False,
 ) -> ControllerRouterHandler:

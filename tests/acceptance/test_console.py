@@ -152,7 +152,7 @@ async def routes() -> list[tuple[str, str]]:
     async with Rooms() as rooms:
         found = [
             (method, path)
-            for route in rooms.app.routes
+            for route in rooms.app.others.routes
             for path in (str(route.path),)
             if path.startswith("/console") and "/static" not in path
             for method in getattr(route, "methods", ())
