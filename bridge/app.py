@@ -66,9 +66,11 @@ PONG_S: Final = 300
 async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
     """Serve HTTP on a bound socket while the block runs; named in the setting `http.app`."""
     app = create_app(hub)
+    tls = hub.tls
     config = uvicorn.Config(
         guarded(app, hub.settings.http.origins),
         http="httptools",
+        ssl_context_factory=None if tls is None else lambda *_: tls.context,
         loop="none",
         lifespan="off",
         ws="websockets-sansio",

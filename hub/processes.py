@@ -51,6 +51,7 @@ from hub.log.segments.archive import Archive
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry, spec_of
 from hub.registry.quotas import Quotas
+from hub.tls import read_tls
 from hub.words import Event, Kind
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Hub:
         self.settings = settings
         self.clock = clock
         self.data = Path(settings.hub.data)
+        self.tls = read_tls(settings.tls, settings.hub.host)
         self.registry = Registry(devices_max=settings.quotas.devices_max)
         self.quotas = Quotas(self.registry, settings.quotas, clock)
         self.log = LogLink(
@@ -260,9 +262,10 @@ async def _serve(settings: Settings) -> NoReturn:
         garbage.look_seldom()
         _write_ready(ready_file, Ready(os.getpid(), http, mqtt, ws, version("sheepfold")))
         stack.callback(ready_file.unlink, missing_ok=True)
-        host = settings.hub.host
+        host, tls = settings.hub.host, "" if hub.tls is None else "s"
+        where = f"http{tls}://{host}:{http}  mqtt{tls}://{host}:{mqtt}"
         print(  # noqa: T201 - the one line that says where we are
-            f"sheepfold is ready: http://{host}:{http}  mqtt://{host}:{mqtt}  data {hub.data}",
+            f"sheepfold is ready: {where}  data {hub.data}",
             flush=True,
         )
         await hub.stopping.wait()
@@ -290,10 +293,16 @@ async def _open_gate(hub: Hub, stack: AsyncExitStack) -> tuple[int, int]:
     gate, settings = hub.gate, hub.settings
     assert isinstance(gate, Gate)
     mqtt_socket = _listen(settings.hub.host, settings.mqtt.port, "--mqtt-port")
-    server = await asyncio.get_running_loop().create_server(gate.accept, sock=mqtt_socket)
+    context = None if hub.tls is None else hub.tls.context
+    server = await asyncio.get_running_loop().create_server(
+        gate.accept,
+        sock=mqtt_socket,
+        ssl=context,
+        ssl_handshake_timeout=settings.mqtt.connect_timeout_s if context else None,
+    )
     stack.callback(server.close)
     ws_socket = _listen(settings.hub.host, settings.mqtt.ws_port, "--ws-port")
-    await stack.enter_async_context(open_websocket(gate, ws_socket))
+    await stack.enter_async_context(open_websocket(gate, ws_socket, context))
     return mqtt_socket.getsockname()[1], ws_socket.getsockname()[1]
 
 
@@ -329,8 +338,17 @@ def _stop_on_signals(hub: Hub) -> None:
         log.error("not stopped after %g s: ended by force; the log has all it promised", STOP_S_MAX)
         os._exit(1)
 
+    def renew() -> None:
+        assert hub.tls is not None
+        try:
+            hub.tls.reload()
+        except OperatorFault as error:
+            log.error("the certificate before still holds: %s", error)  # noqa: TRY400 - no trace
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    if hub.tls is not None:
+        loop.add_signal_handler(signal.SIGHUP, renew)
 
 
 async def _drain(hub: Hub) -> None:

@@ -29,15 +29,16 @@ class Admission(Struct, frozen=True):
 
     device: DeviceId
     agent: AgentName
-    key: KeyId
-    secret: bytes
-    """SHA-256 of the key; once it is revoked the connection ends."""
+    key: KeyId | None
+    secret: bytes | None
+    """SHA-256 of the key; once it is revoked the connection ends. None: it has a certificate."""
     packet_bytes_max: int
     """Enough for one observation of the agent's space."""
 
     def holds(self, registry: Registry) -> bool:
         """Whether the key is still accepted and the device still the agent's."""
-        return self.secret in registry.keys and registry.devices.get(self.device) == self.agent
+        accepted = self.secret is None or self.secret in registry.keys
+        return accepted and registry.devices.get(self.device) == self.agent
 
 
 class PersonAdmission(Struct, frozen=True):
@@ -57,9 +58,16 @@ class TurnedAway(AccessDenied):
 
 
 def admit_connect(
-    registry: Registry, people: People, packet: Connect, settings: MqttSettings
+    registry: Registry,
+    people: People,
+    packet: Connect,
+    settings: MqttSettings,
+    certified: str | None = None,
 ) -> Admission | PersonAdmission:
     """The device or person that may come in; the key tells which.
+
+    `certified` is the name in the client's certificate, if it has shown one: then it is this device
+    and no other, and without a password it needs none.
 
     Raises:
         TurnedAway: key or id is not accepted, or its will is for another's topic.
@@ -70,8 +78,13 @@ def admit_connect(
     if shown is not None and shown.agent is None:
         return _admit_person(people, packet, secret)
     try:
-        key, spec = agent_of(registry, secret)
-        device = admit(registry, key, packet.username or "")
+        if certified is not None and (packet.username or certified) != certified:
+            raise AccessDenied(f"the certificate is of {certified!r}")
+        if certified is not None and not packet.password:
+            key_id, device, spec = None, *_admit_certified(registry, certified)
+        else:
+            key, spec = agent_of(registry, secret)
+            key_id, device = key.id, admit(registry, key, packet.username or "")
     except AccessDenied as error:
         raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
     if packet.will_topic not in (None, device_topic(settings.base, device, "status")):
@@ -81,10 +94,23 @@ def admit_connect(
     return Admission(
         device=device,
         agent=spec.agent.name,
-        key=key.id,
-        secret=fingerprint(secret),
+        key=key_id,
+        secret=None if key_id is None else fingerprint(secret),
         packet_bytes_max=packet_bytes_max(spec, settings),
     )
+
+
+def _admit_certified(registry: Registry, name: str) -> tuple[DeviceId, Spec]:
+    """A device that an operator has given an agent, and its agent.
+
+    Raises:
+        AccessDenied: it is of none.
+    """
+    device = DeviceId(name)
+    spec = registry.agents.get(registry.devices.get(device, AgentName("")))
+    if spec is None:
+        raise AccessDenied(f"device {name!r} has no agent; 'sheepfold device add' gives it one")
+    return device, spec
 
 
 def packet_bytes_max(spec: Spec, settings: MqttSettings) -> int:

@@ -21,6 +21,7 @@ from hub.intake.keep_alive import GRACE, KeepAlive
 from hub.intake.outbox import HUB_STATUS, Outbox
 from hub.intake.person_client import PersonClient
 from hub.intake.strangers import Strangers
+from hub.tls import certified_name
 from hub.topics import device_topic, hub_status
 from hub.words import DeviceId, Protocol
 
@@ -153,6 +154,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_certified",
         "_client",
         "_gate",
         "_limit",
@@ -185,6 +187,8 @@ class Connection(asyncio.Protocol):
         self._client: DeviceClient | PersonClient | None = None
         """None until CONNECT was accepted."""
         self.peer: tuple[str, int] = ("", 0)
+        self._certified: str | None = None
+        """The name in the client's certificate, if it has shown one."""
 
     # --- asyncio's calls -----------------------------------------------------------------
 
@@ -193,6 +197,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         name = transport.get_extra_info("peername") or ("", 0)
         self.peer = (name[0], name[1])
+        self._certified = certified_name(transport.get_extra_info("ssl_object"))
         if not self._gate.strangers.enter(self):
             self.close()
             return
@@ -275,7 +280,9 @@ class Connection(asyncio.Protocol):
         """Accept or refuse; nothing of anyone's changes before the key was accepted."""
         gate = self._gate
         try:
-            admission = admit_connect(gate.registry, gate.people, packet, self._settings)
+            admission = admit_connect(
+                gate.registry, gate.people, packet, self._settings, self._certified
+            )
             if not isinstance(admission, Admission) and gate.broker.sessions >= (
                 self._settings.people_max
             ):

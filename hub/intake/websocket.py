@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import AsyncIterator
 
     from hub.intake.gate import Gate
@@ -29,7 +30,9 @@ NOT_BINARY: Final = 1003
 
 
 @contextlib.asynccontextmanager
-async def open_websocket(gate: Gate, listener: socket.socket) -> AsyncIterator[None]:
+async def open_websocket(
+    gate: Gate, listener: socket.socket, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Serve on a bound socket while the block runs."""
 
     async def connected(websocket: ServerConnection) -> None:
@@ -41,6 +44,7 @@ async def open_websocket(gate: Gate, listener: socket.socket) -> AsyncIterator[N
         connected,
         logger=handshakes,
         sock=listener,
+        ssl=tls,
         subprotocols=[SUBPROTOCOL],
         max_size=FRAME_BYTES_MAX,
         compression=None,
@@ -94,8 +98,10 @@ class _Transport(asyncio.Transport):
             await self._websocket.close()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's
-        """Of `peername` only."""
-        return self._websocket.remote_address if name == "peername" else default
+        """As the socket has it."""
+        if name == "peername":
+            return self._websocket.remote_address
+        return self._websocket.transport.get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue; the gate bounds it by `get_write_buffer_size`."""

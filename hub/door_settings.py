@@ -1,0 +1,145 @@
+"""Settings of the doors for devices: MQTT, TLS, quotas; `settings.py` has the others."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[mqtt]`: the door for MQTT devices."""
+
+    port: Annotated[Port, Meta(description="TCP port for devices; 0 = any free one.")] = 1883
+    ws_port: Annotated[
+        Port, Meta(description="Port for MQTT over WebSocket; 0 = any free one.")
+    ] = 8083
+    base: Annotated[str, Meta(description="First levels of every topic.")] = "rl/v1"
+    broker: Annotated[
+        str,
+        Meta(
+            description="Another broker to use instead of the hub's own, as "
+            "mqtt://user:password@host:port or mqtts://…; empty = the hub is the broker. Better in "
+            "the environment, as SHEEPFOLD__MQTT__BROKER: it holds a password."
+        ),
+    ] = ""
+    broker_ca_file: Annotated[
+        str, Meta(description="Certificates trusted for mqtts://, PEM; empty = the system's.")
+    ] = ""
+    broker_share: Annotated[
+        str,
+        Meta(
+            description="Name of a shared subscription there, for hubs that stand in for each "
+            "other; empty = none."
+        ),
+    ] = ""
+    broker_under_way_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65_535,
+            description="Messages it may send before the first of them is in the log (MQTT 5).",
+        ),
+    ] = 1000
+    broker_retry_s_max: Annotated[
+        float, Meta(gt=0, description="Longest wait before it is tried again.")
+    ] = 10.0
+    connect_timeout_s: Annotated[
+        float, Meta(gt=0, description="A socket that has not sent CONNECT by then is closed.")
+    ] = 5.0
+    connect_bytes_max: Annotated[
+        int,
+        Meta(ge=128, description="Largest CONNECT; nobody unknown may make the hub buffer more."),
+    ] = 1024
+    packet_bytes_min: Annotated[
+        int, Meta(ge=256, description="Packet limit of every device; a large space raises it.")
+    ] = 16_384
+    connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+    address_connections_max: Annotated[
+        int, Meta(ge=1, description="Sockets of one address; many devices may share one.")
+    ] = 10_000
+    strangers_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Sockets that have not shown a key; above, the one that has waited longest "
+            "is closed.",
+        ),
+    ] = 1024
+    failures_per_minute: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Refused logins of one address; above, the next of them are answered "
+            "late. A right key is never.",
+        ),
+    ] = 30.0
+    people_max: Annotated[
+        int,
+        Meta(ge=1, description="MQTT sessions of people's clients, those that are away too."),
+    ] = 100
+    retained_bytes_max: Annotated[
+        int, Meta(ge=16, description="Largest `status` of a device, which is kept for others.")
+    ] = 1024
+    state_s: Annotated[
+        float,
+        Meta(gt=0, description="How often a device's `state` is published while it moves on."),
+    ] = 1.0
+    unacknowledged_max: Annotated[
+        int,
+        Meta(
+            ge=1, description="Observations of one socket not yet durable; above, reading pauses."
+        ),
+    ] = 64
+    write_bytes_max: Annotated[
+        int, Meta(ge=1024, description="Unsent bytes for one device; above, it is disconnected.")
+    ] = 262_144
+
+
+class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[tls]`: for all doors at once; read again on SIGHUP."""
+
+    certificate: Annotated[
+        str, Meta(description="PEM file, with what leads to its root; empty = plain text.")
+    ] = ""
+    key: Annotated[
+        str, Meta(description="PEM file of its private key; empty = it is in the same file.")
+    ] = ""
+    client_ca: Annotated[
+        str,
+        Meta(
+            description="PEM file of who signs devices' certificates: one with the device's id as "
+            "common name stands for a key. Empty = keys only."
+        ),
+    ] = ""
+    client_required: Annotated[
+        bool, Meta(description="Refuse whoever shows no such certificate, at every door.")
+    ] = False
+    plain_text: Annotated[
+        bool,
+        Meta(description="Speak plain text elsewhere than on loopback; where TLS ends before it."),
+    ] = False
+
+
+class QuotaSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[quotas]`: what keys and agents may send; 0 = no limit, an agent may have its own."""
+
+    key_messages_per_s: Annotated[
+        float, Meta(ge=0, description="Messages of all devices that use one key; 0 = no limit.")
+    ] = 0.0
+    key_bytes_per_s: Annotated[float, Meta(ge=0, description="The same in bytes.")] = 0.0
+    agent_messages_per_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="Messages of all devices of one agent that has no limit of its own."
+        ),
+    ] = 0.0
+    agent_bytes_per_s: Annotated[float, Meta(ge=0, description="The same in bytes.")] = 0.0
+    burst_s: Annotated[
+        float, Meta(gt=0, description="Who was silent for so long may send all of that at once.")
+    ] = 2.0
+    devices_max: Annotated[
+        int, Meta(ge=1, description="Devices of an agent that has no limit of its own.")
+    ] = 10_000
