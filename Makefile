@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning sharing soak-kill soak-broker soak-log soak-truth soak-learning bench assets wheel schemas clean
+.PHONY: help demo hub test check learning sharing fuzz soak-kill soak-broker soak-log soak-truth soak-learning bench assets wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ check: $(INSTALLED) ## Run format, lint, types, import rules, dependencies and s
 learning: $(INSTALLED) ## Learn with every algorithm, to the return that counts as solved (an hour), then beside SB3's learn() (hours; goes on where it was stopped)
 	@$(BIN)/python -m pytest -m slow tests/learning
 	@$(BIN)/python -m tests.learning.noninferiority
+
+fuzz: $(INSTALLED) ## Send 100,000 requests and 20,000 frames of nonsense to every route; nothing may fail or hang (ten minutes)
+	@$(BIN)/python -m pytest tests/acceptance/test_fuzz.py --requests 100000
 
 soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged may be lost (two minutes)
 	@$(BIN)/python -m pytest tests/acceptance/test_kill.py --kills 20

@@ -140,7 +140,8 @@ class Authentication(AbstractAuthenticationMiddleware):
 def _logged_in(
     connection: ASGIConnection[Anyone, Anyone, Anyone, Anyone], handler: BaseRouteHandler
 ) -> None:
-    if connection.user is None and not handler.opt.get("open"):
+    # Not `connection.user`: an OPTIONS is not authenticated, and that would be an error.
+    if connection.scope.get("user") is None and not handler.opt.get("open"):
         raise NotAuthorizedException("Log in first.")
 
 

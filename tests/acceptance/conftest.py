@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KILLS_SMALL: Final = 3
+REQUESTS_SMALL: Final = 3000
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,13 @@ def kills(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--kills", KILLS_SMALL))
 
 
+@pytest.fixture
+def requests(pytestconfig: pytest.Config) -> int:
+    """How much nonsense is sent in the test that sends it."""
+    return int(pytestconfig.getoption("--requests", REQUESTS_SMALL))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The large form: `pytest tests/acceptance/test_kill.py --kills 20`."""
+    """The large forms: `pytest tests/acceptance/test_kill.py --kills 20`, and `make fuzz`."""
     parser.addoption("--kills", type=int, default=KILLS_SMALL, help="kill -9 of the hub, so often")
+    parser.addoption("--requests", type=int, default=REQUESTS_SMALL, help="nonsense, so often")

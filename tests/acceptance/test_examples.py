@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from hub.words import EXTERNAL
+from tests.acceptance.carts import Carts
 from tests.acceptance.real_hub import HOST
 from tests.architecture.tree import ROOT
 
@@ -64,3 +66,23 @@ def test_ten_heaters_share_a_websocket(hub: RealHub) -> None:
     printed = run("python_websocket/heaters.py", key, f"ws://{HOST}:{hub.ready.http}")
     assert "50 steps" in printed
     assert acted(hub, "house") == 10 * 49
+
+
+def test_a_heater_with_paho_walks_a_hundred_steps(hub: RealHub) -> None:
+    key = hub.make_agent("mqtt", observations=[[1], -50, 50])
+    assert "100 steps" in run("python_mqtt/heater.py", key, HOST, str(hub.ready.mqtt))
+    assert acted(hub, "mqtt") == 99
+    with pytest.raises(AssertionError, match="refused"):
+        run("python_mqtt/heater.py", "wrong", HOST, str(hub.ready.mqtt))
+
+
+def test_a_learner_elsewhere_lives_three_episodes(hub: RealHub) -> None:
+    key = hub.make_agent("far", algorithm=EXTERNAL, parameters={}, deadline_ms=None)
+    with Carts(hub, key, "cart-9"):
+        printed = run(
+            "python_environment/learner.py", key, "cart-9", f"http://{HOST}:{hub.ready.http}"
+        )
+    steps = int(printed.split()[2])
+    assert steps > 3 * 50
+    ended = "SELECT sum(return) FROM (FROM episodes WHERE agent = 'far' ORDER BY episode LIMIT 3)"
+    assert hub.value(ended) == steps
