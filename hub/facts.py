@@ -64,7 +64,8 @@ class PolicyChosen(Struct, frozen=True, tag="policy_chosen"):
     """Its number from now on; whatever the trainer had made under it was not logged."""
     sha256: str
     """Of its file, which is kept for good: an imported one can't be made again from the log."""
-    how: Literal["imported", "promoted", "rolled_back", "trained_again"]
+    how: Literal["imported", "promoted", "rolled_back", "trained_again", "joined"]
+    """`joined` = the hub itself, which had learnt nothing yet, took it from another hub."""
     parent: int | None
     """The version that has the same file; None for one that came from outside."""
     trained: int | None
@@ -73,6 +74,27 @@ class PolicyChosen(Struct, frozen=True, tag="policy_chosen"):
     by: str
     origin: Origin | None = None
     """Of one that was trained from another Agent's log; else None."""
+
+
+class Guest(Struct, frozen=True):
+    """A Policy of an Agent's namesake on another hub, which may advise Replicas here."""
+
+    name: str
+    """`<hub>/<device>`: the adviser in actions and Episodes."""
+    hub: str
+    device: str
+    """Whose network it is over there; `*` = of all devices."""
+    version: int
+    """Of the Policy over there."""
+    sha256: str
+    """Of the network's file here."""
+
+
+class GuestsTaken(Struct, frozen=True, tag="guests_taken"):
+    """Who may advise an Agent's Replicas from other hubs from now on: all of them, or none."""
+
+    guests: list[Guest]
+    by: str = "hub"
 
 
 class KeyMade(Struct, frozen=True, tag="key_made"):
@@ -256,6 +278,7 @@ Fact = (
     | AgentRestarted
     | PolicyChosen
     | Advised
+    | GuestsTaken
     | KeyMade
     | KeyRevoked
     | DeviceAdded

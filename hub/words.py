@@ -14,6 +14,7 @@ Stable-Baselines3 (terminated, truncated) and event sourcing (event, log, fold, 
     Agent        what learns: spaces, algorithm, parameters; its Devices are its Replicas
     Safety       what an Agent's Actions must keep to, whoever chose them
     Policy       one version of what an Agent would do
+    Guest        a Policy of an Agent's namesake on another hub, that its Replicas may ask
     User         a person who may ask and operate; owns Agents
     Fact         what an Event says beyond its columns
     Event        one thing that happened, never changed; the log gives it a seq
@@ -224,6 +225,8 @@ class Safety(Struct, frozen=True, omit_defaults=True):
 
 Sharing = Literal["shared", "advice", "none"]
 """How the devices of an Agent learn from each other."""
+Hubs = Literal["none", "policies"]
+"""What an Agent and its namesakes on other hubs have of each other: nothing, or policies."""
 
 
 class Agent(Struct, frozen=True):
@@ -270,6 +273,8 @@ class Agent(Struct, frozen=True):
     """What all of its devices together may send; None = the hub's setting, 0 = no limit."""
     devices_max: int | None = None
     """Devices that may be its; None = the hub's setting."""
+    hubs: Hubs = "none"
+    """What agents of this name on other hubs get of what it learnt, and it of theirs."""
 
 
 class Publishable(Struct, frozen=True):

@@ -361,6 +361,51 @@ SELECT
 FROM log
 WHERE kind = 'advice';
 
+-- gains: what advice was worth to each pair of devices, over all their episodes: the mean of how much
+-- more an advised episode brought than the device's own without advice at that time, and the half of
+-- a 90 % interval about it (normal, so of little worth below some ten episodes).
+CREATE VIEW gains AS
+SELECT
+    agent,
+    device,
+    adviser,
+    count(*) AS episodes,
+    avg(effect) AS gain,
+    1.645 * stddev_samp(effect) / sqrt(count(*)) AS gain_within,
+    avg(effect) / nullif(abs(avg(unadvised)), 0) AS gain_ratio,
+    min(ts) AS since,
+    max(ts) AS until
+FROM advice
+WHERE adviser IS NOT NULL AND effect IS NOT NULL
+GROUP BY agent, device, adviser;
+
+-- guests: networks of agents' namesakes on other hubs, as they were let in: from `since` until
+-- `until` (NULL = still) the adviser of this name was this version over there, with this file here.
+CREATE VIEW guests AS
+WITH taken AS (
+    SELECT
+        agent,
+        seq,
+        ts,
+        lead(ts) OVER (PARTITION BY agent ORDER BY seq) AS replaced,
+        (payload -> 'guests')::JSON[] AS guests
+    FROM log
+    WHERE kind = 'admin' AND starts_with(payload, '{"type":"guests_taken"')
+),
+each AS (SELECT agent, seq, ts, replaced, unnest(guests) AS guest FROM taken)
+SELECT
+    agent,
+    guest ->> 'name' AS adviser,
+    guest ->> 'hub' AS hub,
+    guest ->> 'device' AS device,
+    (guest ->> 'version')::BIGINT AS version,
+    guest ->> 'sha256' AS sha256,
+    min(ts) AS since,
+    nullif(max(coalesce(replaced, 'infinity'::TIMESTAMP)), 'infinity'::TIMESTAMP) AS until,
+    min(seq) AS seq
+FROM each
+GROUP BY ALL;
+
 -- operators: what people did: agents declared, keys made and revoked, devices added and forgotten,
 -- users made and removed. `subject` is the agent, key, device or user it was done to.
 CREATE VIEW operators AS

@@ -24,6 +24,8 @@ NOBODY: Final = ""
 """The arm of an episode without advice."""
 FADES: Final = 0.95
 """Weight of an episode for each one after it: about the last twenty count."""
+ARMS_MAX: Final = 256
+"""Of one replica; beyond, what is known least of is forgotten. Guests come and go for years."""
 PRIOR: Final = 1.0
 """Episodes that the mean of all arms is worth to each of them."""
 
@@ -94,6 +96,8 @@ class Trust:
         arm = arms.by.setdefault(adviser or NOBODY, Arm())
         arm.weight += 1.0
         arm.total += returned
+        if len(arms.by) > ARMS_MAX:
+            del arms.by[min(arms.by, key=lambda name: arms.by[name].weight)]
 
     def arms(self, device: str) -> Arms:
         """What a device knows of its choices; of a new one nothing."""

@@ -14,7 +14,7 @@ from hub.commands.operate import data_option, do, parameters_of
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
 from hub.registry.limits import FRACTIONAL, LIMITS
-from hub.words import Sharing
+from hub.words import Hubs, Sharing
 
 CPU_HELP: Final = "Of one core, that its trainer may use."
 MEMORY_HELP: Final = "That its trainer may have for itself; beyond, it is ended."
@@ -27,6 +27,8 @@ DEVICES_HELP: Final = "That may be its."
 NUMBERS: Final = ("deadline_ms", *LIMITS)
 """Fields whose value may be none."""
 SHARING: Final = click.Choice(get_args(Sharing))
+HUBS: Final = click.Choice(get_args(Hubs))
+HUBS_HELP: Final = "What agents of this name on other hubs get, and it of them."
 
 
 @click.group()
@@ -48,6 +50,7 @@ def agent() -> None:
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Parameter of the algorithm."
 )
 @click.option("--sharing", type=SHARING, default="shared")
+@click.option("--hubs", type=HUBS, default="none", help=HUBS_HELP)
 @click.option("--owner", default="admin", metavar="USER", help="Who may see and change it.")
 @click.option(
     "--fallback", default="hold", metavar="hold|none|JSON", help="When no policy answers."
@@ -107,6 +110,7 @@ def show(name: str, data: Path) -> None:
 @click.argument("name")
 @click.option("--set", "sets", multiple=True, metavar="NAME=VALUE")
 @click.option("--sharing", type=SHARING)
+@click.option("--hubs", type=HUBS, help=HUBS_HELP)
 @click.option("--owner", metavar="USER", help="Give it to this user, or to admin.")
 @click.option("--fallback", metavar="hold|none|JSON")
 @click.option("--deadline-ms", metavar="N|none", help="none for an external agent only.")

@@ -3,7 +3,7 @@
 The hub holds one end of a socketpair to each; every message is one frame of `hub.frames`. Neither
 torch nor numpy is imported here, because the hub imports this file.
 
-    hub ──Ask, Load, Greedy──▶ actor
+    hub ──Ask, Load, Greedy, Invite──▶ actor
     hub ◀──Answers, Loaded──── actor
     hub ◀──Made, Idle───────── trainer      (what it needs to know is in the log)
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 POLICIES_FOLDER: Final = "policies"
 POLICY_SUFFIX: Final = ".safetensors"
+GUESTS_FOLDER: Final = "guests"
 
 
 # --- hub -> actor --------------------------------------------------------------------------
@@ -69,7 +70,14 @@ class Greedy(Struct, frozen=True, array_like=True, tag="greedy"):
     on: bool
 
 
-ToActor = Ask | Load | Greedy
+class Invite(Struct, frozen=True, array_like=True, tag="invite"):
+    """These networks from other hubs may advise from now on, and no others."""
+
+    guests: list[tuple[str, str]]
+    """Name and path of each."""
+
+
+ToActor = Ask | Load | Greedy | Invite
 
 
 # --- actor -> hub --------------------------------------------------------------------------
@@ -79,7 +87,7 @@ class Advice(Struct, frozen=True, array_like=True, gc=False):
     """What one replica would do, as another was told."""
 
     adviser: str
-    """The device whose network said it, in the same version."""
+    """The device whose network said it, in the same version; of a guest `<hub>/<device>`."""
     values: Floats
     """float32: log-probabilities or logits of all choices; of a Gaussian, means and the logs of
     standard deviations."""
@@ -183,6 +191,11 @@ def framed(message: ToActor | FromActor | FromTrainer) -> bytes:
 def policy_path(folder: Path, agent: AgentName, sha256: str) -> Path:
     """Where a version lies under the hub's data folder."""
     return folder / POLICIES_FOLDER / agent / f"{sha256}{POLICY_SUFFIX}"
+
+
+def guest_path(folder: Path, agent: AgentName, sha256: str) -> Path:
+    """Where a network from another hub lies."""
+    return policy_path(folder, agent, sha256).parent / GUESTS_FOLDER / f"{sha256}{POLICY_SUFFIX}"
 
 
 class _Beside(Struct, omit_defaults=True):

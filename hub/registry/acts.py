@@ -36,7 +36,7 @@ from hub.registry.fold import ADMIN
 from hub.registry.limits import check_limits
 from hub.registry.publishable import check as check_publishable
 from hub.topics import is_device_id
-from hub.words import Agent, AgentName, DeviceId, Event, Key, KeyId, Kind, Sharing, User
+from hub.words import Agent, AgentName, DeviceId, Event, Hubs, Key, KeyId, Kind, Sharing, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,7 @@ CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
     "status", "safety", "max_episode_steps", "silent_s", "cpu_percent", "memory_mb", "lag_max",
     "messages_per_s", "bytes_per_s", "devices_max",
+    "hubs",
 }  # fmt: skip
 
 
@@ -399,7 +400,7 @@ class Chosen(Struct, frozen=True):
 
     sha256: str
     """Of the file, which lies in the data folder already."""
-    how: Literal["imported", "promoted", "rolled_back", "trained_again"]
+    how: Literal["imported", "promoted", "rolled_back", "trained_again", "joined"]
     parent: int | None = None
     """The version that has this file; None for one from outside."""
     origin: Origin | None = None
@@ -430,6 +431,7 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     messages_per_s: float | None = None
     bytes_per_s: float | None = None
     devices_max: int | None = None
+    hubs: Hubs = "none"
     seed: Annotated[int, Meta(ge=0, lt=1 << 32)] | None = None
     """None = one is drawn."""
 

@@ -23,6 +23,8 @@ from hub.facts import (
     DeviceForgotten,
     EpisodeEnded,
     Fact,
+    Guest,
+    GuestsTaken,
     KeyMade,
     KeyRevoked,
     LoggedIn,
@@ -124,6 +126,8 @@ class Registry:
         self.begun: dict[AgentName, Begun] = {}
         self.chosen: dict[AgentName, dict[int, PolicyChosen]] = {}
         """Policies that operators put in place, by version; their files are never removed."""
+        self.guests: dict[AgentName, list[Guest]] = {}
+        """Who may advise an agent's replicas from other hubs."""
         self._made_us: dict[AgentName, dict[int, int]] = {}
         self.cleared_us: dict[AgentName, int] = {}
         """Hub time from which on the console shows an agent's curve, where it was cleared."""
@@ -147,8 +151,8 @@ class Registry:
                 self._open_login(event, fact)
             case PolicyMade() | PolicyChosen():
                 self._apply_policy(event, fact)
-            case CurveCleared():
-                self.cleared_us[AgentName(event.agent)] = event.ts
+            case CurveCleared() | GuestsTaken():
+                self._apply_newest(event, fact)
             case (
                 Advised()
                 | Alert()
@@ -191,6 +195,14 @@ class Registry:
             self.keys = {h: key for h, key in self.keys.items() if key.agent != agent.name}
             return
         self.agents[agent.name] = spec_of(agent)
+
+    def _apply_newest(self, event: Event, fact: CurveCleared | GuestsTaken) -> None:
+        """Of these only the last of an agent counts."""
+        name = AgentName(event.agent)
+        if isinstance(fact, CurveCleared):
+            self.cleared_us[name] = event.ts
+        else:
+            self.guests[name] = fact.guests
 
     def _apply_device(self, agent: AgentName, fact: DeviceAdded | DeviceForgotten) -> None:
         device = fact.device

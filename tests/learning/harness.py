@@ -23,6 +23,7 @@ from hub.mask import TAKEN_BY
 from hub.words import Agent, AgentName, Event, Floats, Kind
 
 if TYPE_CHECKING:
+    from hub.learner.acting.guests import Guests
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -230,8 +231,10 @@ class Hub:
         *,
         handover_steps: int = HANDOVER_STEPS,
         policies_kept: int = 4,
+        guests: Guests | None = None,
     ) -> None:
         self.agent = agent
+        self._guests = guests
         self.folder = folder
         self.log: list[Event] = []
         self.versions: list[Made] = []
@@ -301,7 +304,8 @@ class Hub:
     def _load(self) -> None:
         while self._next and (self._chooser is None or self._next[0][0] <= len(self.log)):
             _, made = self._next.pop(0)
-            self._chooser = open_chooser(file_of(self, made), self.agent.seed, self._chooser)
+            before, seed = self._chooser, self.agent.seed
+            self._chooser = open_chooser(file_of(self, made), seed, before, self._guests)
 
 
 def file_of(hub: Hub, made: Made) -> PolicyFile:

@@ -16,10 +16,12 @@ from msgspec import structs
 from hub.errors import HubFault
 from hub.frames import Splitter
 from hub.learner.acting.flock import Choosing, open_chooser
+from hub.learner.acting.guests import Guests
 from hub.learner.messages import (
     Answers,
     Ask,
     Greedy,
+    Invite,
     Load,
     Loaded,
     Question,
@@ -41,6 +43,7 @@ def act(connection: socket.socket, agent: Agent) -> None:
     """Answer every `Ask` by the newest version loaded, until the hub closes the socket."""
     splitter = Splitter()
     chooser: Choosing | None = None
+    guests = Guests()
     greedy = not agent.learning
     while data := connection.recv(RECEIVE_BYTES_MAX):
         questions: list[Question] = []
@@ -49,8 +52,10 @@ def act(connection: socket.socket, agent: Agent) -> None:
             if isinstance(message, Ask):
                 questions += message.questions
             elif isinstance(message, Load):
-                chooser, loaded = _load(message, agent, chooser)
+                chooser, loaded = _load(message, agent, chooser, guests)
                 connection.sendall(framed(loaded))
+            elif isinstance(message, Invite):
+                guests.invite(message.guests)
             elif isinstance(message, Greedy):
                 if greedy and not message.on and chooser is not None:
                     chooser.forget()  # as the trainer, who did not follow: begin together
@@ -59,7 +64,9 @@ def act(connection: socket.socket, agent: Agent) -> None:
             connection.sendall(framed(Answers(chooser.choose(questions, greedy=greedy))))
 
 
-def _load(load: Load, agent: Agent, before: Choosing | None) -> tuple[Choosing | None, Loaded]:
+def _load(
+    load: Load, agent: Agent, before: Choosing | None, guests: Guests
+) -> tuple[Choosing | None, Loaded]:
     """The version asked for; the one before, and why, when its file can't be read."""
     try:
         known = {} if before is None else before.networks
@@ -67,6 +74,6 @@ def _load(load: Load, agent: Agent, before: Choosing | None) -> tuple[Choosing |
         # The log numbers versions: one that was put in place again has an older one in its file.
         card = structs.replace(policy.card, version=load.version)
         policy = structs.replace(policy, card=card)
-        return open_chooser(policy, agent.seed, before), Loaded(load.version)
+        return open_chooser(policy, agent.seed, before, guests), Loaded(load.version)
     except HubFault as error:
         return before, Loaded(load.version, str(error))

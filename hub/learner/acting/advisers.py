@@ -15,6 +15,8 @@ from hub.advice.trust import Arms, choose
 from hub.learner.acting.chance import Chance, normals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hub.learner.messages import Question
     from hub.learner.versions.policy import Card
 
@@ -29,14 +31,16 @@ class Advisers:
         self._peers = card.advisers
         self._trust = card.trust
         self._at_random = card.advice_choice == "random"
-        self._chance = Chance(seed ^ STREAM, 2 * (len(self._peers) + 1))
+        self._seed = seed ^ STREAM
+        self._chance = Chance(self._seed, 2 * (len(self._peers) + 1))
         self._now: dict[str, tuple[int, str | None]] = {} if before is None else before._now
         """Of each device, the boot it is in and who advises it in this episode."""
 
-    def of(self, question: Question) -> str | None:
-        """Who advises the question's device."""
+    def of(self, question: Question, guests: Sequence[str] = ()) -> str | None:
+        """Who advises the question's device, one of its peers or a guest."""
         device = question.device
         peers = [peer for peer in self._peers if peer != device]
+        peers += guests
         if not peers:
             return None
         if self._at_random:
@@ -45,8 +49,15 @@ class Advisers:
         boot, adviser = self._now.get(device, (-1, None))
         known = adviser is None or adviser in peers
         if question.first or boot != question.boot or not known:
-            numbers = normals(self._chance.uniforms([question]))[0].tolist()
+            numbers = normals(self._chance_of(len(guests)).uniforms([question]))[0].tolist()
             arms = self._trust.get(device, Arms())
             adviser = choose(arms, peers, numbers[: len(peers) + 1])
             self._now[device] = question.boot, adviser
         return adviser
+
+    def _chance_of(self, guests: int) -> Chance:
+        """With numbers for all who can be chosen."""
+        count = 2 * (len(self._peers) + guests + 1)
+        if self._chance.count != count:
+            self._chance = Chance(self._seed, count)
+        return self._chance

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from hub.learner.acting.advisers import Advisers
 from hub.learner.acting.choose import Chooser
+from hub.learner.acting.guests import Guests
 from hub.learner.messages import Advice
 from hub.learner.versions.parts import alone
 from hub.learner.versions.policy import PolicyFile
@@ -43,11 +44,17 @@ class Choosing(Protocol):
         ...
 
 
-def open_chooser(policy: PolicyFile, seed: int, before: Choosing | None = None) -> Choosing:
-    """What acts by a version; what `before` had going on a device goes on, where it can."""
+def open_chooser(
+    policy: PolicyFile, seed: int, before: Choosing | None = None, guests: Guests | None = None
+) -> Choosing:
+    """What acts by a version; what `before` had going on a device goes on, where it can.
+
+    `guests` may advise the replicas of a flock as their peers do.
+    """
     if policy.card.replicas is None:
         return Chooser(policy, seed, before if isinstance(before, Chooser) else None)
-    return FlockChooser(policy, seed, before if isinstance(before, FlockChooser) else None)
+    before = before if isinstance(before, FlockChooser) else None
+    return FlockChooser(policy, seed, before, guests)
 
 
 class FlockChooser:
@@ -57,7 +64,13 @@ class FlockChooser:
         networks: of this version, by the SHA-256 of their files.
     """
 
-    def __init__(self, policy: PolicyFile, seed: int, before: FlockChooser | None = None) -> None:
+    def __init__(
+        self,
+        policy: PolicyFile,
+        seed: int,
+        before: FlockChooser | None = None,
+        guests: Guests | None = None,
+    ) -> None:
         card, tensors = policy.card, policy.tensors
         self.version = card.version
         self.networks: dict[str, Part] = {}
@@ -73,6 +86,7 @@ class FlockChooser:
                 acted = Chooser(PolicyFile(*part, sha256), seed, acted)
             acted.version = card.version
             self._own[device] = acted
+        self._guests = Guests() if guests is None else guests
         self._advisers: Advisers | None = None
         """None where nobody advises anybody."""
         if card.sharing == "advice":
@@ -98,10 +112,15 @@ class FlockChooser:
 
     def _advised(self, advisers: Advisers, question: Question) -> Reply:
         own = self._of(question.device)
-        adviser = advisers.of(question) if question.device in self._own else None
+        if question.device not in self._own:
+            return own.choose([question], greedy=False)[0]
+        adviser = advisers.of(question, self._guests.names)
         if adviser is None:
             return own.choose([question], greedy=False)[0]
-        advice = self._own[adviser].advise(question)
+        peer = self._own.get(adviser)
+        advice = self._guests.advise(adviser, question) if peer is None else peer.advise(question)
+        if advice is None:  # a guest that has nothing to say
+            return own.choose([question], greedy=False)[0]
         reply = own.choose_advised(question, advice)
         return structs.replace(reply, advice=Advice(adviser, Floats(advice.tobytes())))
 

@@ -20,6 +20,7 @@ from hub.learner.messages import (
     Ask,
     Greedy,
     Idle,
+    Invite,
     Load,
     Loaded,
     LoggedPolicy,
@@ -28,6 +29,7 @@ from hub.learner.messages import (
     decode_from_actor,
     decode_from_trainer,
     framed,
+    guest_path,
     payload_of,
     policy_path,
 )
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.clock import Clock
+    from hub.facts import Guest
     from hub.learner.messages import FromActor, FromTrainer, Made
     from hub.learner.versions.heads import Heads
     from hub.registry.fold import Registry, Spec
@@ -86,6 +89,8 @@ class Pair:
         self._next_id = 0
         self._loaded: int | None = None
         """Version the actor has been given; without one, asking makes no sense."""
+        self._invited: list[Guest] = []
+        """Guests that the actor knows of."""
         self._unlogged = 0
         """Versions on their way into the log."""
         self._idle = False
@@ -149,6 +154,7 @@ class Pair:
             self._alerted = False
         self._limit()
         self.actor.send(framed(Greedy(on=not spec.agent.learning)))
+        self._invite()
         self._load()
 
     def _limit(self) -> None:
@@ -218,7 +224,19 @@ class Pair:
     def _actor_opened(self) -> None:
         self._loaded = None
         self._unsent.clear()
+        self._invited = []
+        self._invite()
         self._load()
+
+    def _invite(self) -> None:
+        """Tell the actor who may advise from other hubs, when that has changed."""
+        agent = self._spec.agent
+        guests = [] if agent.hubs == "none" else self._around.registry.guests.get(self.name, [])
+        if guests == self._invited:
+            return
+        self._invited = guests
+        paths = [(one.name, guest_path(self._around.data, self.name, one.sha256)) for one in guests]
+        self.actor.send(framed(Invite([(name, str(path)) for name, path in paths])))
 
     def _load(self) -> None:
         """Give the actor the newest logged policy; the first time, also what waited for it."""

@@ -34,6 +34,8 @@ VIEWS: Final = (
     "devices",
     "policies",
     "advice",
+    "gains",
+    "guests",
     "operators",
 )
 TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree"})

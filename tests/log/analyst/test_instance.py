@@ -172,7 +172,7 @@ def test_the_filter_on_an_agent_reaches_the_files_through_every_view(analyst: As
         analyst.append([agent_made(name), *steps(1, 3, agent=name)])
         analyst.append([Event(kind, NOW_US, agent=name) for kind in kinds])
     analyst.seal()
-    for view in ("events", "transitions", "episodes", "agents", "policies", "advice"):
+    for view in ("events", "transitions", "episodes", "agents", "policies", "advice", "gains"):
         plan = analyst.ask(f"EXPLAIN SELECT * FROM {view} WHERE agent = 'walker'").decode()
         scans = plan.count("READ_PARQUET")
         assert scans > 0

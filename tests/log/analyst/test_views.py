@@ -12,6 +12,8 @@ from hub.facts import (
     Advised,
     DeviceAdded,
     DeviceForgotten,
+    Guest,
+    GuestsTaken,
     PolicyMade,
     Sealed,
     SessionOpened,
@@ -254,6 +256,39 @@ def test_advice_is_shown_beside_what_came_without_it(log: Asked, query: Any) -> 
     assert (alone["adviser"], alone["return"], alone["effect"]) == (None, 20.0, None)
     assert (advised["device"], advised["adviser"], advised["effect"]) == ("a", "b", 11.0)
     assert (advised["version"], advised["expected"], advised["ended_seq"]) == (4, 18.0, 7)
+
+
+def test_the_gain_of_a_pair_is_the_mean_over_its_advised_episodes(log: Asked, query: Any) -> None:
+    told = ((None, 90.0, None), ("b", 31.0, 20.0), ("b", 29.0, 20.0), ("c", 5.0, 20.0))
+    for adviser, returned, unadvised in told:
+        fact = Advised(adviser, returned, 18.0, unadvised, 1.0, 7)
+        payload = msgspec.json.encode(fact).decode()
+        log.append([Event(Kind.ADVICE, NOW_US, "walker", "a", policy=4, payload=payload)])
+    by_b, by_c = query("SELECT * FROM gains ORDER BY adviser")
+    assert (by_b["adviser"], by_b["episodes"], by_b["gain"]) == ("b", 2, 10.0)
+    assert by_b["gain_ratio"] == 0.5
+    assert by_b["gain_within"] == pytest.approx(1.645)
+    assert (by_c["gain"], by_c["gain_within"]) == (-15.0, None)
+
+
+def test_a_guest_is_shown_from_when_to_when_it_was_one(log: Asked, query: Any) -> None:
+    old = Guest("site-b/press", "site-b", "press", 4, "ab")
+    new = Guest("site-b/press", "site-b", "press", 9, "cd")
+    for i, guests in enumerate(([old], [old, new], [])):
+        payload = msgspec.json.encode(GuestsTaken(guests)).decode()
+        log.append([Event(Kind.ADMIN, NOW_US + i, "walker", payload=payload)])
+    rows = query("SELECT * FROM guests ORDER BY seq")
+    assert [(row["version"], row["sha256"], row["hub"]) for row in rows] == [
+        (4, "ab", "site-b"),
+        (9, "cd", "site-b"),
+    ]
+    assert [(row["since"], row["until"]) for row in rows] == [
+        (iso(NOW_US), iso(NOW_US + 2)),
+        (iso(NOW_US + 1), iso(NOW_US + 2)),
+    ]
+    payload = msgspec.json.encode(GuestsTaken([new])).decode()
+    log.append([Event(Kind.ADMIN, NOW_US + 3, "walker", payload=payload)])
+    assert query("SELECT until FROM guests WHERE sha256 = 'cd'") == [{"until": None}]
 
 
 def test_a_device_that_comes_back_to_its_agent_joins_nothing(log: Asked, query: Any) -> None:

@@ -1,0 +1,76 @@
+"""Networks from other hubs, which may advise a flock's replicas as peers do.
+
+    guests = Guests()
+    guests.invite([("site-b/press-1", path)])
+    guests.names, guests.advise("site-b/press-1", question)
+
+They were looked at before they came here (`hub/federation/vetting.py`), and act alone never. What
+nevertheless says something that is no distribution is not asked again, and costs one action nothing
+but its advice.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hub.errors import HubFault
+from hub.learner.acting.choose import Chooser
+from hub.learner.versions.policy import read_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hub.learner.messages import Question
+
+
+class Guests:
+    """Those invited now.
+
+    Attributes:
+        names: who can be asked.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._choosers: dict[str, tuple[str, Chooser]] = {}
+        """By name, with the path of its file."""
+
+    def invite(self, guests: Sequence[tuple[str, str]]) -> None:
+        """These from now on, by name and file; one whose file can't be read is left out."""
+        before, self._choosers = self._choosers, {}
+        for name, path in guests:
+            known = before.get(name)
+            try:
+                opened = known if known and known[0] == path else (path, _open(Path(path)))
+            except HubFault as error:
+                _say(f"guest {name!r} can't advise: {error}")
+                continue
+            self._choosers[name] = opened
+        self.names = list(self._choosers)
+
+    def advise(self, name: str, question: Question) -> NDArray[np.float32] | None:
+        """What it would do, as `Chooser.advise` has it; None when it has nothing to say."""
+        _, chooser = self._choosers[name]
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+            advice = chooser.advise(question)
+        if np.isfinite(advice).all():
+            return advice
+        _say(f"guest {name!r} is not asked again: its advice is not finite")
+        del self._choosers[name]
+        self.names = list(self._choosers)
+        return None
+
+
+def _open(path: Path) -> Chooser:
+    return Chooser(read_policy(path, acting=True), seed=0)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"actor: {message}\n")
+    sys.stderr.flush()
