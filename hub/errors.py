@@ -3,6 +3,7 @@
     SheepfoldError
     ├── DeviceFault        a device sent something we can't take: refuse, log, carry on
     ├── Malformed          bytes that are not the protocol: close the connection
+    ├── Unheard            another hub said something that is of no use here: count, carry on
     ├── AccessDenied       a key, user or topic that is not allowed here
     ├── OperatorFault      a command or setting that can't be carried out: say what to do
     └── HubFault           ours: stop the part that failed, restart it from the log
@@ -37,6 +38,18 @@ class DeviceFault(SheepfoldError):
         self.message = message
         self.step = step
         self.retry_s = retry_s
+
+
+class Unheard(SheepfoldError):
+    """What another hub said is left alone; nobody here is worse off.
+
+    Attributes:
+        reason: the one word it is counted under.
+    """
+
+    def __init__(self, reason: str, message: str = "") -> None:
+        super().__init__(message or reason)
+        self.reason = reason
 
 
 class AccessDenied(SheepfoldError):

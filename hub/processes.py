@@ -32,8 +32,9 @@ from hub.action.guard import Guard
 from hub.action.safety import read_rules
 from hub.action.waits import Waits
 from hub.clock import SystemClock
-from hub.control import Control
+from hub.control import ChoosePolicy, Control
 from hub.errors import OperatorFault
+from hub.federation.link import FederationLink
 from hub.intake.commands import Commands
 from hub.intake.door import make_door
 from hub.intake.gate import Gate
@@ -48,7 +49,7 @@ from hub.learner.processes.pool import Pool
 from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
 from hub.log.segments.archive import Archive
-from hub.registry.acts import Acts
+from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, spec_of
 from hub.registry.quotas import Quotas
 from hub.tls import read_tls
@@ -133,6 +134,15 @@ class Hub:
             disconnect=self.gate.disconnect,
             status=self.status,
         )
+        self.federation = FederationLink(
+            settings,
+            self.registry,
+            self.log,
+            self.data,
+            clock,
+            join=self._join,
+            changed=self.pool.changed,
+        )
         self.stopping = asyncio.Event()
 
     def _open_gate(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate | ExternalBroker, States]:
@@ -147,6 +157,11 @@ class Hub:
         )
         self.receiver.episode_ended = states.episode_ended
         return gate, states
+
+    async def _join(self, agent: AgentName, sha256: str, name: str) -> None:
+        """Have an agent that has learnt nothing begin with a policy of another hub."""
+        act = ChoosePolicy(agent, Chosen(sha256, "joined"))
+        await self.control.act(act, f"hub, from {name}", lambda: None)
 
     def not_ready(self) -> str | None:
         """Why a step sent now would not be answered; None when it would."""
@@ -168,7 +183,9 @@ class Hub:
                 "log": self.log.pid,
                 "analyst": self.analyst.pid,
                 **self.pool.processes,
+                **self.federation.processes,
             },
+            "federation": self.federation.shown,
             "seq": self.log.last_seq,
             "log_stalled": self.log.stalled,
             "archive_failed": self.archive.failed,
@@ -258,6 +275,8 @@ async def _serve(settings: Settings) -> NoReturn:
         http, mqtt, ws = await _open_listeners(hub, stack)
         await hub.control.open(hub.data)
         stack.push_async_callback(hub.control.close)
+        hub.federation.open()
+        stack.push_async_callback(hub.federation.close)
         _stop_on_signals(hub)
         garbage.look_seldom()
         _write_ready(ready_file, Ready(os.getpid(), http, mqtt, ws, version("sheepfold")))

@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hub import facts, payloads, topics, words
+from hub.federation import payloads as between_hubs
 from hub.intake.observation import LONG_NAMES
 from hub.learner.algorithms.describe import algorithms_page
 from hub.settings import Settings
@@ -42,6 +43,9 @@ WORDS: Final[dict[str, tuple[Any, str]]] = {
     "cfg": (payloads.Cfg, "topic `cfg`"),
     "state": (payloads.State, "topic `state`"),
     "agent": (words.Agent, "`sheepfold agent show`"),
+    "announcement": (between_hubs.Announcement, "topic `policy/<hub>` of a broker of hubs"),
+    "want": (between_hubs.Want, "topic `want/<hub>` there"),
+    "gains": (between_hubs.Gains, "topic `advice/<hub>` there"),
     "fact": (facts.Fact, "column `payload` of the view `events`, by kind"),
 }
 """File name, type, and where an outsider meets it."""
@@ -141,7 +145,9 @@ def _as_received(document: dict[str, Any]) -> dict[str, Any]:
 
 def _notes(title: str) -> dict[str, str]:
     """What stands below each field of a Struct, which only its source still knows."""
-    struct = next(vars(room)[title] for room in (payloads, facts, words) if title in vars(room))
+    struct = next(
+        vars(room)[title] for room in (payloads, between_hubs, facts, words) if title in vars(room)
+    )
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
     notes = {}
     for field, below in itertools.pairwise(getattr(body, "body", [])):
@@ -188,6 +194,10 @@ def _topics() -> str:
     for leaves, who in rows:
         lines += [f"| `{topics.device_topic(base, device, leaf)}` | {who} |" for leaf in leaves]
     lines.append(f"| `{topics.hub_status(base)}` | the hub, retained, and its will |")
+    lines += [
+        f"| `{topics.agent_topic(base, '<agent>', leaf)}` | a hub, to others (`[federation]`) |"
+        for leaf in topics.FEDERATION
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 
 from hub.door_settings import MqttSettings, Port, QuotaSettings, TlsSettings
 from hub.errors import OperatorFault
+from hub.federation_settings import FederationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -292,6 +293,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    federation: FederationSettings = field(default_factory=FederationSettings)
 
 
 def load(

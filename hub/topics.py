@@ -5,7 +5,12 @@
     <base>/<device>/cmd/{learn reset}                           operator publishes
     <base>/hub/status                                           hub's will, retained
 
-Each is for one device; only the last is for all.
+Each is for one device; only the last is for all. Hubs speak to each other on a broker of theirs,
+where no device reaches what is below `agents`:
+
+    <base>/agents/<agent>/{policy advice}/<hub>                 that hub, retained
+    <base>/agents/<agent>/want/<hub>                            another hub, to that one
+    <base>/agents/<agent>/part/<sha256>/<number>                whichever hub was asked
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ DEVICE_HEARS: Final = (*HUB_PUBLISHES, *OPERATOR_PUBLISHES, "status")
 """What reaches the device itself, if it subscribes; observations go to the hub and no further."""
 PEOPLE_HEAR: Final = ("status", "state", *OPERATOR_PUBLISHES)
 """What reaches a person's client, of the devices of the person's agents."""
+FEDERATION: Final = ("policy/<hub>", "advice/<hub>", "want/<hub>", "part/<sha256>/<number>")
+"""Below `<base>/agents/<agent>`."""
 ENCODINGS: Final = {"obs": "json", "obs/mp": "mp", "obs/f32": "f32"}
 
 _DEVICE_ID: Final = re.compile(r"[a-z0-9_-]{1,23}")
@@ -49,6 +56,18 @@ def device_leaf(base: str, topic: str) -> tuple[str, str] | None:
     if not topic.startswith(base + "/") or not slash or not is_device_id(device, reserved=True):
         return None
     return device, leaf
+
+
+def agent_topic(base: str, agent: str, *levels: str) -> str:
+    """`rl/v1/agents/heating/policy/site-b`."""
+    return "/".join((base, "agents", agent, *levels))
+
+
+def agent_levels(base: str, topic: str) -> tuple[str, list[str]] | None:
+    """The agent and the levels below it; None for a topic that is not below `agents`."""
+    prefix = f"{base}/agents/"
+    agent, _, rest = topic.removeprefix(prefix).partition("/")
+    return (agent, rest.split("/")) if topic.startswith(prefix) and rest else None
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.log.analyst.messages import ResultForm
-    from hub.words import Sharing
+    from hub.words import Hubs, Sharing
     from tests.acceptance.family import Member
 
 HOST: Final = "127.0.0.1"
@@ -161,6 +161,7 @@ class RealHub:
         deadline_ms: int | None = 250,
         safety: Any = None,
         sharing: Sharing = "shared",
+        hubs: Hubs = "none",
     ) -> str:
         """A new agent; its key. Observations default to four numbers without bounds."""
         if observations == (4, "box"):
@@ -175,6 +176,7 @@ class RealHub:
             deadline_ms=deadline_ms,
             safety=safety,
             sharing=sharing,
+            hubs=hubs,
         )
         return str(self.ask(control.CreateAgent(declared))["api_key"])
 

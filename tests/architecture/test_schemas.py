@@ -87,6 +87,8 @@ def test_each_word_that_travels_has_an_example() -> None:
         ("hello", {"enc": "xml"}),
         ("act", {"a": 1}),
         ("err", {"e": "unheard"}),
+        ("announcement", {"log": "x", "version": -1, "digest": "", "offers": []}),
+        ("want", {"sha256": "..", "part": 0}),
     ],
 )
 def test_schema_refuses_what_the_hub_would(name: str, wrong: object) -> None:

@@ -23,12 +23,12 @@ from hub.mask import TAKEN_BY
 from hub.words import Agent, AgentName, Event, Floats, Kind
 
 if TYPE_CHECKING:
-    from hub.learner.acting.guests import Guests
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from hub.learner.acting.guests import Guests
     from hub.learner.versions.policy import PolicyFile
 
 HANDOVER_STEPS: Final = 64

@@ -1,4 +1,4 @@
-"""Networks from elsewhere advise as peers do, and nothing that is learnt needs their files again."""
+"""Networks from elsewhere advise as peers do, and nothing that is learnt needs their files."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def test_a_guest_whose_file_is_gone_is_left_out_and_the_others_come(
 ) -> None:
     path = stranger(tmp_path, replace(ADVISED[0], parameters=SMALL["PPO"]))
     guests = Guests()
-    guests.invite([("site-c/x", str(path.with_name("0" * 64 + ".safetensors"))), (GUEST, str(path))])
+    guests.invite(
+        [("site-c/x", str(path.with_name("0" * 64 + ".safetensors"))), (GUEST, str(path))]
+    )
     assert guests.names == [GUEST]
     assert "site-c/x" in capsys.readouterr().err
     guests.invite([])

@@ -55,7 +55,7 @@ def learner_context() -> ForkServerContext:
 
 def run_actor(connection: socket.socket, agent: Agent) -> None:
     """Process target: choose actions for an agent's devices until the hub closes the socket."""
-    _end_with(connection)
+    end_with(connection)
     from hub.learner.acting.act import act
 
     with contextlib.suppress(*HUB_ENDED):
@@ -81,7 +81,7 @@ def run_trainer(
         settings: the `learner` section.
     """
     os.nice(settings.nice)
-    _end_with(connection)
+    end_with(connection)
     tie_to(FORK_SERVER)
     from hub.learner.training.live import train_from_feed
 
@@ -93,7 +93,7 @@ def run_trainer(
         sys.exit(1)
 
 
-def _end_with(connection: socket.socket) -> None:
+def end_with(connection: socket.socket) -> None:
     """End this process within milliseconds of the hub's end, whatever the main thread does."""
     threading.Thread(target=_watch, args=(connection.fileno(),), daemon=True).start()
 

@@ -27,7 +27,7 @@ from safetensors.numpy import load, save
 from hub.advice.trust import Arms
 from hub.errors import HubFault
 from hub.learner.algorithms.row import Activation, AdviceChoice, PolicyKind
-from hub.learner.messages import POLICY_SUFFIX, policy_path
+from hub.learner.messages import POLICY_SUFFIX, guest_path, policy_path
 from hub.learner.versions.outline import CARD_KEY, LENGTH_BYTES
 from hub.learner.versions.parts import PARTS_FOLDER, apart, together
 from hub.words import Sharing
@@ -148,6 +148,11 @@ def write_policy(folder: Path, agent: AgentName, card: Card, tensors: Tensors) -
             card = structs.replace(card, goes_on=_write(home / PARTS_FOLDER, plain, goes_on))
         tensors = rest
     return _write(home, card, tensors)
+
+
+def write_guest(folder: Path, agent: AgentName, card: Card, tensors: Tensors) -> str:
+    """Write a network of another hub where actors find it; the SHA-256 that names it."""
+    return _write(guest_path(folder, agent, "x").parent, card, tensors)
 
 
 def as_file(card: Card, tensors: Tensors) -> bytes:

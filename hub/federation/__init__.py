@@ -1,0 +1,1 @@
+"""What an agent tells its namesakes on other hubs, and what it takes from them."""

@@ -1,0 +1,239 @@
+"""This hub among the others: what it announces, gives out, and takes. No socket, no thread.
+
+    member = Member(settings, base, hub_id, data, watch, clock, collect)
+    member.take_part(namesakes)                  # from the hub, whenever something changed
+    member.joined()                              # the broker is there; `left()` when it is gone
+    member.hear(topic, payload); member.tick()   # then act on what stands in `out` and `told`
+
+Rule 1: an agent that did not opt in is not spoken of, and nothing is taken for it.
+Rule 2: what others say costs a count and no more (what is taken of it: `collect.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from hub.errors import HubFault, Unheard
+from hub.federation.heard import Heard
+from hub.federation.messages import Counted, FromFederation, Namesake
+from hub.federation.part import Part, Publish, Subscribe
+from hub.federation.payloads import (
+    PARTS_AT_ONCE,
+    Announcement,
+    digest_of,
+    encode,
+    read_announcement,
+    read_want,
+)
+from hub.federation.shelf import Shelf
+from hub.topics import agent_levels, agent_topic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hub.clock import Clock
+    from hub.federation.collect import Collect
+    from hub.federation.watch import Watch
+    from hub.federation_settings import FederationSettings
+    from hub.words import AgentName
+
+MB: Final = 1 << 20
+SETTLE_S: Final = 2.0
+"""After the broker is there: who is best is known when all retained announcements have come."""
+AGENTS_AT_ONCE: Final = 2
+"""Announced in one tick: the hub publishes a few messages a second, however many agents it has."""
+
+
+class Member:
+    """Of all agents that take part.
+
+    Args:
+        settings: `[federation]`.
+        base: of topics.
+        hub_id: id of the hub's log.
+        data: the data folder.
+        watch: how agents do.
+        clock: for waits.
+        collect: takes what is wanted of others.
+
+    Attributes:
+        out: what is to be said to the broker, in order; taken by whoever has the socket.
+        told: the same to the hub.
+    """
+
+    def __init__(
+        self,
+        settings: FederationSettings,
+        base: str,
+        hub_id: str,
+        data: Path,
+        watch: Watch,
+        clock: Clock,
+        collect: Collect,
+    ) -> None:
+        self.name = settings.name or hub_id
+        self.out: list[Publish | Subscribe] = []
+        self.told: list[FromFederation] = []
+        self._settings = settings
+        self._base = base
+        self._log = hub_id
+        self._watch = watch
+        self._clock = clock
+        self._collect = collect
+        self._parts: dict[AgentName, Part] = {}
+        self._shelf = Shelf(data, settings.policy_mb_max * MB)
+        self._since_s: float | None = None
+        """When the broker came; None while it is gone."""
+        self._refused: Counter[str] = Counter()
+        self._counted = Counted()
+        self._given = 0
+        self._tokens = float(settings.parts_per_s)
+        self._tokens_s = clock.monotonic()
+
+    # --- the hub and the broker come and go -----------------------------------------------------
+
+    def take_part(self, namesakes: list[Namesake]) -> None:
+        """These agents, as they stand now."""
+        there = {one.agent.name: one for one in namesakes}
+        for name in [name for name in self._parts if name not in there]:
+            self._withdraw(name)
+        for name, namesake in there.items():
+            part = self._parts.get(name)
+            if part is None:
+                heard = Heard(self.name, self._settings.hubs_max)
+                self._parts[name] = Part(namesake, heard)
+                if self._since_s is not None:
+                    self._subscribe(name, on=True)
+                continue
+            part.namesake = namesake
+            part.digest = digest_of(namesake.agent)
+
+    def joined(self) -> None:
+        """The broker is there; it knows nothing of us but what it retained."""
+        self._since_s = self._clock.monotonic()
+        for name, part in self._parts.items():
+            self._subscribe(name, on=True)
+            part.said.clear()
+            part.announce_s = 0.0
+
+    def left(self, reason: str | None = None) -> None:
+        """The broker is gone; for a reason that is its own fault, that is counted."""
+        self._since_s = None
+        self._collect.abandon()
+        self.out.clear()
+        if reason is not None:
+            self._refused[reason] += 1
+
+    def _withdraw(self, name: AgentName) -> None:
+        part = self._parts.pop(name)
+        self._shelf.clear(name)
+        if self._since_s is not None:
+            self._subscribe(name, on=False)
+            self.out += [Publish(topic, b"", retain=True) for topic in part.said]
+        self._collect.drop(part)
+
+    def _subscribe(self, name: AgentName, *, on: bool) -> None:
+        for levels in (("policy", "+"), ("want", self.name)):
+            self.out.append(Subscribe(agent_topic(self._base, name, *levels), on))
+
+    # --- what others say ------------------------------------------------------------------------
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        """A message of the broker."""
+        try:
+            name, levels = agent_levels(self._base, topic) or ("", [""])
+            part = self._parts.get(name)  # type: ignore[call-overload]  # or it is no agent's name
+            match levels:
+                case ["policy", hub] if part is not None:
+                    self._hear_of(part, hub, payload)
+                case ["want", hub] if part is not None and hub == self.name:
+                    self._give(part, payload)
+                case ["part", sha256, number] if part is not None:
+                    self._collect.take(part, sha256, number, payload)
+                case _:
+                    raise Unheard("topic")
+        except Unheard as error:
+            self._refused[error.reason] += 1
+
+    def _hear_of(self, part: Part, hub: str, payload: bytes) -> None:
+        if not payload:
+            part.heard.take(hub, None)
+            return
+        bytes_max = self._settings.policy_mb_max * MB
+        announcement = read_announcement(payload, policy_bytes_max=bytes_max)
+        if hub == self.name and announcement.log != self._log:
+            raise Unheard("name", f"another hub calls itself {hub!r}")
+        part.heard.take(hub, announcement)
+
+    def _give(self, part: Part, payload: bytes) -> None:
+        want, name = read_want(payload), part.name
+        now_s = self._clock.monotonic()
+        most = float(self._settings.parts_per_s)
+        self._tokens = min(most, self._tokens + most * (now_s - self._tokens_s))
+        self._tokens_s = now_s
+        for number in range(want.part, want.part + PARTS_AT_ONCE):
+            data = self._shelf.part(name, want.sha256, number)
+            if data is None:
+                if number == want.part:
+                    raise Unheard("want")
+                return
+            if self._tokens < 1.0:
+                raise Unheard("rate")
+            self._tokens -= 1.0
+            self._given += 1
+            levels = ("part", want.sha256, str(number))
+            self.out.append(Publish(agent_topic(self._base, name, *levels), data))
+
+    # --- what is to be done ---------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """What is due by now."""
+        now_s = self._clock.monotonic()
+        self._collect.look()
+        if self._since_s is not None:
+            due = [part for part in self._parts.values() if part.announce_s <= now_s]
+            for part in due[:AGENTS_AT_ONCE]:
+                part.announce_s = now_s + self._settings.announce_s
+                self._announce(part)
+            self._collect.go_on(now_s)
+            if now_s - self._since_s >= SETTLE_S:
+                self._collect.choose(self._parts.values(), now_s)
+        self._gather()
+
+    def _gather(self) -> None:
+        """What there is to say of what was taken, and how it all goes."""
+        collect = self._collect
+        self.out += collect.out
+        self.told += collect.told
+        collect.out.clear()
+        collect.told.clear()
+        hubs = sum(len(part.heard) for part in self._parts.values())
+        refused = dict(self._refused + collect.refused)
+        connected = self._since_s is not None
+        counted = Counted(connected, hubs, collect.fetched, self._given, refused)
+        if counted != self._counted:
+            self._counted = counted
+            self.told.append(counted)
+
+    def _announce(self, part: Part) -> None:
+        """Say what there is, where it is something else than before."""
+        name, newest = part.name, part.namesake.policy
+        if newest is not None and part.digest:
+            try:
+                offers = self._shelf.stock(
+                    part.namesake.agent, newest, lambda device: self._watch.mean(name, device)
+                )
+            except HubFault:  # its file was just replaced: next time
+                return
+            said = Announcement(self._log, newest.version, part.digest, offers)
+            self._retain(part, "policy", encode(said))
+        gains = self._watch.gains(name)
+        if gains.episodes:
+            self._retain(part, "advice", encode(gains))
+
+    def _retain(self, part: Part, leaf: str, payload: bytes) -> None:
+        topic = agent_topic(self._base, part.name, leaf, self.name)
+        if part.said.get(topic) != payload:
+            part.said[topic] = payload
+            self.out.append(Publish(topic, payload, retain=True))

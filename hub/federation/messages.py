@@ -1,0 +1,78 @@
+"""What the hub and its process for other hubs say to each other, as frames over a socketpair.
+
+hub ──Agents──▶ federation
+hub ◀──Took, Join, Counted── federation
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from hub.facts import Guest
+from hub.frames import frame
+from hub.learner.messages import LoggedPolicy
+from hub.words import Agent, AgentName
+
+
+class Namesake(Struct, frozen=True):
+    """An agent that takes part, as it stands."""
+
+    agent: Agent
+    policy: LoggedPolicy | None
+    """The version that acts."""
+    begun: int
+    """Seq where its learning began."""
+    chosen: bool
+    """What acts was put in place since it began: there is no newcomer to be helped."""
+    guests: list[Guest]
+
+
+class Agents(Struct, frozen=True, tag="agents"):
+    """All agents that take part; sent again when anything of it is another."""
+
+    agents: list[Namesake]
+
+
+class Took(Struct, frozen=True, tag="took"):
+    """These are the agent's guests from now on; their files are there."""
+
+    agent: AgentName
+    guests: list[Guest]
+
+
+class Join(Struct, frozen=True, tag="join"):
+    """The agent has learnt nothing yet and is to begin with this policy; its file is there."""
+
+    agent: AgentName
+    sha256: str
+    name: str
+    """`<hub>/<device>` whose it is."""
+
+
+class Counted(Struct, frozen=True, tag="counted"):
+    """How it goes with other hubs, since the process started."""
+
+    connected: bool = False
+    hubs: int = 0
+    """Others that are heard, counted for each agent."""
+    fetched: int = 0
+    """Networks taken in whole."""
+    parts: int = 0
+    """Given out."""
+    refused: dict[str, int] = {}
+    """What was left alone, by reason."""
+
+
+FromFederation = Took | Join | Counted
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+decode_to_federation: Final = msgspec.msgpack.Decoder(Agents).decode
+decode_from_federation: Final = msgspec.msgpack.Decoder(FromFederation).decode
+
+
+def framed(message: Agents | FromFederation) -> bytes:
+    """The message as one frame, ready to be sent."""
+    return frame(_encode(message))
