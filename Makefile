@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning sharing fuzz soak-kill soak-broker soak-log soak-truth soak-learning bench assets wheel schemas clean
+.PHONY: help demo hub test check learning sharing fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning bench assets wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged 
 
 soak-broker: $(INSTALLED) ## Kill mosquitto and a hub at it 20 times under load; nothing answered may be lost (three minutes)
 	@$(BIN)/python -m pytest tests/acceptance/test_external_broker.py --kills 20
+
+soak-gate: $(INSTALLED) ## Send the gate 10 million mutated packets and a million topics and filters that are another's (half an hour)
+	@$(BIN)/python -m pytest tests/intake/test_hostile.py --packets 10000000
 
 soak-log: $(INSTALLED) ## Kill the log 200 times and damage it 600 times; nothing acknowledged may be lost (ten minutes)
 	@$(BIN)/python -m pytest tests/log/test_faults.py --faults 200

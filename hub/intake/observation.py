@@ -60,7 +60,7 @@ def decode(encoding: str, payload: bytes) -> Message:
             # The short form in one pass; anything else takes the longer way below.
             if payload.startswith(b'{"') and b'"o"' in payload:
                 return _checked(Message(*structs.astuple(_fast.decode(payload))))
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
     try:
         document = (_json if encoding == "json" else _msgpack).decode(payload)

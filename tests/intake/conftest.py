@@ -54,3 +54,18 @@ async def house(open_house: Callable[..., Any]) -> House:
     """One whose log commits at once."""
     opened: House = await open_house()
     return opened
+
+
+PACKETS_SMALL = 100_000
+
+
+@pytest.fixture
+def packets(pytestconfig: pytest.Config) -> int:
+    """How many hostile packets are sent."""
+    # Unknown when pytest was started higher up and did not read this file first.
+    return int(pytestconfig.getoption("--packets", PACKETS_SMALL))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The large form: `pytest tests/intake/test_hostile.py --packets 10000000`."""
+    parser.addoption("--packets", type=int, default=PACKETS_SMALL, help="hostile packets, so many")

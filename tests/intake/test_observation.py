@@ -100,6 +100,7 @@ def test_golden_payloads_are_read(path: Path) -> None:
         (b"hello", Code.PAYLOAD, None),
         (b"\xff\xfe", Code.PAYLOAD, None),
         (b'{"s":6,"o":[NaN,1]}', Code.PAYLOAD, None),
+        (b'{"\xb5":6,"o":[1,2]}', Code.PAYLOAD, None),
         (b'{"s":6,"o":[Infinity,1]}', Code.PAYLOAD, None),
         (b'{"s":6,"o":[1,2],"r":NaN}', Code.PAYLOAD, None),
         (b'{"s":6,"o":[1,2],"r":1e999}', Code.PAYLOAD, None),
