@@ -1,13 +1,15 @@
 """A learner elsewhere and its devices, a process each: `python -m tests.bench.remote_bench`.
 
 A step of a remote environment is two commits: the observation is shown when it is durable, and the
-action leaves when that is. Prints steps a second of all devices, and the hub's CPU for each.
+action leaves when that is. Prints steps a second of all devices, and the CPU that each process uses
+for one: what the busiest of them uses is a bound on a machine with a core for each.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -56,20 +58,20 @@ def measure(hub: RealHub, count: int) -> dict[str, float]:
     actions = np.zeros(count, dtype=np.int64)
     for _ in range(50):
         envs.step(actions)
-    steps, cpu, began = 0, cpu_s([hub.pid]), time.perf_counter()
+    assert far.pid is not None, "it was started"
+    pids = {"hub": hub.pid, "log": hub.processes["log"], "devices": far.pid, "learner": os.getpid()}
+    before = {name: cpu_s([pid]) for name, pid in pids.items()}
+    steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
         envs.step(actions)
         steps += count
     took_s = time.perf_counter() - began
-    used_s = cpu_s([hub.pid]) - cpu
+    used = {name: cpu_s([pid]) - before[name] for name, pid in pids.items()}
     envs.close()
     far.terminate()
     far.join()
-    return {
-        "devices": count,
-        "steps_per_s": round(steps / took_s),
-        "hub_cpu_us": round(used_s / steps * 1e6),
-    }
+    each = {f"{name}_cpu_us": round(seconds / steps * 1e6) for name, seconds in used.items()}
+    return {"devices": count, "steps_per_s": round(steps / took_s), **each}
 
 
 def main() -> None:
