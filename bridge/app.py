@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Final
@@ -86,6 +87,7 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
     server = _Server(config)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
@@ -163,6 +165,11 @@ def _mounted(
         await application(scope, receive, send)
 
     return handler
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Of what uvicorn says: it takes a WebSocket that was refused with a reason for a mistake."""
+    return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 class _Server(uvicorn.Server):

@@ -135,6 +135,8 @@ class Talk:
         reading = asyncio.create_task(self._read(receive))
         try:
             await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()  # an error of ours is to be seen, not to end as a hang-up
             if self._line.closing:
                 await writing
         finally:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from litestar import Router
 from litestar.config.csrf import CSRFConfig
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.exceptions import HTTPException, NotAuthorizedException, NotFoundException
 from litestar.middleware import ASGIMiddleware, DefineMiddleware
 from litestar.middleware.authentication import (
     AbstractAuthenticationMiddleware,
@@ -106,6 +106,8 @@ class Headers(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Pass the request on."""
         static = "/static/" in scope["path"]
+        if "\0" in scope["path"]:
+            raise NotFoundException("No file has a NUL in its name.")  # to the system an error
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from hub import control
@@ -283,6 +283,20 @@ def test_bytes_that_are_no_request_cost_their_sender_only(
         assert b"Traceback" not in answer
         assert not answer.startswith(b"HTTP/1.1 500")
     still_good(hub, fuzz)
+
+
+@pytest.mark.parametrize("path", ["/console/static/x%00", "/v1/step%00", "/shepherd/env%00/"])
+def test_a_path_with_a_nul_is_not_found(hub: RealHub, fuzz: Fuzz, path: str) -> None:
+    with Http(hub.ready.http) as http_:
+        assert http_.ask("GET", path)[0] in (404, 405)
+    still_good(hub, fuzz)
+
+
+def test_a_refused_websocket_is_no_error_in_the_hubs_messages(hub: RealHub, fuzz: Fuzz) -> None:
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://{HOST}:{hub.ready.http}/v1/step")
+    still_good(hub, fuzz)
+    assert "handshake" not in hub.says.read_text(errors="replace")
 
 
 def still_good(hub: RealHub, fuzz: Fuzz) -> None:
