@@ -23,7 +23,20 @@ from litestar.middleware.authentication import (
 from litestar.middleware.csrf import CSRFMiddleware
 from litestar.static_files import create_static_files_router
 
-from bridge.console import agent_form, agents, first_steps, live, login, policies, take_along
+from bridge.console import (
+    agent_form,
+    agents,
+    devices,
+    first_steps,
+    health,
+    keys,
+    live,
+    log,
+    login,
+    policies,
+    take_along,
+    users,
+)
 from bridge.console.desk import ROOT, STATIC, Desk, Visit, desk_of
 from bridge.console.errors import bug_page, fault_page, http_error_page
 from hub.errors import SheepfoldError
@@ -46,7 +59,7 @@ def console_routes(desk: Desk) -> Router:
         secret=secrets.token_hex(32),
         cookie_name=f"{desk.cookie}-form",
         cookie_path=ROOT,
-        cookie_secure=desk.settings.cookie_secure,
+        cookie_secure=desk.cookie_secure,
         cookie_httponly=True,
         cookie_samesite="strict",
     )
@@ -57,6 +70,11 @@ def console_routes(desk: Desk) -> Router:
         ROOT,
         route_handlers=[
             *login.ROUTES,
+            *devices.ROUTES,
+            *keys.ROUTES,
+            *users.ROUTES,
+            *log.ROUTES,
+            *health.ROUTES,
             *agents.ROUTES,
             *agent_form.ROUTES,
             *first_steps.ROUTES,

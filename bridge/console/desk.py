@@ -67,6 +67,8 @@ class Desk:
         self.rates = Rates(hub)
         self.setup_token = secrets.token_urlsafe(SETUP_TOKEN_BYTES)
         """For whoever makes the first user from another machine; printed at the start."""
+        self.cookie_secure = self.settings.cookie_secure or bool(hub.settings.tls.certificate)
+        """Cookies go over TLS only: the hub speaks it, or a proxy before it does."""
         self._chore = asyncio.Lock()
         self._chores = 0
         self.live_pages = 0

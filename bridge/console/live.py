@@ -20,7 +20,9 @@ from bridge.console import look_up
 from bridge.console.agents import agent_now, overview
 from bridge.console.curve import Follow
 from bridge.console.desk import AtDesk, ByVisit, Desk, Visit
+from bridge.console.devices import heard
 from bridge.console.first_steps import connected
+from bridge.console.health import now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,6 +63,30 @@ async def live_connect(
     return stream.response("live/connect.html", lambda v: connected(desk, v.sight.agent(name)))
 
 
+@get("/live/devices")
+async def live_devices(
+    request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit
+) -> ServerSentEvent:
+    """The list of devices."""
+    stream = Stream(request, desk, visit)
+    return stream.response("live/devices.html", lambda v: heard(desk, v.sight))
+
+
+@get("/live/health")
+async def live_health(
+    request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit
+) -> ServerSentEvent:
+    """How the hub is."""
+    visit.sight.admin()
+    stream = Stream(request, desk, visit)
+
+    def part(v: Visit) -> dict[str, Any]:
+        v.sight.admin()
+        return now(desk)
+
+    return stream.response("live/health.html", part)
+
+
 class Stream:
     """One open page."""
 
@@ -96,7 +122,8 @@ class Stream:
                 if points is not None:
                     yield ServerSentEventMessage(data=points, event="curve")
                 await self._pause()
-            yield ServerSentEventMessage(data="over", event="over")
+            if not desk.hub.stopping.is_set():  # else the page may come again
+                yield ServerSentEventMessage(data="over", event="over")
         finally:
             desk.live_pages -= 1
 
@@ -119,4 +146,4 @@ class Stream:
             return
 
 
-ROUTES: Final = (live_agents, live_agent, live_connect)
+ROUTES: Final = (live_agents, live_agent, live_connect, live_devices, live_health)

@@ -138,7 +138,7 @@ def _cookie(desk: Desk, name: str, value: str, max_age_s: int | None) -> Cookie:
         value=value,
         path=ROOT,
         max_age=max_age_s,
-        secure=desk.settings.cookie_secure,
+        secure=desk.cookie_secure,
         httponly=True,
         samesite="strict",
     )

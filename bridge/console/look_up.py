@@ -68,6 +68,11 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
     return dict(zip(asked, found, strict=True))
 
 
+async def alerts(desk: Desk, sight: Sight, limit: int) -> list[dict[str, Any]] | None:
+    """What the hub warned of, newest first; None when it can't be had now."""
+    return await _or_none(desk, sight, ALERTS.format(where="", limit=limit))
+
+
 async def _or_none(desk: Desk, sight: Sight, sql: str) -> list[dict[str, Any]] | None:
     try:
         return await desk.rows(sight, sql)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
@@ -13,6 +14,7 @@ from litestar.template import TemplateConfig
 FOLDER: Final = Path(__file__).parent / "templates"
 NOTHING: Final = "–"
 NUMBERS_SHOWN: Final = 6
+CELL_CHARACTERS: Final = 200
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:
@@ -32,6 +34,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         "when": when,
         "plural": plural,
         "shown_action": shown_action,
+        "cell": cell,
     }
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
@@ -82,3 +85,13 @@ def shown_action(values: list[float | None] | None) -> str:
     texts = [NOTHING if value is None else f"{value:.4g}" for value in values[:NUMBERS_SHOWN]]
     more = ", …" if len(values) > NUMBERS_SHOWN else ""
     return texts[0] if len(values) == 1 else f"[{', '.join(texts)}{more}]"
+
+
+def cell(value: object) -> str:
+    """A value of a query's result, cut where it is long."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= CELL_CHARACTERS else f"{text[:CELL_CHARACTERS]}…"

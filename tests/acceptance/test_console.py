@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
 
+from bridge.console.log import examples
 from hub import control
 from tests.acceptance.devices import Http
 from tests.acceptance.people import PASSWORD, Person, add_user
@@ -300,3 +304,142 @@ def test_an_older_version_acts_again_and_the_files_of_others_go(
         f'attachment; filename="agent-of-alice-v{acts + 1}.safetensors"'
     )
     assert len(file.content) > 1000
+
+
+# --- the other pages -----------------------------------------------------------------------------
+
+
+def shown_secret(person: Person, path: str) -> str:
+    """What stands on a page this once."""
+    found = re.search(r'id="secret" readonly value="([^"]+)"', person.see(path))
+    assert found is not None
+    return found[1]
+
+
+def test_a_keys_secret_is_shown_once_and_opens_until_it_is_revoked(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    bob = person("bob")
+    bob.send("/keys", kind="device", agent="agent-of-bob", device="device-of-bob")
+    secret = shown_secret(bob, "/keys")
+    assert secret not in bob.see("/keys")
+    with Http(hub.ready.http) as http:
+        said = {"device": "device-of-bob", "o": [0, 0, 0, 0]}
+        assert http.step(secret, said)[0] == 200
+        key_id = secret.partition(".")[0]
+        assert bob.send(f"/keys/{key_id}/revoke").status_code == 303
+        assert http.step(secret, said)[0] == 401
+
+
+def test_a_persons_own_key_asks_for_that_person(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    bob = person("bob")
+    bob.send("/keys", kind="operator")
+    headers = {"Authorization": f"Bearer {shown_secret(bob, '/keys')}"}
+    with Http(hub.ready.http) as http:
+        query = {"query": "SELECT DISTINCT agent FROM events"}
+        status, answer = http.ask("POST", "/v1/sql", query, headers)
+    assert (status, answer) == (200, {"agent": "agent-of-bob"})
+
+
+def test_an_admin_adds_a_user_gives_another_password_and_removes_it(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    root = person(ADMIN)
+    root.send("/users", name="dave", role="owner", password=PASSWORD)
+    dave = person("dave")
+    root.send("/users/dave/password", password="another one 123")
+    assert dave.get("/agents").status_code == 303
+    root.send("/users/dave/remove")
+    assert "dave" not in hub.ask(control.Show("users"))
+    root.send(f"/users/{ADMIN}/remove")
+    assert "can&#39;t remove yourself" in root.see("/users")
+    root.send("/users", name="eve", role="god", password=PASSWORD)
+    assert "a role is owner or admin" in root.see("/users")
+
+
+def test_a_device_is_added_moved_and_forgotten(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    hub.make_agent("second-of-bob")
+    hub.change("second-of-bob", owner="bob")
+    bob = person("bob")
+    for agent in ("agent-of-bob", "second-of-bob"):
+        bob.send("/devices", device="wanderer", agent=agent)
+        assert {"device": "wanderer", "agent": agent} in hub.ask(control.Show("devices"))
+    bob.send("/devices/forget", device="wanderer")
+    assert all(row["device"] != "wanderer" for row in hub.ask(control.Show("devices")))
+
+
+def test_a_query_is_answered_with_the_rows_one_may_see_and_a_chart(
+    person: Callable[[str], Person],
+) -> None:
+    bob = person("bob")
+    page = bob.send("/log", query="SELECT range AS x, range * 2 AS y FROM range(600)").text
+    assert "First 500 rows" in page
+    assert 'data-chart="' in page
+    page = bob.send("/log", query="SELECT DISTINCT agent FROM events ORDER BY agent").text
+    assert "agent-of-bob" in page
+    assert "agent-of-alice" not in page
+    refused = bob.send("/log", query="DROP TABLE events")
+    assert refused.status_code == 422
+    assert "DROP TABLE events" in refused.text  # what was typed stays
+    file = bob.send("/log/download", query="SELECT 1 AS a", form="csv")
+    assert file.text == "a\r\n1\r\n"
+
+
+def test_the_trail_says_who_did_what(person: Callable[[str], Person]) -> None:
+    page = person(ADMIN).see("/trail")
+    assert "logged in" in page
+    assert "agent made" in page
+
+
+def test_every_example_of_the_log_page_is_answered(person: Callable[[str], Person]) -> None:
+    alice = person("alice")
+    for sql in examples("agent-of-alice").values():
+        assert alice.send("/log", query=sql).status_code == 200, sql
+
+
+def test_the_first_account_is_made_by_whoever_sits_at_the_machine(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    hub = RealHub(tmp_path_factory.mktemp("new") / "data")
+    hub.start()
+    try:
+        fields = {"name": "first", "password": PASSWORD, "again": PASSWORD}
+        with Person(hub, headers={"X-Forwarded-For": "203.0.113.7"}) as stranger:
+            assert 'name="token"' in stranger.see("/setup")
+            assert stranger.send("/setup", **fields, token="guessed").status_code == 403
+        with Person(hub, headers={"Host": "evil.example"}) as rebound:
+            assert rebound.send("/setup", **fields).status_code == 403
+        with Person(hub) as person:
+            assert person.get("/login").headers["location"] == "/console/setup"
+            assert person.send("/setup", **fields | {"again": "typo"}).status_code == 422
+            assert person.send("/setup", **fields).headers["location"] == "/console/new-agent"
+            assert "New agent" in person.see("/new-agent")
+            made = {"name": "heating", "algorithm": "PPO", "observations": "2", "actions": "2"}
+            person.send("/new-agent", **made)
+            python = snippets_of(person.see("/agents/heating/connect"))["Python"]
+        with Person(hub) as late:
+            assert late.send("/setup", **fields | {"name": "second"}).status_code == 422
+        run_snippet(python)
+        until(lambda: hub.value("SELECT count(*) FROM events WHERE device = 'python-1'"), "a step")
+    finally:
+        hub.end()
+
+
+def snippets_of(page: str) -> dict[str, str]:
+    """The lines for each language, with the key filled in."""
+    found = re.findall(r'aria-label="(\w+)"><code>(.*?)</code>', page, re.DOTALL)
+    assert len(found) == 6
+    return {language: html.unescape(code) for language, code in found}
+
+
+def run_snippet(code: str) -> None:
+    """As a person would, until it has printed what to do once."""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert '"a"' in process.stdout.readline().replace("'", '"')
+        process.kill()

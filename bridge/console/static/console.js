@@ -29,10 +29,12 @@ class Curve {
     this.draw();
   }
 
-  /** Times, the average over all devices, and one line a device where that is wanted. */
+  /** Steps of all devices, the average over them, and one line a device where that is wanted. */
   data() {
     const points = [...this.points.values()].sort((a, b) => a[2] - b[2]);
-    const times = points.map((p) => p[2]);
+    let steps = 0;
+    const places = points.map((p) => (steps += p[4]));
+    this.ended = points.map((p) => p[2]);
     let sum = 0;
     const mean = points.map((p, i) => {
       sum += p[3] - (i >= WINDOW ? points[i - WINDOW][3] : 0);
@@ -42,7 +44,7 @@ class Curve {
     const lines = this.byDevice
       ? devices.map((d) => points.map((p) => (p[0] === d ? p[3] : null)))
       : [points.map((p) => p[3])];
-    return { data: [times, ...lines, mean], names: this.byDevice ? devices : ["episode"] };
+    return { data: [places, ...lines, mean], names: this.byDevice ? devices : ["episode"] };
   }
 
   draw() {
@@ -86,8 +88,9 @@ class Curve {
       width: this.box.clientWidth,
       height: 320,
       axes: [axis, { ...axis, size: 56 }],
+      scales: { x: { time: false } },
       series: [
-        { label: "time" },
+        { label: "steps" },
         ...names.map(dots),
         { label: `mean of ${WINDOW}`, stroke: strong, width: 2.5, points: { show: false } },
       ],
@@ -104,7 +107,8 @@ class Curve {
     ctx.globalAlpha = 0.55;
     ctx.beginPath();
     for (const made of this.versions.values()) {
-      const x = Math.round(plot.valToPos(made, "x", true));
+      const before = this.ended.findLastIndex((time) => time <= made);
+      const x = Math.round(plot.valToPos(before < 0 ? 0 : plot.data[0][before], "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.moveTo(x, bbox.top + bbox.height);
       ctx.lineTo(x, bbox.top + bbox.height - 8 * devicePixelRatio);
@@ -126,6 +130,24 @@ function startCurve() {
   curve.load();
 }
 
+/** A query's rows, as the server found them fit for a chart. */
+function startChart() {
+  const box = document.getElementById("chart");
+  if (!box || !window.uPlot) return;
+  const { names, time, data } = JSON.parse(box.dataset.chart);
+  const style = getComputedStyle(document.documentElement);
+  const axis = { stroke: style.getPropertyValue("--quiet"), grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
+  const colours = [style.getPropertyValue("--good"), "#5b8def", "#e0803a", "#9a6bd4", "#d4588f", "#8a9a2f"];
+  const plot = new uPlot({
+    width: box.clientWidth,
+    height: 320,
+    scales: { x: { time } },
+    axes: [axis, { ...axis, size: 64 }],
+    series: [{}, ...names.map((label, i) => ({ label, stroke: colours[i % colours.length], width: 2 }))],
+  }, data, box);
+  new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 320 })).observe(box);
+}
+
 document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
@@ -133,5 +155,8 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("focusin", (event) => {
   if (event.target.matches?.("[data-copy]")) event.target.select();
 });
-document.addEventListener("htmx:sse:close", (event) => event.target.classList.add("stale"));
+for (const [name, stale] of [["close", true], ["error", true], ["after:connection", false]]) {
+  document.addEventListener(`htmx:sse:${name}`, (event) => event.target.classList?.toggle("stale", stale));
+}
 startCurve();
+startChart();
