@@ -16,6 +16,7 @@ from tests.bench.log_analyst import QUESTIONS
 from tests.bench.log_bench import LogFigures
 from tests.bench.log_rows import walk_rows
 from tests.bench.report import AgentsResults, LearnerResults, LogResults, Results
+from tests.bench.sharing_bench import measure as measure_sharing
 from tests.bench.walk import walk
 
 if TYPE_CHECKING:
@@ -101,6 +102,16 @@ def test_learners_are_measured_alone(tmp_path: Path) -> None:
     assert all(one.ratio > 0 for one in learner.throughputs)
     assert all(one.equal and one.transitions for one in learner.refolded)
     assert "| PPO" in (tmp_path / "learner.md").read_text()
+
+
+@pytest.mark.acceptance
+def test_ways_of_sharing_are_measured_beside_each_other(tmp_path: Path) -> None:
+    runs = measure_sharing(tmp_path, devices=2, seconds=0.3, turns=2)
+    assert set(runs) == {"none", "shared", "advice"}
+    for done in runs.values():
+        assert len(done) == 2
+        assert all(0 < run.p50_ms <= run.p99_ms for run in done)
+        assert all(run.hub_us <= run.all_us for run in done)
 
 
 def test_an_episode_of_the_bench_has_one_step_more_than_actions() -> None:
