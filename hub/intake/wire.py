@@ -135,16 +135,7 @@ def read_head(buffer: bytes | bytearray, at: int = 0) -> Head | None:
     """
     if len(buffer) < at + 2:
         return None
-    first = buffer[at]
-    kind, flags = first >> 4, first & 0x0F
-    if kind == 0 or kind > PacketType.DISCONNECT:
-        raise Malformed(f"packet type {kind} is reserved (MQTT 3.1.1, 2.2.1)")
-    packet_type = PacketType(kind)
-    if packet_type is PacketType.PUBLISH:
-        if flags & 0x06 == 0x06:
-            raise Malformed("QoS 3 does not exist (3.3.1.2)")
-    elif FLAGS.get(packet_type) != flags:
-        raise Malformed(f"{packet_type.name} with flags {flags:04b} (2.2.2)")
+    packet_type, flags = _TYPES.get(buffer[at]) or _read_type(buffer[at])
     length = 0
     for i in range(LENGTH_BYTES_MAX):
         if len(buffer) <= at + 1 + i:
@@ -158,6 +149,35 @@ def read_head(buffer: bytes | bytearray, at: int = 0) -> Head | None:
                 raise Malformed(f"{packet_type.name} of {length} bytes")
             return Head(packet_type, flags, 2 + i, length)
     raise Malformed("remaining length has more than four bytes (2.2.3)")
+
+
+def _read_type(first: int) -> tuple[PacketType, int]:
+    """Packet type and flags in the first byte (2.2).
+
+    Raises:
+        Malformed: they can't stand together, or are reserved.
+    """
+    kind, flags = first >> 4, first & 0x0F
+    if kind == 0 or kind > PacketType.DISCONNECT:
+        raise Malformed(f"packet type {kind} is reserved (MQTT 3.1.1, 2.2.1)")
+    packet_type = PacketType(kind)
+    if packet_type is PacketType.PUBLISH:
+        if flags & 0x06 == 0x06:
+            raise Malformed("QoS 3 does not exist (3.3.1.2)")
+    elif FLAGS.get(packet_type) != flags:
+        raise Malformed(f"{packet_type.name} with flags {flags:04b} (2.2.2)")
+    return packet_type, flags
+
+
+_TYPES: Final = {
+    first: _read_type(first)
+    for first in (
+        *(kind << 4 | flags for kind, flags in FLAGS.items()),
+        *(PacketType.PUBLISH << 4 | flags for flags in range(16) if flags & 0x06 != 0x06),
+    )
+}
+"""Of each first byte that a client may send: looked up, for an enum takes a third of a microsecond
+to be made."""
 
 
 def read_connect(body: bytes) -> Connect:
