@@ -22,14 +22,16 @@ from hub.learner.experience.fragments import Fragment, Fragments
 from hub.learner.interface import Update
 from hub.learner.sb3.gathered import gathered_of, tensor_of
 from hub.learner.sb3.hindsight import Episodes
+from hub.learner.sb3.laying import Columns, lay, takes_columns
 from hub.learner.sb3.model import open_model, seen_by
 from hub.learner.sb3.normalise import Normal, open_normal
 from hub.learner.sb3.randomness import Randomness
 from hub.learner.sb3.rows import Rows
-from hub.learner.sb3.spaces import indices, shaped
+from hub.learner.sb3.spaces import batched, indices, shaped
 from hub.spaces import Box
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from hub.learner.versions.policy import Tensors
     from hub.spaces import Space
     from hub.words import Agent, Floats
+
+    Numbers = NDArray[np.float32]
 
 
 def drive(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
@@ -135,22 +139,12 @@ class OnPolicy:
         """
         model, buffer = self.model, self.model.rollout_buffer
         model.policy.set_training_mode(False)
-        buffer.reset()
-        for fragment in fragments:
-            for i, step in enumerate(fragment):
-                reward = np.array([step.reward], dtype=np.float32)
-                ends = i == len(fragment) - 1 and (step.truncated or fragment is not fragments[-1])
-                if ends and not step.terminated:
-                    reward += model.gamma * self._value(step).numpy()[0]
-                buffer.add(
-                    self._seen(step.observation),
-                    self._drawn(step),
-                    reward,
-                    np.array([i == 0]),
-                    torch.tensor([step.value]),
-                    torch.tensor([step.logprob]),
-                    **self._beside(step),
-                )
+        steps = [step for fragment in fragments for step in fragment]
+        rewards, starts = self._rewards(fragments)
+        if takes_columns(buffer, self._observations):
+            lay(buffer, self._columns(steps, rewards, starts))
+        else:
+            self._add(steps, rewards, starts)
         last = fragments[-1][-1]
         buffer.compute_returns_and_advantage(
             last_values=self._value(last),
@@ -158,6 +152,52 @@ class OnPolicy:
         )
         if self._states is not None:
             self._states.mark(fragments)
+
+    def _rewards(self, fragments: list[Fragment]) -> tuple[Numbers, NDArray[np.bool_]]:
+        """Of each transition the reward, and whether it begins a fragment: (transitions,) each."""
+        flat = [step.reward for fragment in fragments for step in fragment]
+        rewards = np.array(flat, dtype=np.float32)
+        starts = np.zeros(len(flat), dtype=np.bool_)
+        at = 0
+        for fragment in fragments:
+            starts[at] = True
+            at += len(fragment)
+            last = fragment[-1]
+            ends = last.truncated or fragment is not fragments[-1]
+            if ends and not last.terminated:
+                rewards[at - 1 : at] += self.model.gamma * self._value(last).numpy()[0]
+        return rewards, starts
+
+    def _columns(
+        self, steps: list[Transition], rewards: Numbers, starts: NDArray[np.bool_]
+    ) -> Columns:
+        observations = [step.observation for step in steps]
+        if self.normal is not None:
+            observations = [self.normal.seen(observation) for observation in observations]
+        rows = np.frombuffer(b"".join(observations), dtype="<f4").reshape(len(steps), -1)
+        return Columns(
+            batched(self._observations, rows),
+            np.concatenate([self._drawn(step).reshape(1, -1) for step in steps]),
+            rewards,
+            starts,
+            np.array([step.value for step in steps], dtype=np.float32),
+            np.array([step.logprob for step in steps], dtype=np.float32),
+        )
+
+    def _add(self, steps: list[Transition], rewards: Numbers, starts: NDArray[np.bool_]) -> None:
+        """One by one, for a buffer that keeps more of each."""
+        buffer = self.model.rollout_buffer
+        buffer.reset()
+        for i, step in enumerate(steps):
+            buffer.add(
+                self._seen(step.observation),
+                self._drawn(step),
+                rewards[i : i + 1],
+                starts[i : i + 1],
+                torch.tensor([step.value]),
+                torch.tensor([step.logprob]),
+                **self._beside(step),
+            )
 
     def _value(self, step: Transition) -> torch.Tensor:
         """V(o'), one at a time as SB3 asks for it: a batch would differ in the last bit."""
