@@ -249,6 +249,36 @@ class Advised(Struct, frozen=True, tag="advised"):
     """Of the Episode's last observation."""
 
 
+GuardDecision = Literal["control", "own", "rejoined", "dropped", "muted", "unmuted"]
+
+
+class Guarded(Struct, frozen=True, tag="guarded"):
+    """What the guard of a shared Policy decided for a Device, and what that was founded on.
+
+    `control`: it trails its peers, and a network of its own is tried beside the shared Policy;
+    `own`: that earns more, and acts from now on; `rejoined`: it no longer does; `dropped`: it never
+    did. `muted`: its rewards are not what its peers' would have been, and no longer train the
+    shared Policy; `unmuted`: they are again.
+    """
+
+    decision: GuardDecision
+    own: float | None
+    """Mean return of its last Episodes by its own network; None without any."""
+    shared: float | None
+    """The same by the shared Policy."""
+    flock: float | None
+    """Of a `control`, the median of its peers' returns; else None."""
+    episodes: int
+    """That each mean is of, at least."""
+    relation: float | None
+    """Of `muted` and `unmuted`: of its rewards to those its peers would have had, from -1 (the
+    reverse) over 0 (nothing) to 1; else None."""
+    peers: float | None
+    """The same of its peers' rewards among each other."""
+    seq: int
+    """Of the last observation that it was founded on."""
+
+
 class Updated(Struct, frozen=True, tag="updated"):
     """The trainer changed the weights: enough to do it again from the log."""
 
@@ -279,6 +309,7 @@ Fact = (
     | PolicyChosen
     | Advised
     | GuestsTaken
+    | Guarded
     | KeyMade
     | KeyRevoked
     | DeviceAdded

@@ -17,7 +17,7 @@ Rule 3: what goes wrong with a replica's update costs that replica.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from msgspec import structs
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hub.facts import Advised
+    from hub.facts import Advised, Guarded
     from hub.learner.algorithms.row import AdviceChoice
     from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner, Update
@@ -48,7 +48,7 @@ FORGOTTEN, BEFORE, NEWEST = -1, 0, 1
 """Which of its networks a replica's action was drawn by, in place of the flock's versions."""
 
 
-class _One:
+class Own:
     """A replica: its learner, and how its network stands in the flock's versions."""
 
     def __init__(
@@ -107,15 +107,18 @@ class Flock:
         self._agent = agent
         self._open = open_one
         self._count = count
-        self._seedling = _One(open_one(agent))
+        self._seedling = Own(open_one(agent))
         self._planted = False
         """The seedling has weights that somebody put in place, and not only drawn ones."""
-        self._replicas: dict[str, _One] = {}
+        self._replicas: dict[str, Own] = {}
         self._standing = Standing(advises=advice_choice is not None)
-        self._touched: _One | None = None
+        self._touched: Own | None = None
         """The last that learnt."""
         self._version = 0
         """The newest that there is a Card of."""
+
+    folded: ClassVar[str] = STANDING
+    """Name of the tensor by which a version is known to be one of its own."""
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -148,9 +151,9 @@ class Flock:
         one.is_new = one.moved = True
         return update._replace(device=transition.device)
 
-    def advised(self) -> list[tuple[str, Advised]]:
+    def advised(self) -> list[tuple[str, Advised | Guarded]]:
         """Since the version before."""
-        return self._standing.judged()
+        return [*self._standing.judged()]
 
     def remember(self, transition: Transition) -> bool:
         """A row of the device's own replay memory."""
@@ -180,18 +183,22 @@ class Flock:
         # when each began by itself.
         model = self._seedling if self._advice_choice is None else leads
         if self._planted or model is not self._seedling:
-            card = model.learner.card(self._agent, version=0, parent=None, position=0)
-            counts = {n: 0 if n.startswith((SINCE, REPLAY)) else c for n, c in card.counts.items()}
-            own = structs.replace(card, counts=counts)
-            learner.take_up(own, without_gathered(model.learner.tensors()))
+            self._copy(model.learner, learner)
         # Until the version with its network, a device acts by the one that leads, which may be the
         # same as its own.
         alike = not self._replicas or model is leads
         before = leads.changed if alike else None
-        one = self._replicas[device] = _One(learner, before=before)
+        one = self._replicas[device] = Own(learner, before=before)
         learner.published()  # as alone: its first version has seen nothing yet
         one.tensors = learner.tensors()
         return True
+
+    def _copy(self, model: Learner, learner: Learner) -> None:
+        """Begin with the model's weights, and nothing of what it has gathered."""
+        card = model.card(self._agent, version=0, parent=None, position=0)
+        counts = {n: 0 if n.startswith((SINCE, REPLAY)) else c for n, c in card.counts.items()}
+        own = structs.replace(card, counts=counts)
+        learner.take_up(own, without_gathered(model.tensors()))
 
     # --- versions -------------------------------------------------------------------------------
 
@@ -232,7 +239,7 @@ class Flock:
     def tensors(self) -> Tensors:
         """Those of the replica that leads, and of all, under their devices' names."""
         leader = self._leader()
-        tensors: Tensors = {STANDING: as_bytes_tensor(self._standing.snapshot())}
+        tensors: Tensors = {self.folded: as_bytes_tensor(self._snapshot())}
         for device, one in self._all().items():
             now = one.learner.tensors()
             if one.moved or not one.tensors:
@@ -272,7 +279,8 @@ class Flock:
             self._planted = True
             return
         self._planted = bool(card.counts.get(PLANTED))
-        newest = max(replica.changed for replica in card.replicas.values())
+        self._restore(tensors[self.folded].tobytes())
+        newest = self._written(max(replica.changed for replica in card.replicas.values()))
         for device, replica in card.replicas.items():
             learner = self._seedling.learner if device == SEEDLING else self._open(self._agent)
             if replica.card is None:
@@ -280,7 +288,7 @@ class Flock:
             own = structs.replace(replica.card, counts=replica.counts)
             learner.take_up(own, own_tensors(device, tensors))
             learner.go_on(whole(device, tensors))
-            one = _One(learner, before=replica.before, changed=replica.changed)
+            one = Own(learner, before=replica.before, changed=replica.changed)
             if card.version > newest:  # it was put in place again: all are as old as that
                 one.before, one.changed = card.version - 1, card.version
             one.card, one.tensors = replica.card, own_tensors(device, tensors)
@@ -290,7 +298,6 @@ class Flock:
             else:
                 self._replicas[device] = one
         self._version = card.version
-        self._standing.restore(tensors[STANDING].tobytes())
 
     def inherit(self, before: Learner) -> None:
         """The rows of each replica's replay memory, and replicas that were not there yet."""
@@ -311,7 +318,21 @@ class Flock:
             if theirs is not None:
                 one.learner.see_as(theirs.learner)
 
-    def _all(self) -> dict[str, _One]:
+    def _snapshot(self) -> bytes:
+        """Of what was folded."""
+        return self._standing.snapshot()
+
+    def _restore(self, snapshot: bytes) -> None:
+        self._standing.restore(snapshot)
+
+    def _written(self, newest: int) -> int:
+        """Number of the version that was taken up, as it was written; `newest` is the last change.
+
+        A flock's versions each change a network.
+        """
+        return newest
+
+    def _all(self) -> dict[str, Own]:
         return {SEEDLING: self._seedling, **self._replicas}
 
     def _leader(self) -> str:

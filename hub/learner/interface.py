@@ -35,7 +35,7 @@ from hub.learner.versions.policy import Card
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hub.facts import Advised
+    from hub.facts import Advised, Guarded
     from hub.learner.algorithms.row import Activation, PolicyKind
     from hub.learner.experience.transitions import Transition
     from hub.learner.versions.policy import Tensors
@@ -136,7 +136,7 @@ class Learner(Protocol):
         """What it is now is a version: until the next one, actors act by it."""
         ...
 
-    def advised(self) -> list[tuple[str, Advised]]:
+    def advised(self) -> list[tuple[str, Advised | Guarded]]:
         """Devices and their episodes since it was asked last, where replicas take advice."""
         ...
 
@@ -251,7 +251,7 @@ class Plain(ABC):
     def published(self) -> None:  # noqa: B027 - it need not know
         """It acts by its tensors alone."""
 
-    def advised(self) -> list[tuple[str, Advised]]:
+    def advised(self) -> list[tuple[str, Advised | Guarded]]:
         """Nobody takes advice."""
         return []
 

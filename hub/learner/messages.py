@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from hub.facts import Advised, PolicyMade, Updated
+from hub.facts import Advised, Guarded, PolicyMade, Updated
 from hub.frames import frame
 from hub.words import FLOAT_BYTES, Floats, Source
 
@@ -110,6 +110,8 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
     """Of a recurrent policy: how many observations its state had seen before this one."""
     advice: Advice | None = None
     """What was multiplied in; None = nobody was asked."""
+    own: bool = False
+    """The device's own network acted, where it has one beside the policy that all share."""
 
     @property
     def source(self) -> Source:
@@ -118,7 +120,7 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
 
     def drawn(self, mask: bytes | None = None) -> Drawn:
         """How it was chosen, from what was allowed."""
-        return Drawn(self.raw, mask, self.memory, self.advice)
+        return Drawn(self.raw, mask, self.memory, self.advice, self.own)
 
 
 class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
@@ -152,8 +154,9 @@ class Made(Struct, frozen=True, array_like=True, tag="made"):
     """None for the version an agent begins with."""
     parent_sha256: str | None = None
     """Of the parent's file: a child of any but the newest version in the log is not logged."""
-    advised: list[tuple[str, Advised]] = []
-    """Devices and their episodes since the version before, where replicas take advice."""
+    advised: list[tuple[str, Advised | Guarded]] = []
+    """Since the version before: devices and their episodes, where replicas take advice; or what was
+    decided for them, where a shared policy is guarded."""
 
 
 class Idle(Struct, frozen=True, array_like=True, tag="idle"):
@@ -204,6 +207,7 @@ class _Beside(Struct, omit_defaults=True):
     memory: int | None = None
     adviser: str | None = None
     advice: list[float] | None = None
+    own: bool = False
 
 
 class Drawn(NamedTuple):
@@ -217,20 +221,24 @@ class Drawn(NamedTuple):
     """Observations that a recurrent policy's state had seen before; 0 = it had begun anew."""
     advice: Advice | None = None
     """What it was multiplied with before it was drawn."""
+    own: bool = False
+    """By the device's own network, where it has one beside the policy that all share."""
 
 
+NOTHING: Final = Drawn()
 _decode_beside = msgspec.json.Decoder(_Beside).decode
 
 
 def payload_of(drawn: Drawn) -> str | None:
     """As JSON text, a mask as `"0110"`; None when there is nothing to say."""
-    raw, mask, memory, advice = drawn
-    if raw is None and mask is None and memory is None and advice is None:
+    raw, mask, memory, advice, own = drawn
+    if drawn == NOTHING:
         return None
     beside = _Beside(
         raw=None if raw is None else _listed(raw),
         mask=None if mask is None else "".join(map(str, mask)),
         memory=memory,
+        own=own,
     )
     if advice is not None:
         beside.adviser, beside.advice = advice.adviser, _listed(advice.values)
@@ -251,7 +259,7 @@ def drawn_of(payload: str | None) -> Drawn:
     advice = None
     if beside.adviser is not None and beside.advice is not None:
         advice = Advice(beside.adviser, _packed(beside.advice))
-    return Drawn(raw, mask, beside.memory, advice)
+    return Drawn(raw, mask, beside.memory, advice, beside.own)
 
 
 def _listed(values: Floats) -> list[float]:

@@ -15,6 +15,7 @@ from hub.errors import HubFault, OperatorFault
 from hub.learner.algorithms import elsewhere
 from hub.learner.algorithms.parameters import algorithm_of, read_parameters
 from hub.learner.flock import Flock
+from hub.learner.guarded import GuardedFlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,8 @@ def open_learner(agent: Agent) -> Learner:
     parameters = read_parameters(agent)
     if parameters.replicas:
         return Flock(agent, open_one, parameters.replicas, parameters.advice_choice)
+    if parameters.guard is not None:
+        return GuardedFlock(agent, open_one, parameters.guard)
     return open_one(agent)
 
 

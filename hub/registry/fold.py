@@ -23,6 +23,7 @@ from hub.facts import (
     DeviceForgotten,
     EpisodeEnded,
     Fact,
+    Guarded,
     Guest,
     GuestsTaken,
     KeyMade,
@@ -158,6 +159,7 @@ class Registry:
                 | Alert()
                 | CheckpointsDeleted()
                 | EpisodeEnded()
+                | Guarded()
                 | LoggedIn()
                 | LoggedOut()
                 | LoginRefused()

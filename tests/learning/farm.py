@@ -21,6 +21,7 @@ from hub.learner.versions.heads import Heads, Verdict
 from hub.learner.versions.policy import read_policy
 from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, Trained
+from hub.spaces import parse, size
 from hub.words import Agent, Event, Floats, Kind, Source
 from tests.learning.harness import StoppedClock
 
@@ -127,12 +128,19 @@ class Farm:
             step=observation.step,
         )
         if self._chooser is None:
-            width = 1  # both tasks have one number for an action
+            width = size(parse(self.agent.actions))
             action = Floats(np.full(width, FIRST_ACTION, dtype="<f4").tobytes())
             return replace(event, action=action, source=Source.FALLBACK)
         assert observation.obs is not None
         assert observation.step is not None
-        question = Question(0, observation.device, 0, observation.step, observation.obs)
+        question = Question(
+            0,
+            observation.device,
+            0,
+            observation.step,
+            observation.obs,
+            first=bool(observation.first),
+        )
         (reply,) = self._chooser.choose([question], greedy=False)
         return replace(
             event,

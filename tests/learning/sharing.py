@@ -47,15 +47,15 @@ SEEDS: Final = 20
 CONFIDENCE: Final = 0.90
 RESAMPLES: Final = 10_000
 
-Mode = Literal["lone", "shared", "advice", "random advice"]
-MODES: Final[tuple[Mode, ...]] = ("lone", "shared", "advice", "random advice")
-"""Learners of their own; one policy; and peers that advise each other, by a bandit or as Shepherd
-draws them: any peer at each step."""
-
+Mode = Literal["lone", "shared", "guarded", "advice", "random advice"]
+MODES: Final[tuple[Mode, ...]] = ("lone", "shared", "guarded", "advice", "random advice")
+"""Learners of their own; one policy, without its guard and with it; and peers that advise each
+other, by a bandit or as Shepherd draws them: any peer at each step."""
 
 SHARING: Final[dict[Mode, Sharing]] = {
     "lone": "none",
     "shared": "shared",
+    "guarded": "shared",
     "advice": "advice",
     "random advice": "advice",
 }
@@ -102,6 +102,10 @@ CASES: Final = {
     "alike": _cartpole(*_ALIKE, AS_IT_COMES),
     "one reversed": _cartpole(*_ALIKE, Replica(reversed=True)),
     "pole lengths": _cartpole(*(Replica(half_pole=metres) for metres in (0.1, 0.5, 1.0, 2.0))),
+    "one reversed, not told apart": msgspec.structs.replace(
+        _beside("one reversed", "lone", *_ALIKE, Replica(reversed=True)),
+        parameters={"device_slots": "0"},
+    ),
     "Pendulum": Case(
         "Pendulum-v1",
         pendulum,
@@ -196,9 +200,7 @@ def run(name: str, mode: Mode, seed: int, folder: Path) -> Run:
     flocks = [[machine] for machine in machines] if mode == "lone" else [machines]
     began = time.process_time()
     for number, flock in enumerate(flocks):
-        chosen = {"advice.choice": "random"} if mode == "random advice" else {}
-        agent = case.agent_of("PPO", seed=100 * seed + number, **case.parameters, **chosen)
-        agent = msgspec.structs.replace(agent, sharing=SHARING[mode])
+        agent = agent_of(case, mode, seed=100 * seed + number)
         hub = Hub(agent, folder / str(number))
         step_on(hub, flock, seed, until=partial(_over, flock, case))
     return Run(
@@ -208,8 +210,15 @@ def run(name: str, mode: Mode, seed: int, folder: Path) -> Run:
         [machine.done_at or machine.steps for machine in machines if machine.honest],
         [i for i, one in enumerate(machines) if one.honest and one.done_at is None],
         time.process_time() - began,
-        parameters_of(name),
+        parameters_of(name, mode),
     )
+
+
+def agent_of(case: Case, mode: Mode, *, seed: int) -> Agent:
+    """As a mode declares it."""
+    chosen = {"shared": {"guard": "off"}, "random advice": {"advice.choice": "random"}}
+    agent: Agent = case.agent_of("PPO", seed=seed, **case.parameters, **chosen.get(mode, {}))
+    return msgspec.structs.replace(agent, sharing=SHARING[mode])
 
 
 def _over(flock: Sequence[Machine], case: Case) -> bool:
@@ -229,12 +238,12 @@ def step_on(hub: Hub, flock: Sequence[Machine], seed: int, *, until: Callable[[]
         heapq.heapreplace(due, (now + float(chance.exponential()), i))
 
 
-def parameters_of(name: str) -> str:
+def parameters_of(name: str, mode: Mode) -> str:
     """A digest of what a case is learnt with, defaults and all."""
     case = CASES[name]
-    agent: Agent = case.agent_of("PPO", seed=0, **case.parameters)
     named = msgspec.structs.replace(case, agent_of=case.agent_of.__name__)
-    return hashlib.sha256(repr((named, read_parameters(agent))).encode()).hexdigest()[:12]
+    parameters = read_parameters(agent_of(case, mode, seed=0))
+    return hashlib.sha256(repr((named, parameters)).encode()).hexdigest()[:12]
 
 
 # --- what they come to ------------------------------------------------------------------------
@@ -275,8 +284,8 @@ class Book:
     """The runs so far, in a file."""
 
     def __init__(self, path: Path) -> None:
-        now = {name: parameters_of(name) for name in CASES}
-        self._kept = Runs(path, Run, lambda made: now.get(made.case) == made.parameters)
+        now = {(name, mode): parameters_of(name, mode) for name in CASES for mode in MODES}
+        self._kept = Runs(path, Run, lambda it: now.get((it.case, it.mode)) == it.parameters)
         self.runs = {(made.case, made.mode, made.seed): made for made in self._kept.made}
 
     def add(self, made: Run) -> None:
@@ -289,7 +298,7 @@ class Book:
         for seed in range(seeds):
             for name in names:
                 # Advice is looked at where lone learners are, and not for those with false pay.
-                for mode in MODES if CASES[name].beside is None else ("shared",):
+                for mode in MODES if CASES[name].beside is None else ("shared", "guarded"):
                     if (name, mode, seed) not in self.runs:
                         yield name, mode, seed
 

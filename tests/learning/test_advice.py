@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from hub.errors import OperatorFault
+from hub.facts import Advised
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.net import product
 from hub.learner.messages import Question, drawn_of
@@ -190,7 +191,9 @@ def test_a_newcomer_begins_with_the_network_of_the_best(tmp_path: Path) -> None:
 
 def test_each_episode_is_judged_once_and_by_what_was_known_before(tmp_path: Path) -> None:
     hub = devices(ADVISED[0], tmp_path)
-    judged = [one for made in hub.versions for one in made.advised]
+    told = [one for made in hub.versions for one in made.advised]
+    judged = [(device, one) for device, one in told if isinstance(one, Advised)]
+    assert len(judged) == len(told)
     seqs = [advised.seq for _, advised in judged]
     assert len(seqs) == len(set(seqs))
     ended = [e for e in hub.log if e.terminated or e.truncated]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from hub.facts import Advised
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.guests import Guests
 from hub.learner.messages import Question, drawn_of
@@ -57,8 +58,8 @@ def test_a_lone_replica_is_advised_by_a_guest_and_its_trainer_needs_the_log_alon
     assert len(told) > 30
     assert set(told) == {GUEST}
     assert {e.source for e in hub.log if e.kind is Kind.ACTION} == {Source.POLICY, Source.ADVICE}
-    judged = [advised.adviser for made in hub.versions for _, advised in made.advised]
-    assert {*judged} == {None, GUEST}
+    facts = [fact for made in hub.versions for _, fact in made.advised]
+    assert {fact.adviser for fact in facts if isinstance(fact, Advised)} == {None, GUEST}
     _, versions = resumed(hub, None)
     assert names(versions) == names(hub.versions)
 

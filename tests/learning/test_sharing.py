@@ -124,16 +124,18 @@ def test_the_book_of_sharing_goes_on_where_it_was_stopped(tmp_path: Path) -> Non
     path = tmp_path / "sharing.json"
     assert report(Book(path)) == "too few runs for a table"
     assert next(Book(path).wanting(["alike"], 2)) == ("alike", "lone", 0)
-    now = parameters_of("alike")
-    Book(path).add(Run("alike", "lone", 0, [800] * 4, [], 1.0, now))
-    Book(path).add(Run("alike", "shared", 0, [400] * 4, [], 1.0, now))
+    lone, shared = parameters_of("alike", "lone"), parameters_of("alike", "shared")
+    Book(path).add(Run("alike", "lone", 0, [800] * 4, [], 1.0, lone))
+    Book(path).add(Run("alike", "shared", 0, [400] * 4, [], 1.0, shared))
     Book(path).add(Run("alike", "lone", 1, [800] * 4, [], 1.0, "of other defaults"))
     wanting = [(mode, seed) for _, mode, seed in Book(path).wanting(["alike"], 2)]
     assert wanting == [
+        ("guarded", 0),
         ("advice", 0),
         ("random advice", 0),
         ("lone", 1),
         ("shared", 1),
+        ("guarded", 1),
         ("advice", 1),
         ("random advice", 1),
     ]

@@ -1,5 +1,7 @@
 """The actor's half of a flock: each device acts by its own network, others by the one that leads.
 
+Of a guarded policy the shared one leads, and a device with a network of its own takes turns.
+
 chooser = open_chooser(read_policy(path), seed=agent.seed, before=chooser)
 replies = chooser.choose(questions, greedy=False)
 """
@@ -13,6 +15,7 @@ from msgspec import structs
 from hub.learner.acting.advisers import Advisers
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.guests import Guests
+from hub.learner.acting.turns import Turns
 from hub.learner.messages import Advice
 from hub.learner.versions.parts import alone
 from hub.learner.versions.policy import PolicyFile
@@ -52,9 +55,15 @@ def open_chooser(
     `guests` may advise the replicas of a flock as their peers do.
     """
     if policy.card.replicas is None:
-        return Chooser(policy, seed, before if isinstance(before, Chooser) else None)
-    before = before if isinstance(before, FlockChooser) else None
+        return Chooser(policy, seed, _lead_of(before, policy))
     return FlockChooser(policy, seed, before, guests)
+
+
+def _lead_of(before: Choosing | None, policy: PolicyFile) -> Chooser | None:
+    """What acted for devices without a network of their own, where that is the same policy's."""
+    if isinstance(before, FlockChooser):
+        return before.lead if policy.card.sharing == "shared" else None
+    return before if isinstance(before, Chooser) else None
 
 
 class FlockChooser:
@@ -62,16 +71,19 @@ class FlockChooser:
 
     Attributes:
         networks: of this version, by the SHA-256 of their files.
+        lead: acts for devices without a network.
     """
 
     def __init__(
         self,
         policy: PolicyFile,
         seed: int,
-        before: FlockChooser | None = None,
+        acted: Choosing | None = None,
         guests: Guests | None = None,
     ) -> None:
+        """`acted` did until now."""
         card, tensors = policy.card, policy.tensors
+        before = acted if isinstance(acted, FlockChooser) else None
         self.version = card.version
         self.networks: dict[str, Part] = {}
         self._own: dict[str, Chooser] = {}
@@ -81,33 +93,39 @@ class FlockChooser:
             sha256 = self._files[device] = replica.sha256
             part = known.get(sha256) or alone(card, tensors, device)
             self.networks[sha256] = part
-            acted = None if before is None else before._own.get(device)
-            if acted is None or before is None or before._files[device] != sha256:
-                acted = Chooser(PolicyFile(*part, sha256), seed, acted)
-            acted.version = card.version
-            self._own[device] = acted
+            own = None if before is None else before._own.get(device)
+            if own is None or before is None or before._files[device] != sha256:
+                own = Chooser(PolicyFile(*part, sha256), seed, own)
+            own.version = card.version
+            self._own[device] = own
         self._guests = Guests() if guests is None else guests
         self._advisers: Advisers | None = None
         """None where nobody advises anybody."""
         if card.sharing == "advice":
             self._advisers = Advisers(card, seed, None if before is None else before._advisers)
+        self._turns: Turns | None = None
+        """None where every device acts by its own network alone."""
+        if card.sharing == "shared":
+            self._turns = Turns(card, None if before is None else before._turns)
         lead = PolicyFile(*alone(card, tensors, None), policy.sha256)
-        self._lead: Chooser = Chooser(lead, seed, None if before is None else before._lead)
+        led = _lead_of(acted, policy) if before is None else before.lead
+        self.lead: Chooser = Chooser(lead, seed, led)
 
     def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
         """As each question's device would by itself, or with its adviser."""
         if self._advisers is not None and not greedy:
             return [self._advised(self._advisers, question) for question in questions]
-        if len(questions) == 1:
+        if len(questions) == 1 and self._turns is None:
             return self._of(questions[0].device).choose(questions, greedy=greedy)
         asked: dict[Chooser, list[int]] = {}
         for i, question in enumerate(questions):
-            asked.setdefault(self._of(question.device), []).append(i)
+            asked.setdefault(self._acts_for(question, greedy=greedy), []).append(i)
         replies: list[Reply | None] = [None] * len(questions)
         for chooser, places in asked.items():
             some = chooser.choose([questions[i] for i in places], greedy=greedy)
+            own = self._turns is not None and chooser is not self.lead
             for i, reply in zip(places, some, strict=True):
-                replies[i] = reply
+                replies[i] = structs.replace(reply, own=True) if own else reply
         return [reply for reply in replies if reply is not None]
 
     def _advised(self, advisers: Advisers, question: Question) -> Reply:
@@ -126,8 +144,13 @@ class FlockChooser:
 
     def forget(self) -> None:
         """Begin anew with every device."""
-        for chooser in (self._lead, *self._own.values()):
+        for chooser in (self.lead, *self._own.values()):
             chooser.forget()
 
+    def _acts_for(self, question: Question, *, greedy: bool) -> Chooser:
+        if self._turns is not None and not self._turns.is_own(question, greedy=greedy):
+            return self.lead
+        return self._of(question.device)
+
     def _of(self, device: str) -> Chooser:
-        return self._own.get(device, self._lead)
+        return self._own.get(device, self.lead)

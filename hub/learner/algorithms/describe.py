@@ -63,6 +63,18 @@ of its own and learns what it would learn alone, bit for bit; one that is new, o
 ([how](decisions/0015-a-flock-is-one-learner.md)). Each takes a trainer's time and memory for
 itself.
 
+A shared policy is guarded (`guard=off` leaves it alone). A device whose episodes earn less than its
+peers' median too often (`guard_episodes`, 50, is the limit) gets a control: a copy of the policy
+that is trained on its data alone and acts in every other of its episodes. If that earns more it is
+the device's policy from then on, until the shared one, which acts in every fifth, has caught up;
+else it is dropped, and the next one waits twice as long. At most `guard_forks` (4) devices have one
+at a time. And a device whose rewards have nothing to do with what its peers get for the like
+(random, reversed, constant) is muted: it is answered as before, and trains the shared policy no
+more, until its rewards are like theirs again. That takes three devices, and rewards that follow
+from what is seen and done. Off-policy, what it had said before stays in the replay buffer until
+newer rows push it out. Each decision is a row of the view `guard`
+([why, and what it brings](decisions/0018-a-shared-policy-is-guarded.md)).
+
 With `sharing=advice` each has its own network too, and acts with a peer's advice: its action is
 drawn from the product of both distributions (of Q-values, from their sum), and on-policy its update
 is on that product. Whom it asks is chosen anew for each episode, among its peers and nobody, by

@@ -16,7 +16,7 @@ from hub.learner.algorithms import elsewhere, values
 from hub.learner.algorithms.goals import read_hindsight
 from hub.learner.algorithms.libraries import ALGORITHMS, EXTRA, installed
 from hub.learner.algorithms.parameters_table import TABLE
-from hub.learner.algorithms.row import AdviceChoice, Algorithm, Parameters
+from hub.learner.algorithms.row import AdviceChoice, Algorithm, GuardRule, Parameters
 from hub.learner.algorithms.spaces_taken import check_recurrent, check_spaces, why_unadvised
 from hub.spaces import parse
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hub.words import Agent
 
 ADVICE_CHOICE: Final = "advice.choice"
+GUARD: Final = ("guard", "guard_episodes", "guard_forks")
+"""Of every algorithm that is learnt here, like `ADVICE_CHOICE`."""
 OWN: Final = (
     "net_arch",
     "activation_fn",
@@ -41,6 +43,7 @@ OWN: Final = (
     "goal_reward",
     "device_slots",
     ADVICE_CHOICE,
+    *GUARD,
 )
 """Parameters that are not arguments of the constructor: the network's, the length of schedules
 (in transitions of all devices); off-policy, the transitions between two versions; the noise that a
@@ -48,7 +51,7 @@ deterministic policy explores with; and, by the names that VecNormalize gives th
 observations and rewards are scaled by what was seen; how wide a recurrent policy's state is; and by
 those of HerReplayBuffer, whether and how episodes are replayed with other goals; and how many
 devices a shared policy can tell apart, or else have a network of their own; and how replicas that
-advise each other choose whom to ask."""
+advise each other choose whom to ask; and whether and how a shared policy is guarded."""
 REPLICAS: Final = 64
 """Devices with a network of their own, where an algorithm can't tell devices apart by slots."""
 
@@ -64,7 +67,7 @@ def read_parameters(agent: Agent) -> Parameters:
     table, defaults = table_of(algorithm), algorithm.defaults
     valid = {*table, *(name for name in OWN if name in defaults)}
     if algorithm.family != "none":
-        valid.add(ADVICE_CHOICE)
+        valid |= {ADVICE_CHOICE, *GUARD}
     for name in agent.parameters:
         if name not in valid:
             there = ", ".join(sorted(valid)) or "none"
@@ -92,6 +95,7 @@ def read_parameters(agent: Agent) -> Parameters:
             texts,
             n_sampled_goal=values.whole("n_sampled_goal", texts.get("n_sampled_goal", "4")),
         ),
+        guard=_guard(agent, algorithm, texts),
     )
     if algorithm.recurrent:
         check_recurrent(agent, parameters)
@@ -136,6 +140,16 @@ def _advice_choice(texts: dict[str, str]) -> AdviceChoice:
         there = " or ".join(get_args(AdviceChoice))
         raise OperatorFault(f"{ADVICE_CHOICE} is {there}, not {text!r}")
     return cast("AdviceChoice", text)
+
+
+def _guard(agent: Agent, algorithm: Algorithm, texts: dict[str, str]) -> GuardRule | None:
+    """Read also where it does not count, so that what is wrong is refused at once."""
+    on = values.switch("guard", texts.get("guard", "on"))
+    rule = GuardRule(
+        episodes=values.whole("guard_episodes", texts.get("guard_episodes", "50")),
+        forks=values.whole("guard_forks", texts.get("guard_forks", "4")),
+    )
+    return rule if on and agent.sharing == "shared" and algorithm.family != "none" else None
 
 
 def table_of(algorithm: Algorithm) -> dict[str, str]:

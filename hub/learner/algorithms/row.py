@@ -91,6 +91,15 @@ AdviceChoice = Literal["bandit", "random"]
 """How a replica's adviser is chosen."""
 
 
+class GuardRule(Struct, frozen=True):
+    """How a shared policy is kept from failing a device, or from being spoilt by one."""
+
+    episodes: int
+    """That a device must trail, and that are compared."""
+    forks: int
+    """Devices that may have a network of their own at a time."""
+
+
 class Parameters(Struct, frozen=True):
     """Everything that makes an agent's algorithm."""
 
@@ -119,6 +128,8 @@ class Parameters(Struct, frozen=True):
     """None where replicas do not advise each other."""
     hindsight: Hindsight | None
     """None where episodes are replayed as they were."""
+    guard: GuardRule | None = None
+    """Of a policy that devices share; None = nobody looks after them."""
 
     @property
     def use_sde(self) -> bool:

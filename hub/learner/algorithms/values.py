@@ -43,9 +43,11 @@ MINIMA: Final = {
     "n_steps": 2,
     "batch_size": 2,
     "sde_sample_freq": -1,
+    "guard_episodes": 5,
+    "guard_forks": 0,
 }
 """Least values of whole numbers where it is not 1. -1 gradient steps = as many as transitions."""
-MAXIMA: Final = {"device_slots": 4096}
+MAXIMA: Final = {"device_slots": 4096, "guard_episodes": 1000, "guard_forks": 64}
 """Greatest values where it is not `COUNT_MAX`."""
 
 
@@ -82,6 +84,13 @@ def truth(name: str, text: str) -> bool:
     if text.lower() not in TRUTHS:
         raise OperatorFault(f"{name} is true or false, not {text!r}")
     return TRUTHS[text.lower()]
+
+
+def switch(name: str, text: str) -> bool:
+    """`on` or `off`."""
+    if text not in ("on", "off"):
+        raise OperatorFault(f"{name} is on or off, not {text!r}")
+    return text == "on"
 
 
 def _schedule(name: str, text: str) -> float | Fall:

@@ -25,7 +25,7 @@ from hub.learner.experience.transitions import FOLLOWED
 from hub.learner.sb3.drive import drive
 from hub.learner.sb3.identity import refitted
 from hub.learner.sb3.snapshot import take_up
-from hub.learner.versions.parts import alone
+from hub.learner.versions.parts import SEEDLING, alone
 from hub.learner.versions.policy import PolicyFile, as_file, read_policy
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def export_policy(source: Path, agent: Agent, target: Path, device: str | None =
         )
     if target.suffix not in (OWN, SB3):
         raise OperatorFault(f"{target}: the name must end with {OWN} or {SB3}")
-    own = [] if policy.card.replicas is None else policy.card.devices
+    own = [device for device in policy.card.replicas or {} if device != SEEDLING]
     if device is not None and device not in own:
         there = ", ".join(own)
         raise OperatorFault(

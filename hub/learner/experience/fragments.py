@@ -68,21 +68,21 @@ class Fragments:
         """What `take` would give; the fragments stay."""
         return self._closed + list(self._open.values())
 
-    def go_on(self, gathered: list[Fragment]) -> None:
+    @property
+    def open_count(self) -> int:
+        """How many of `gathered`, the last ones, may go on."""
+        return len(self._open)
+
+    def go_on(self, gathered: list[Fragment], open_count: int) -> None:
         """Be as after these. Those of a device that goes on are joined to its next by their seqs.
 
         Args:
-            gathered: of one device, or nothing: of several it would not be known which were open.
+            gathered: as it was.
+            open_count: as it was.
         """
-        assert len({f[0].device for f in gathered}) <= 1, "a replica gathers for itself"
-        self._closed, self._open = gathered[:-1], {}
-        for fragment in gathered[-1:]:
-            last = fragment[-1]
-            over = last.terminated or last.truncated
-            if over:
-                self._closed.append(fragment)
-            else:
-                self._open[last.device] = fragment
+        closed = len(gathered) - open_count
+        self._closed = gathered[:closed]
+        self._open = {fragment[-1].device: fragment for fragment in gathered[closed:]}
         self.count = sum(map(len, gathered))
         self.dropped = 0
 

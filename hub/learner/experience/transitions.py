@@ -56,6 +56,8 @@ class Transition(Struct, frozen=True, gc=False):
     """Observations that the state of a recurrent policy had seen before; None = not known."""
     advice: Advice | None = None
     """What a peer would have done, which the action was drawn from too; None = nobody was asked."""
+    own: bool = False
+    """The device's own network acted, where it has one beside the policy that all share."""
 
 
 FOLLOWED: Final = "resume/followed"
@@ -86,6 +88,7 @@ class _Seen(Struct, array_like=True):
     reached: dict[int, int] = field(default_factory=dict)
     """The last step of each of the boots before that are kept, the one left last at the end."""
     advice: Advice | None = None
+    own: bool = False
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -149,7 +152,7 @@ class Follow:
         seen.policy = event.policy
         seen.logprob = event.logprob
         seen.value = event.value
-        seen.raw, seen.mask, seen.memory, seen.advice = drawn_of(event.payload)
+        seen.raw, seen.mask, seen.memory, seen.advice, seen.own = drawn_of(event.payload)
 
 
 def _reached(before: _Seen, boot: int) -> dict[int, int]:
@@ -194,4 +197,5 @@ def _join(before: _Seen, event: Event, values: Floats, reward: float) -> Transit
         mask=before.mask,
         memory=before.memory,
         advice=before.advice,
+        own=before.own,
     )

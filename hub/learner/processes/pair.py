@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec import structs
 
-from hub.facts import Alert
+from hub.facts import Advised, Alert
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.messages import (
     Answers,
@@ -290,9 +290,10 @@ class Pair:
             events.append(self._event(Kind.UPDATE, made.version, made.update))
         policy = self._event(Kind.POLICY, made.version, made.policy)
         events.append(policy)
-        for device, advised in made.advised:
-            event = self._event(Kind.ADVICE, made.version, advised)
-            events.append(structs.replace(event, device=device, value=advised.total_reward))
+        for device, fact in made.advised:
+            event = self._event(Kind.ADVICE, made.version, fact)
+            value = fact.total_reward if isinstance(fact, Advised) else None
+            events.append(structs.replace(event, device=device, value=value))
 
         def committed(_seq: int) -> None:
             self._unlogged -= 1

@@ -20,7 +20,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.experience.fragments import Fragment, Fragments
 from hub.learner.interface import Update
-from hub.learner.sb3.gathered import gathered_of, tensor_of
+from hub.learner.sb3.gathered import take_back, tensor_of
 from hub.learner.sb3.hindsight import Episodes
 from hub.learner.sb3.laying import Columns, lay, takes_columns
 from hub.learner.sb3.model import open_model, seen_by
@@ -122,11 +122,11 @@ class OnPolicy:
     def kept(self) -> Tensors:
         """Beside the model's, what the next transitions go on from; of most learners nothing."""
         states = {} if self._states is None else self._states.kept()
-        return states | tensor_of(self._fragments.gathered)
+        return states | tensor_of(self._fragments)
 
     def take_back(self, tensors: Tensors) -> None:
         """Go on from what `kept` gave."""
-        self._fragments.go_on(gathered_of(tensors))
+        take_back(self._fragments, tensors)
         if self._states is not None:
             self._states.take_back(tensors)
 

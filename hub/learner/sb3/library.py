@@ -20,7 +20,7 @@ from hub.spaces import Dict, parse
 from hub.words import Floats, Kind
 
 if TYPE_CHECKING:
-    from hub.facts import Advised
+    from hub.facts import Advised, Guarded
     from hub.learner.algorithms.row import Parameters
     from hub.learner.experience.transitions import Transition
     from hub.learner.interface import Learner, Update
@@ -145,7 +145,7 @@ class Library:
         if self.inner.normal is not None:
             self.inner.normal.freeze()
 
-    def advised(self) -> list[tuple[str, Advised]]:
+    def advised(self) -> list[tuple[str, Advised | Guarded]]:
         """One network takes no advice, or a flock knows of it."""
         return []
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hub.errors import HubFault
 from hub.learner.flock import Flock
+from hub.learner.guarded import GuardedFlock
 from hub.learner.open import open_learner
 from hub.learner.versions.parts import alone, without_gathered
 
@@ -27,19 +28,31 @@ def reopen(before: Learner, agent: Agent, card: Card, tensors: Tensors) -> Learn
         HubFault: the tensors are of another network.
     """
     learner = open_learner(agent)
-    if not isinstance(learner, Flock):
+    if not isinstance(learner, Flock) or learner.folded not in tensors:
         card, tensors = alone(card, tensors, None)
     try:
         learner.take_up(card, without_gathered(tensors))
     except (KeyError, ValueError) as error:
         raise HubFault(f"its tensors are not those of {agent.algorithm}: {error}") from error
-    learner.inherit(before)
+    learner.inherit(_as(learner, before))
     return learner
 
 
 def begin_again(before: Learner, agent: Agent) -> Learner:
     """A learner of the agent as it stands, with new weights and all that another has seen."""
     learner = open_learner(agent)
-    learner.inherit(before)
-    learner.see_as(before)
+    learner.inherit(_as(learner, before))
+    learner.see_as(_as(learner, before))
     return learner
+
+
+def see_as(learner: Learner, before: Learner) -> None:
+    """Scale what it sees as the learner before, whatever either is made of."""
+    learner.see_as(_as(learner, before))
+
+
+def _as(learner: Learner, before: Learner) -> Learner:
+    """What of the learner before another can go on from: of a guarded policy its shared one."""
+    if isinstance(before, GuardedFlock) and not isinstance(learner, Flock):
+        return before.shared
+    return before

@@ -27,7 +27,7 @@ from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, Unsound, Update
 from hub.learner.messages import Made, policy_path
 from hub.learner.open import open_learner
 from hub.learner.training.refill import Refill, fact_of
-from hub.learner.training.reopen import begin_again, reopen
+from hub.learner.training.reopen import begin_again, reopen, see_as
 from hub.learner.versions.policy import (
     PolicyFile,
     as_bytes_tensor,
@@ -241,7 +241,7 @@ class Trainer:
         self._let_go()
         try:
             self._learner = reopen(before, self._agent, card, before.tensors())
-            self._learner.see_as(before)
+            see_as(self._learner, before)
             self._sound = self._learner.tensors()
         except HubFault:
             _say(f"agent {self._agent.name!r} begins with new weights: its network is another now")

@@ -85,7 +85,9 @@ def alone(card: Card, tensors: Tensors, device: str | None) -> Part:
         return card, tensors
     if device is None:
         leads = {n: t for n, t in tensors.items() if not n.startswith((OWN, GOES_ON))}
-        return structs.replace(card, replicas=None, devices=[]), leads
+        # With slots its devices are those that it tells apart, else those of all replicas.
+        devices = card.devices if card.device_slots else []
+        return structs.replace(card, replicas=None, devices=devices), leads
     part = card.replicas[device].card
     assert part is not None, "read with the version"
     return part, own_tensors(device, tensors)

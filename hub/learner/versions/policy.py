@@ -62,6 +62,8 @@ class Replica(Struct, frozen=True):
     """Of the network's file; empty until it is written."""
     card: Card | None = None
     """What that file says of itself; not repeated in the version's."""
+    shared_every: int = 0
+    """Of so many episodes its device acts in one by the policy that all share; 0 = in none."""
 
 
 class Card(Struct, frozen=True):

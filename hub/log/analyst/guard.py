@@ -36,6 +36,7 @@ VIEWS: Final = (
     "advice",
     "gains",
     "guests",
+    "guard",
     "operators",
 )
 TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree"})

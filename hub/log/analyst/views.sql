@@ -297,7 +297,30 @@ SELECT
     ts,
     seq
 FROM log
-WHERE kind = 'advice';
+WHERE kind = 'advice' AND payload ->> 'type' = 'advised';
+
+-- guard: what was decided for a device that shares a policy, and what that was founded on. `control`: it
+-- trails its peers (`flock`, their median return), and a network of its own is tried; `own`: that earns
+-- more, and acts; `rejoined`: it no longer does; `dropped`: it never did; `muted`: its rewards have
+-- nothing to do with its peers' for the like (`relation`, beside `peers` among each other), and no longer
+-- train the shared policy; `unmuted`: they have again. `own` and `shared` are means of so many `episodes`.
+CREATE VIEW guard AS
+SELECT
+    agent,
+    device,
+    payload ->> 'decision' AS decision,
+    policy AS version,
+    (payload ->> 'own')::DOUBLE AS own,
+    (payload ->> 'shared')::DOUBLE AS shared,
+    (payload ->> 'flock')::DOUBLE AS flock,
+    (payload ->> 'episodes')::BIGINT AS episodes,
+    (payload ->> 'relation')::DOUBLE AS relation,
+    (payload ->> 'peers')::DOUBLE AS peers,
+    (payload ->> 'seq')::BIGINT AS ended_seq,
+    ts,
+    seq
+FROM log
+WHERE kind = 'advice' AND payload ->> 'type' = 'guarded';
 
 -- gains: what advice was worth to each pair of devices, over all their episodes: the mean of how much
 -- more an advised episode brought than the device's own without advice at that time, and the half of

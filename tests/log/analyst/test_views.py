@@ -12,6 +12,7 @@ from hub.facts import (
     Advised,
     DeviceAdded,
     DeviceForgotten,
+    Guarded,
     Guest,
     GuestsTaken,
     PolicyMade,
@@ -289,6 +290,20 @@ def test_a_guest_is_shown_from_when_to_when_it_was_one(log: Asked, query: Any) -
     payload = msgspec.json.encode(GuestsTaken([new])).decode()
     log.append([Event(Kind.ADMIN, NOW_US + 3, "walker", payload=payload)])
     assert query("SELECT until FROM guests WHERE sha256 = 'cd'") == [{"until": None}]
+
+
+def test_what_the_guard_decided_is_shown_with_its_evidence(log: Asked, query: Any) -> None:
+    control = Guarded("control", None, 21.5, 180.0, 50, None, None, 7)
+    muted = Guarded("muted", None, None, None, 0, -0.2, 0.99, 9)
+    for fact in (control, muted):
+        payload = msgspec.json.encode(fact).decode()
+        log.append([Event(Kind.ADVICE, NOW_US, "walker", "a", policy=4, payload=payload)])
+    first, second = query("SELECT * FROM guard ORDER BY seq")
+    assert (first["decision"], first["shared"], first["flock"]) == ("control", 21.5, 180.0)
+    assert (first["own"], first["episodes"], first["version"]) == (None, 50, 4)
+    assert (second["decision"], second["relation"], second["peers"]) == ("muted", -0.2, 0.99)
+    assert (second["device"], second["ended_seq"]) == ("a", 9)
+    assert query("SELECT * FROM advice") == [], "nobody advised"
 
 
 def test_a_device_that_comes_back_to_its_agent_joins_nothing(log: Asked, query: Any) -> None:
