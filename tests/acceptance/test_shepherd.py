@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import statistics
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -175,7 +173,7 @@ def test_pages_of_any_origin_may_ask_first_and_read_the_answer(http: Http) -> No
 def test_a_new_connection_for_each_request_waits_for_no_acknowledgement(
     hub: RealHub, http: Http, version: str
 ) -> None:
-    """What Nagle's algorithm would hold back comes 40 ms later: most answers come sooner."""
+    """What Nagle's algorithm holds back comes 40 ms later, each time: one sooner tells enough."""
     client = Client(http, hub.make_agent(f"once-{version[-1]}", deadline_ms=5))
     took = []
     for _ in range(20):
@@ -192,7 +190,7 @@ def test_a_new_connection_for_each_request_waits_for_no_acknowledgement(
         took.append(time.perf_counter() - began)
         assert answer.startswith(b"HTTP/1.1 200"), answer
         assert b'{"action":' in answer
-    assert statistics.median(took) < DELAYED_ACK_S * max(1.0, os.getloadavg()[0] / 2)
+    assert min(took) < DELAYED_ACK_S
 
 
 def test_a_page_steps_with_a_publishable_key_and_can_do_nothing_else(

@@ -73,6 +73,7 @@ class Rooms:
         self.external.deliver = deliver
         self.actor.choose = deliver.choose
         self.receiver = Receiver(self.registry, self.log, self.external, self.clock, SETTINGS.step)
+        self.tls = None
         self.ready: str | None = None
         """Why it is not; None = it is."""
         self._seed = 0
