@@ -131,6 +131,9 @@ class DeviceClient:
         """The connection has ended, or a newer one takes over; called once or more."""
         self._outbox.detach(self._line.send)
         self._outbox.releases.forget_unacknowledged()
+        device = self._admission.device
+        if self._outbox.clean and self._gate.outboxes.get(device) is self._outbox:
+            del self._gate.outboxes[device]  # 3.1.2.4: it lasts as long as the connection
         will, self._will = self._will, None
         if will is not None:
             self._tell(will.will_payload, qos=will.will_qos, retain=will.will_retain)

@@ -794,3 +794,12 @@ async def test_over_its_quota_a_device_is_told_and_read_more_slowly(
         # What waited is read on, and the device is as good as any.
         assert [(await client.read()).type for _ in range(2)] == [PUBACK, PUBLISH]
     assert house.quotas.refused == 1
+
+
+async def test_of_a_clean_session_nothing_is_kept_when_its_connection_ends(house: House) -> None:
+    async with house.client() as clean, house.client() as lasting:
+        await clean.connected("heater", KEY)
+        await clean.subscribed(ACT)
+        await lasting.connected("cooler", KEY, clean=False)
+    await become(lambda: house.gate.sockets == 0)
+    assert set(house.gate.outboxes) == {"cooler"}
