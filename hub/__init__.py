@@ -16,6 +16,7 @@ A device's fact goes one way, and everything else is folded from the log:
     federation  what an agent tells its namesakes on other hubs, and takes from them
     commands    what an operator types, and what it prints
     remote      devices as Gymnasium environments, for a learner elsewhere
+    settings    every setting, with its unit, default and reason
     demo        four simulated devices that use all of it from outside
 
 Start in `words.py` for the nouns, in `intake/receive.py` for the main path, and in `processes.py`

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.federation.heard import Found
     from hub.federation.watch import Watch
-    from hub.federation_settings import FederationSettings
+    from hub.settings.federation import FederationSettings
     from hub.words import Agent
 
 AGAIN_S: Final = 60.0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.federation.collect import Collect
     from hub.federation.watch import Watch
-    from hub.federation_settings import FederationSettings
+    from hub.settings.federation import FederationSettings
     from hub.words import AgentName
 
 MB: Final = 1 << 20

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from hub.errors import OperatorFault
 
 if TYPE_CHECKING:
-    from hub.federation_settings import FederationSettings
+    from hub.settings.federation import FederationSettings
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 

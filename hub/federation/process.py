@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from hub.federation_settings import FederationSettings
+    from hub.settings.federation import FederationSettings
     from hub.words import Agent
 
 TICK_S: Final = 0.25

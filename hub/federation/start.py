@@ -19,7 +19,7 @@ from hub.learner.processes.start import HUB_ENDED, end_with
 if TYPE_CHECKING:
     import socket
 
-    from hub.federation_settings import FederationSettings
+    from hub.settings.federation import FederationSettings
 
 MB: Final = 1 << 20
 NICE: Final = 5

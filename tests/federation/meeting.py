@@ -24,9 +24,9 @@ from hub.federation.member import Member
 from hub.federation.messages import Counted, Join, Namesake, Took
 from hub.federation.part import Subscribe
 from hub.federation.watch import EPISODES_MIN, Watch
-from hub.federation_settings import FederationSettings
 from hub.learner.exchange.importing import Job, make_version
 from hub.learner.messages import LoggedPolicy
+from hub.settings.federation import FederationSettings
 from hub.topics import matches
 from hub.words import EndedBy, Event, Kind
 

@@ -25,7 +25,7 @@ from hub.federation.payloads import (
     read_want,
 )
 from hub.federation.place import login_of, place_of
-from hub.federation_settings import FederationSettings
+from hub.settings.federation import FederationSettings
 from hub.topics import agent_levels, agent_topic
 from hub.words import Agent, AgentName
 

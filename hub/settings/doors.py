@@ -1,4 +1,4 @@
-"""Settings of the doors for devices: MQTT, TLS, quotas; `settings.py` has the others."""
+"""Settings of the doors: MQTT, HTTP and the console, TLS, quotas."""
 
 from __future__ import annotations
 
@@ -96,6 +96,66 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
     write_bytes_max: Annotated[
         int, Meta(ge=1024, description="Unsent bytes for one device; above, it is disconnected.")
     ] = 262_144
+
+
+class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[http]`: the door for HTTP devices, operators and the console."""
+
+    port: Annotated[Port, Meta(description="TCP port; 0 = any free one.")] = 8000
+    app: Annotated[
+        str, Meta(description="Front end as module:function; the hub knows it by this name only.")
+    ] = "bridge.app:open_bridge"
+    session_idle_s: Annotated[
+        float, Meta(gt=0, description="A Shepherd session unused for so long expires.")
+    ] = 1800.0
+    body_bytes_max: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 1_048_576
+    connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+    ws_waiting_max: Annotated[
+        int,
+        Meta(ge=1, description="Frames of one WebSocket not yet answered; above, reading pauses."),
+    ] = 256
+    origins: Annotated[
+        str,
+        Meta(
+            description="Origins whose web pages may use the hub, as https://a.example, with "
+            "spaces between them; * = all."
+        ),
+    ] = "*"
+
+
+class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[console]`: the pages at `/console/`."""
+
+    session_idle_s: Annotated[
+        float, Meta(gt=0, description="A login that was not used for so long is over.")
+    ] = 7200.0
+    session_s_max: Annotated[
+        float, Meta(gt=0, description="A login is over after so long, however much it was used.")
+    ] = 43_200.0
+    sessions_max: Annotated[
+        int, Meta(ge=1, description="Logins at once; one more ends the one unused for longest.")
+    ] = 1000
+    cookie_secure: Annotated[
+        bool,
+        Meta(description="Cookies over TLS only; set it where the console is behind a TLS proxy."),
+    ] = False
+    login_free: Annotated[
+        int,
+        Meta(ge=1, description="Wrong passwords in a row before the next has to wait, doubling."),
+    ] = 5
+    login_wait_s_max: Annotated[
+        float, Meta(gt=0, description="Longest such wait: nobody is locked out for ever.")
+    ] = 60.0
+    live_s: Annotated[
+        float,
+        Meta(ge=0.5, description="Between two updates of an open page: at most two a second."),
+    ] = 1.0
+    pages_live_max: Annotated[
+        int, Meta(ge=1, description="Open pages that are kept up to date; others are as loaded.")
+    ] = 64
+    episodes_max: Annotated[
+        int, Meta(ge=100, description="Newest episodes of an agent that its curve is drawn from.")
+    ] = 4000
 
 
 class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
