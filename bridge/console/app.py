@@ -37,6 +37,7 @@ from bridge.console import (
     take_along,
     users,
 )
+from bridge.console.body import BodyInTime
 from bridge.console.desk import ROOT, STATIC, Desk, Visit, desk_of
 from bridge.console.errors import bug_page, fault_page, http_error_page
 from hub.errors import SheepfoldError
@@ -89,6 +90,7 @@ def console_routes(desk: Desk) -> Router:
         },
         middleware=[
             Headers(),
+            BodyInTime(),
             Authentication,
             DefineMiddleware(CSRFMiddleware, config=csrf),
         ],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar.di import NamedDependency
+from litestar.exceptions import NotAuthorizedException
 from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER as SEE_OTHER
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hub.facts import Fact
     from hub.log.analyst.messages import ResultForm
     from hub.processes import Hub
+    from hub.registry.fold import Registry
     from hub.words import AgentName
 
 ROOT: Final = "/console"
@@ -50,9 +52,21 @@ ROWS_BYTES_MAX: Final = 4 << 20
 class Visit:
     """A person who is logged in, on one request."""
 
-    def __init__(self, login: Login, sight: Sight) -> None:
+    def __init__(self, login: Login, sessions: Sessions, registry: Registry) -> None:
         self.login = login
-        self.sight = sight
+        self._sessions = sessions
+        self._registry = registry
+
+    @property
+    def sight(self) -> Sight:
+        """What the person may see now: a request may take long, and its login end meanwhile.
+
+        Raises:
+            NotAuthorizedException: the login is over.
+        """
+        if not self._sessions.holds(self.login):
+            raise NotAuthorizedException("Log in again: this login is over.")
+        return Sight(self._registry, self._registry.users[self.login.user])
 
 
 class Desk:
@@ -77,7 +91,7 @@ class Desk:
 
     def visit(self, login: Login) -> Visit:
         """The person behind a login."""
-        return Visit(login, Sight(self.hub.registry, self.hub.registry.users[login.user]))
+        return Visit(login, self.sessions, self.hub.registry)
 
     async def act(
         self, visit: Visit, act: AgentAct | UserAct, allowed: Callable[[], object]
@@ -87,10 +101,16 @@ class Desk:
         Raises:
             SheepfoldError: it was refused; the message says what to do.
             NotFoundException: it is not this person's to do.
+            NotAuthorizedException: the login is over.
         """
+
+        def still_allowed() -> None:
+            _ = visit.sight  # raises
+            allowed()
+
         try:
             async with asyncio.timeout(ACT_S_MAX):
-                return await self.hub.control.act(act, visit.sight.name, allowed)
+                return await self.hub.control.act(act, visit.sight.name, still_allowed)
         except TimeoutError as error:
             raise LogUnavailable("the log can't commit now; see whether it was done") from error
 
@@ -149,17 +169,18 @@ class Desk:
         self, request: Request[Any, Any, Any], template: str, status: int = 200, **context: Any
     ) -> Template:
         """A page for whoever is there."""
-        visit = request.user
-        flash = None
-        if isinstance(visit, Visit):
+        user, flash = request.user, None
+        there = isinstance(user, Visit) and self.sessions.holds(user.login)
+        visit = user if there else None
+        if visit is not None:
             flash, visit.login.flash = visit.login.flash, None
         usual = {
-            "visit": visit if isinstance(visit, Visit) else None,
+            "visit": visit,
             "flash": flash,
             "root": ROOT,
             "here": request.url.path,
             "assets": assets_there(),
-            "status": self.hub.status() if isinstance(visit, Visit) else None,
+            "status": self.hub.status() if visit is not None else None,
         }
         return Template(template, context=usual | context, status_code=status)
 

@@ -63,8 +63,9 @@ def welcome(desk: Desk, name: str, wanted: str) -> Response[Any]:
 @post("/logout")
 async def log_out(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) -> Redirect:
     """Leave."""
+    name = visit.sight.name
     desk.sessions.close(request.cookies.get(desk.cookie))
-    await desk.note(LoggedOut(visit.sight.name, visit.sight.name))
+    await desk.note(LoggedOut(name, name))
     answer = see("/login")
     answer.delete_cookie(desk.cookie, path=ROOT)
     return answer
