@@ -21,10 +21,11 @@ from hub.log.address import listen, unix_address
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
 from hub.step import Appender
+from hub.turn import Turn
 from hub.words import DeviceId, Publishable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from hub.facts import Fact
     from hub.log.segments import manifest
@@ -230,8 +231,7 @@ class Control:
         self._disconnect = disconnect
         self._status = status
         self._server: asyncio.Server | None = None
-        self._acting = asyncio.Lock()
-        """One act at a time: what it was checked against must still hold when it is folded."""
+        self._turn = Turn()
         self._pausing: set[asyncio.Task[None]] = set()
 
     async def open(self, data: Path) -> None:
@@ -256,16 +256,16 @@ class Control:
         Raises:
             OperatorFault: there is no such agent any more.
         """
-        async with self._acting:
-            made, _ = self._acts.change_agent(agent, {"learning": on}, by)
-            await self._log_and_fold(made)
+        await self.act(ChangeAgent(agent, {"learning": on}), by, lambda: None)
 
     async def _pause(self, alert: Event) -> None:
+        def decide() -> tuple[Coroutine[None, None, None], None]:
+            made, _ = self._acts.change_agent(alert.agent, {"status": "paused"}, HUB)
+            paused = [structs.replace(event, reason=alert.reason) for event in made]
+            return self._log_and_fold([alert, *paused]), None
+
         try:
-            async with self._acting:
-                made, _ = self._acts.change_agent(alert.agent, {"status": "paused"}, HUB)
-                paused = [structs.replace(event, reason=alert.reason) for event in made]
-                await self._log_and_fold([alert, *paused])
+            await self._turn.take(decide)
         except SheepfoldError as error:
             log.warning("agent %s could not be paused: %s", alert.agent, error)
 
@@ -302,23 +302,23 @@ class Control:
             SheepfoldError: it was refused, or `allowed` refuses it.
         """
         hashed = await _hashed(act)
-        async with self._acting:
+
+        def decide() -> tuple[Coroutine[None, None, None], Any]:
             allowed()
             if isinstance(act, UserAct):
                 events, answer = self._decide_on_user(act, hashed, by)
             else:
                 events, answer = self._decide(act, by)
             if isinstance(act, ForgetDevice):
-                await self._forget(DeviceId(act.device), events)
-            else:
-                await self._log_and_fold(events)
-            return answer
+                return self._forget(DeviceId(act.device), events), answer
+            return self._log_and_fold(events), answer
+
+        return await self._turn.take(decide)
 
     async def note(self, fact: Fact, agent: AgentName | None = None) -> None:
         """Log what a person did that changes nothing devices know; folded when it is durable."""
         event = self._acts.noted(fact, agent or "")
-        async with self._acting:
-            await self._log_and_fold([event])
+        await self._turn.take(lambda: (self._log_and_fold([event]), None))
 
     async def _carry_out(self, request: Request) -> Any:
         match request:

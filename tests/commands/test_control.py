@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -15,8 +16,11 @@ from hub.errors import HubFault, LogUnavailable, OperatorFault
 from hub.facts import AgentMade, Alert, DeviceForgotten
 from hub.frames import LENGTH, frame, receive_frame
 from hub.registry.access import operator_of, password_matches
-from hub.registry.acts import NewAgent
+from hub.registry.acts import Acts, NewAgent
+from hub.registry.fold import Registry
 from hub.words import AgentName, Event, Kind
+from tests.commands.control_room import Archive
+from tests.intake.fakes import ManualClock, ManualLog, Policies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,6 +219,25 @@ def test_a_hub_that_ends_before_it_answers_is_an_error_of_its_own(tmp_path: Path
             hub.submit(hang_up)
             with pytest.raises(HubFault, match="closed the connection"):
                 control.ask(tmp_path, control.Status())
+
+
+# --- who stops waiting -------------------------------------------------------------------------
+
+
+async def test_an_act_that_nobody_waits_for_any_more_keeps_its_turn_until_it_is_folded() -> None:
+    registry, log = Registry(), ManualLog()
+    acts = Acts(registry, ManualClock().now_us, bytes, lambda _: None, Policies())
+    ledger = cast("Any", log)
+    room = control.Control(acts, registry, ledger, Archive(ledger), print, print, dict)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await room.act(WALKER, "ann", lambda: None)
+    again = asyncio.create_task(room.act(WALKER, "ben", lambda: None))
+    await asyncio.sleep(0)
+    assert len(log.pending) == 2, "the second is decided when the first is folded"
+    log.commit()
+    with pytest.raises(OperatorFault, match="walker"):
+        await again
 
 
 # --- a pause of the hub's own -----------------------------------------------------------------
