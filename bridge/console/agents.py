@@ -100,11 +100,13 @@ async def agent_page(
 def agent_now(desk: Desk, spec: Spec) -> dict[str, Any]:
     """What a page about one agent says of this moment."""
     name = spec.agent.name
-    devices = sorted(i for i, agent in desk.hub.registry.devices.items() if agent == name)
+    theirs = sorted(i for i, agent in desk.hub.registry.devices.items() if agent == name)
+    shown = sorted(desk.rates.newest(theirs))
     return {
         **standing(desk, spec),
         "pulse": desk.rates.agents([name])[name],
-        "devices": [(device, desk.rates.device(device)) for device in devices],
+        "devices": [(device, desk.rates.device(device)) for device in shown],
+        "more_devices": len(theirs) - len(shown),
     }
 
 

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from bridge.console.access import Sight
     from bridge.console.desk import Desk
 
-DEVICES_SHOWN: Final = 500
-"""Those heard last; a page of thousands helps nobody, the log has them all."""
-
 
 @get("/devices")
 async def devices_page(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) -> Template:
@@ -29,9 +26,10 @@ async def devices_page(request: Request[Any, Any, Any], desk: AtDesk, visit: ByV
 
 def heard(desk: Desk, sight: Sight) -> dict[str, Any]:
     """A row a device, those heard last first."""
-    rows = [(device, agent, desk.rates.device(device)) for device, agent in sight.devices().items()]
-    rows.sort(key=lambda row: float("inf") if row[2].seen_s is None else row[2].seen_s)
-    return {"rows": rows[:DEVICES_SHOWN], "count": len(rows)}
+    agents = sight.devices()
+    shown = desk.rates.newest(agents)
+    rows = [(device, agents[device], desk.rates.device(device)) for device in shown]
+    return {"rows": rows, "count": len(agents)}
 
 
 @post("/devices")

@@ -125,9 +125,11 @@ async def connect(
 def connected(desk: Desk, spec: Spec) -> dict[str, Any]:
     """Whether any device of the agent was heard since the hub was started."""
     name = spec.agent.name
-    ids = sorted(i for i, agent in desk.hub.registry.devices.items() if agent == name)
-    heard = [(device, desk.rates.device(device)) for device in ids]
-    return {"agent": spec.agent, "heard": [one for one in heard if one[1].taken]}
+    known = desk.hub.sessions.devices
+    theirs = (i for i, agent in desk.hub.registry.devices.items() if agent == name)
+    ids = sorted(i for i in theirs if i in known and known[i].taken)
+    heard = [(device, known[device]) for device in ids[:1]]
+    return {"agent": spec.agent, "heard": heard, "others": len(ids) - len(heard)}
 
 
 @post("/agents/{name:str}/connect")

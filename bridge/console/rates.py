@@ -1,12 +1,15 @@
 """Who is heard, how fast, and how well it goes: looked at when a page asks, from what the hub has.
 
-Nothing is done for a step. A page that is open costs one look over the devices each second,
-however many pages there are.
+Nothing is done for a step. While pages are open there is one look over the devices each second,
+however many pages there are, and an agent's or a device's Pulse is made once for each look. What a
+page adds is the choice of the devices that it shows.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from heapq import nsmallest
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -24,6 +27,8 @@ LOOK_S: Final = 0.9
 """Looks are at least so far apart, whoever asks."""
 STALE_S: Final = 10.0
 """A look before that says nothing of now."""
+DEVICES_SHOWN: Final = 500
+"""Of a page those heard last; thousands help nobody, the log has them all."""
 RECENT: Final = 20
 """Last episodes that a return is the mean of."""
 
@@ -53,6 +58,9 @@ class Rates:
         self._at_s = float("-inf")
         self._taken: dict[DeviceId, int] = {}
         self._per_s: dict[DeviceId, float] | None = None
+        self._of_device: dict[DeviceId, Pulse] = {}
+        self._of_agent: dict[AgentName, Pulse] = {}
+        """Made since the last look."""
 
     def look(self) -> None:
         """Count what was taken since the last look."""
@@ -66,17 +74,37 @@ class Rates:
             before = self._taken
             self._per_s = {i: (n - before.get(i, 0)) / since_s for i, n in taken.items()}
         self._taken, self._at_s = taken, now
+        self._of_device, self._of_agent = {}, {}
+
+    def newest(self, devices: Iterable[DeviceId]) -> list[DeviceId]:
+        """Those heard last, the last first, then those not heard; `DEVICES_SHOWN` at most."""
+        known = self._hub.sessions.devices
+
+        def silence(id_: DeviceId) -> float:
+            device = known.get(id_)
+            spoke = device is not None and (device.taken or device.refused)
+            return -device.heard_s if device is not None and spoke else inf
+
+        return nsmallest(DEVICES_SHOWN, devices, key=silence)
 
     def device(self, device: DeviceId) -> Pulse:
-        """One device."""
-        return self._pulse([device])
+        """One device, as it was when it was first asked for after the last look."""
+        pulse = self._of_device.get(device)
+        if pulse is None:
+            pulse = self._of_device[device] = self._pulse([device])
+        return pulse
 
     def agents(self, names: Iterable[AgentName]) -> dict[AgentName, Pulse]:
         """All of an agent's devices together, for each agent."""
-        theirs: defaultdict[AgentName, list[DeviceId]] = defaultdict(list)
-        for device, agent in self._hub.registry.devices.items():
-            theirs[agent].append(device)
-        return {name: self._pulse(theirs[name]) for name in names}
+        names = list(names)
+        if any(name not in self._of_agent for name in names):
+            theirs: defaultdict[AgentName, list[DeviceId]] = defaultdict(list)
+            for device, agent in self._hub.registry.devices.items():
+                theirs[agent].append(device)
+            for name in names:
+                if name not in self._of_agent:
+                    self._of_agent[name] = self._pulse(theirs[name])
+        return {name: self._of_agent[name] for name in names}
 
     def ended(self, devices: Iterable[DeviceId]) -> dict[DeviceId, list[Ended]]:
         """The last episodes of each."""
