@@ -83,7 +83,9 @@ class WebSockets:
             async with asyncio.timeout(self._key_s_max):
                 while talk.secret is None:
                     frame = await _frame(receive)
-                    if frame is None or not talk.introduce(frame):
+                    if frame is None:
+                        return  # it hung up; ASGI would have us wait for ever for what comes next
+                    if not talk.introduce(frame):
                         break
         except TimeoutError:
             talk.deny(f"no key came within {self._key_s_max:g} s: send it as the first frame")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.bridge.rooms import Rooms
 
 FRAMES: Final = 2 * SETTINGS.http.ws_waiting_max
+WAIT_S: Final = 5.0
 TURNS_MAX: Final = 10_000
 
 
@@ -20,7 +21,8 @@ class Socket:
     """A WebSocket's far end as ASGI shows it; it reads answers only while `reads` is set."""
 
     def __init__(self, key: str, frames: list[bytes]) -> None:
-        headers = [(name.lower().encode(), text.encode()) for name, text in bearer(key).items()]
+        shown = bearer(key) if key else {}
+        headers = [(name.lower().encode(), text.encode()) for name, text in shown.items()]
         self.scope = {
             "type": "websocket", "path": "/v1/ws", "raw_path": b"/v1/ws", "query_string": b"",
             "headers": headers, "subprotocols": [], "extensions": {}, "state": {},
@@ -28,12 +30,17 @@ class Socket:
         self.taken = 0
         self.heard: list[Any] = []
         self.reads = asyncio.Event()
+        self.hangs_up = False
+        """After the last frame."""
         self._frames = frames
 
     async def receive(self) -> Any:
         if not self.taken:
             self.taken = 1
             return {"type": "websocket.connect"}
+        if self.hangs_up and self.taken == len(self._frames) + 1:
+            self.taken += 1
+            return {"type": "websocket.disconnect", "code": 1006}
         if self.taken > len(self._frames):
             await asyncio.get_running_loop().create_future()
         self.taken += 1
@@ -45,13 +52,25 @@ class Socket:
             self.heard.append(msgspec.json.decode(message["text"]))
 
 
+def served(rooms: Rooms, socket: Socket) -> asyncio.Task[None]:
+    """The bridge at the other end."""
+    app = cast("Any", rooms.app)
+    return asyncio.ensure_future(app(socket.scope, socket.receive, socket.send))
+
+
+async def test_who_hangs_up_before_its_key_came_leaves_nothing_behind(rooms: Rooms) -> None:
+    before = asyncio.all_tasks()
+    socket = Socket("", [])
+    socket.hangs_up = True
+    await asyncio.wait_for(served(rooms, socket), WAIT_S)
+    assert asyncio.all_tasks() == before
+
+
 async def test_who_reads_no_answers_is_read_no_more_until_it_does(rooms: Rooms) -> None:
     key = rooms.make_agent("deaf")
     frame = msgspec.json.encode({"device": "d", "o": [0, 0]})
     socket = Socket(key, [frame] * FRAMES)
-    serving = asyncio.ensure_future(
-        cast("Any", rooms.app)(socket.scope, socket.receive, socket.send)
-    )
+    serving = served(rooms, socket)
     for _ in range(TURNS_MAX):
         await asyncio.sleep(0)
     assert socket.taken - 1 == SETTINGS.http.ws_waiting_max
