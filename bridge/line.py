@@ -69,11 +69,15 @@ class Line:
         self._close_code = code
         self._more.set()
 
-    async def room(self) -> None:
-        """Returns when one more frame may be taken."""
-        while self.waiting >= self._waiting_max:
-            self._written.clear()
-            await self._written.wait()
+    async def room(self, wait_s: float) -> bool:
+        """Waits until one more frame may be taken; False = nothing was answered for `wait_s`."""
+        try:
+            while self.waiting >= self._waiting_max:
+                self._written.clear()
+                await asyncio.wait_for(self._written.wait(), wait_s)
+        except TimeoutError:
+            return False
+        return True
 
     async def write(self) -> None:
         """Write as it comes, until told to close or the other side is gone."""

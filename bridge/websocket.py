@@ -7,7 +7,8 @@
 
 Rule 1: each frame is answered by one frame, in the order in which the answers are durable; those of
     one device keep its order. What is refused is answered by a problem document.
-Rule 2: so many frames may wait for their answers; above, the socket is not read.
+Rule 2: so many frames may wait for their answers; above, one more is read and the rest is not.
+    Who has no answer for half an hour then is hung up on (`http.session_idle_s`).
 Rule 3: the newest connection speaks for a device; the one before is told so and may not any more.
 """
 
@@ -61,6 +62,7 @@ class WebSockets:
         self.receiver = hub.receiver
         self.remote = remote
         self.waiting_max = hub.settings.http.ws_waiting_max
+        self.full_s_max = hub.settings.http.session_idle_s
         self._key_s_max = hub.settings.mqtt.connect_timeout_s
         self._speaks: dict[DeviceId, Talk] = {}
 
@@ -148,12 +150,13 @@ class Talk:
             self._all.silence(self, [DeviceId(device) for device in self._sessions])
 
     async def _read(self, receive: Receive) -> None:
-        while not self._line.closing:
-            frame = await _frame(receive)
-            if frame is None:
-                return
+        frame = await _frame(receive)
+        while frame is not None and not self._line.closing:
             self._take(frame)
-            await self._line.room()
+            # One is read ahead of the room for it: else who hangs up meanwhile is never missed.
+            frame = await _frame(receive)
+            if frame is None or not await self._line.room(self._all.full_s_max):
+                return
 
     def _take(self, frame: bytes) -> None:
         """One frame; its answer, or why there is none, goes to the line."""

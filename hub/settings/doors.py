@@ -106,7 +106,12 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="Front end as module:function; the hub knows it by this name only.")
     ] = "bridge.app:open_bridge"
     session_idle_s: Annotated[
-        float, Meta(gt=0, description="A Shepherd session unused for so long expires.")
+        float,
+        Meta(
+            gt=0,
+            description="A Shepherd session unused for so long expires, and a full WebSocket on "
+            "which nothing is answered for so long is closed.",
+        ),
     ] = 1800.0
     body_bytes_max: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 1_048_576
     connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000

@@ -55,11 +55,17 @@ class Rooms:
     Args:
         events: the log as an earlier hub left it.
         clock: shared by hubs that follow each other.
+        settings: what is read of them by the bridge.
     """
 
-    def __init__(self, events: Sequence[Event] = (), clock: HandClock | None = None) -> None:
+    def __init__(
+        self,
+        events: Sequence[Event] = (),
+        clock: HandClock | None = None,
+        settings: Settings = SETTINGS,
+    ) -> None:
         self.clock = clock or HandClock()
-        self.settings = SETTINGS
+        self.settings = settings
         self.log = HandLog(events)
         self.actor = Actor()
         self.registry = Registry()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import msgspec
+from msgspec import structs
 
-from tests.bridge.rooms import SETTINGS, bearer
-
-if TYPE_CHECKING:
-    from tests.bridge.rooms import Rooms
+from hub.words import EXTERNAL
+from tests.bridge.rooms import SETTINGS, Rooms, bearer
 
 FRAMES: Final = 2 * SETTINGS.http.ws_waiting_max
 WAIT_S: Final = 5.0
@@ -73,7 +72,7 @@ async def test_who_reads_no_answers_is_read_no_more_until_it_does(rooms: Rooms) 
     serving = served(rooms, socket)
     for _ in range(TURNS_MAX):
         await asyncio.sleep(0)
-    assert socket.taken - 1 == SETTINGS.http.ws_waiting_max
+    assert socket.taken - 1 == SETTINGS.http.ws_waiting_max + 1, "one is read ahead"
     assert socket.heard == []
     socket.reads.set()
     for _ in range(TURNS_MAX):
@@ -81,3 +80,28 @@ async def test_who_reads_no_answers_is_read_no_more_until_it_does(rooms: Rooms) 
     assert [answer["a"] for answer in socket.heard] == [0] * FRAMES
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
+
+
+def resets(count: int) -> list[bytes]:
+    """What waits for as long as devices that nobody has say nothing."""
+    return [msgspec.json.encode({"env": "reset", "device": f"d{i}"}) for i in range(count)]
+
+
+async def test_who_hangs_up_while_all_its_frames_wait_leaves_nothing_behind(rooms: Rooms) -> None:
+    key = rooms.make_agent("afar", algorithm=EXTERNAL, deadline_ms=None)
+    before = asyncio.all_tasks()
+    socket = Socket(key, resets(SETTINGS.http.ws_waiting_max))
+    socket.hangs_up = True
+    await asyncio.wait_for(served(rooms, socket), WAIT_S)
+    for _ in range(TURNS_MAX):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_who_has_more_to_say_and_is_never_answered_is_hung_up_on() -> None:
+    settings = structs.replace(SETTINGS, http=structs.replace(SETTINGS.http, session_idle_s=0.05))
+    async with Rooms(settings=settings) as rooms:
+        key = rooms.make_agent("afar", algorithm=EXTERNAL, deadline_ms=None)
+        socket = Socket(key, resets(FRAMES))
+        await asyncio.wait_for(served(rooms, socket), WAIT_S)
+        assert socket.heard == []
