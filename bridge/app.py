@@ -114,7 +114,7 @@ def create_app(hub: Hub) -> DevicesFirst:
     )
     logins.reopen()
     body_bytes_max = hub.settings.http.body_bytes_max
-    remote = Remote(hub.registry, hub.external, body_bytes_max)
+    remote = Remote(hub.registry, hub.external, hub.sessions.quotas, body_bytes_max)
     desk = Desk(hub)
 
     def serve(

@@ -86,6 +86,7 @@ class MultiServer:
         except AccessDenied as error:
             return _refused(HTTPStatus.UNAUTHORIZED, str(error))
         try:
+            self._remote.admit(key, spec, len(request.body))
             answer = await carry_out(key, spec, device, arguments(request.body))
         except DeviceFault as fault:
             if fault.code is Code.BUSY:

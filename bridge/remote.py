@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from hub.action.external import External, Seen
     from hub.registry.fold import Registry, Spec
+    from hub.registry.quotas import Quotas
     from hub.words import Key
 
     CarryOut = Callable[[Read, Key, Spec, DeviceId], Awaitable[Response]]
@@ -46,8 +47,11 @@ STOPPING: Final = problem(DeviceFault(Code.BUSY, "the hub is stopping; reset whe
 class Remote:
     """The routes, over the registry and the external agents' steps."""
 
-    def __init__(self, registry: Registry, external: External, body_bytes_max: int) -> None:
+    def __init__(
+        self, registry: Registry, external: External, quotas: Quotas, body_bytes_max: int
+    ) -> None:
         self._registry = registry
+        self._quotas = quotas
         self._external = external
         self._body_bytes_max = body_bytes_max
 
@@ -91,6 +95,7 @@ class Remote:
         except AccessDenied as error:
             return unauthorized(str(error))
         try:
+            self.admit(key, spec, len(request.body))
             return await carry_out(request, key, spec, DeviceId(device))
         except DeviceFault as fault:
             return problem(fault, device=device)
@@ -105,6 +110,14 @@ class Remote:
         return _response(await self.step(key, spec, device, request.document()))
 
     # --- over whatever protocol --------------------------------------------------------------
+
+    def admit(self, key: Key, spec: Spec, size_bytes: int) -> None:
+        """A request of this size is within the quotas that the agent's devices have with this key.
+
+        Raises:
+            DeviceFault: `rate`, with the time after which it is.
+        """
+        self._quotas.of(key.id, spec.agent.name).take(size_bytes)
 
     async def reset(self, key: Key, spec: Spec, device: str, document: object) -> RemoteObservation:
         """The observation that the device's next action is for; raises as `step`."""

@@ -172,6 +172,7 @@ class Talk:
             if not isinstance(device, str):
                 raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
             if "env" in document:
+                self._all.remote.admit(key, spec, len(frame))
                 self._act_for(key, spec, device, document)
             else:
                 self._take_from(key, spec, device, document, len(frame))

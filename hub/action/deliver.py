@@ -103,6 +103,11 @@ class Deliver:
         if hopeless is not None:
             self.fall_back(step, hopeless)
 
+    @property
+    def crowded(self) -> bool:
+        """Too much is waiting for the log: nothing new should be chosen that can wait."""
+        return self._log.crowded
+
     def choose(self, step: Step, choice: Choice) -> None:
         """An action for the step: have it checked, log it, and send it once it is durable."""
         now = self._clock.monotonic()

@@ -43,7 +43,7 @@ NEXT: Final = 1
 class Seen:
     """A step as its remote learner gets to know it; one of the step's replies."""
 
-    __slots__ = ("_durable", "answer", "begins", "reward", "step")
+    __slots__ = ("_durable", "answer", "begins", "reward", "step", "was_late")
 
     def __init__(self, step: Step, durable: Callable[[Seen], None]) -> None:
         self.step = step
@@ -54,6 +54,8 @@ class Seen:
         """It follows nothing."""
         self.answer: Answer | None = None
         """None until the device was answered."""
+        self.was_late = False
+        """An action that came too late for it is in the log."""
         self._durable = durable
 
     def durable(self, seq: int) -> None:
@@ -182,7 +184,7 @@ class External:
     ) -> tuple[Seen, Seen]:
         """Have the device act on the observation shown last, and wait for the next one.
 
-        An action that comes too late, since the fallback was sent, is logged as such.
+        An action that comes too late, since the fallback was sent, is logged as such, the first.
 
         Args:
             spec: an external agent.
@@ -197,9 +199,9 @@ class External:
 
         Raises:
             DeviceFault: `shape`, `type` or `range` of the action; `step` = there is nothing to act
-                on, or another remote learner asked later; `busy` = the hub is stopping.
+                on, or another remote learner asked later; `busy` = the hub is stopping, or its log
+                is behind.
         """
-        assert self.deliver is not None, "the composition root sets it"
         values = flatten(spec.actions, action, what="action")
         seat = self._seat(spec, device)
         before = seat.shown
@@ -209,11 +211,25 @@ class External:
         if seq not in (None, before.step.seq):
             message = f"device {device!r} was shown with seq {before.step.seq} since; reset"
             raise DeviceFault(Code.STEP, message)
-        self.deliver.choose(before.step, Choice(values, Source.POLICY, reason=by))
+        self._choose(before, Choice(values, Source.POLICY, reason=by))
         while seat.newest is None or seat.newest is before:
             await self._changed(seat, spec, device)
         seat.shown = seat.newest
         return before, seat.newest
+
+    def _choose(self, before: Seen, choice: Choice) -> None:
+        """Hand the action on. Of those too late for a step one is logged: a client may repeat it.
+
+        Raises:
+            DeviceFault: `busy`, the log is behind.
+        """
+        assert self.deliver is not None, "the composition root sets it"
+        if before.was_late:
+            return
+        if self.deliver.crowded:
+            raise DeviceFault(Code.BUSY, "the log is behind; send the same action again")
+        before.was_late = before.step.chosen
+        self.deliver.choose(before.step, choice)
 
     def shown(self, spec: Spec, device: str) -> Seen | None:
         """What the device's remote learner was shown last; None = nothing since the hub started."""

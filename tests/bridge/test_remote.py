@@ -141,6 +141,38 @@ async def test_with_a_deadline_the_fallback_answers_and_a_late_action_is_logged_
     assert seen["info"]["sheepfold"]["source"] == "fallback"
 
 
+async def test_an_action_that_is_late_again_and_again_is_logged_once(rooms: Rooms) -> None:
+    table = Table(rooms, deadline_ms=20, fallback=2)
+    device = table.observe(0)
+    await answered(table.ask("reset"))
+    await answered(device)
+    late = [table.act(1) for _ in range(5)]
+    await turns()
+    assert len(rooms.logged(Kind.REFUSED)) == 1
+    _ = table.observe(1)
+    await answered(late[-1])
+
+
+async def test_an_action_waits_for_a_log_that_is_behind(rooms: Rooms) -> None:
+    table = Table(rooms)
+    device = table.observe(0)
+    await answered(table.ask("reset"))
+    rooms.log.crowded = True
+    refused = await table.act(1)
+    assert (refused.status_code, "the log is behind" in refused.text) == (503, True)
+    rooms.log.crowded = False
+    _ = table.act(1)
+    assert (await answered(device))["a"] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/env/d/step", "/remote/d/post_state_request"])
+async def test_what_a_remote_learner_asks_counts_for_the_quotas(rooms: Rooms, path: str) -> None:
+    table = Table(rooms, messages_per_s=0.5)
+    taken = [await rooms.post(path, {"move": 1}, bearer(table.key)) for _ in range(30)]
+    assert taken[-1].status_code == 429
+    assert "0.5 messages a second of agent 'afar'" in taken[-1].text
+
+
 async def test_what_the_device_says_it_did_is_what_was_executed(rooms: Rooms) -> None:
     table = Table(rooms)
     device = table.observe(0)
