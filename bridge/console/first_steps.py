@@ -73,8 +73,9 @@ async def setup(request: Request[Any, Any, Any], desk: AtDesk) -> Response[Any]:
         await desk.hub.control.act(act, "first run", lambda: _nobody_yet(desk))
     except OperatorFault as fault:
         return _setup(request, desk, name, token, str(fault), HTTPStatus.UNPROCESSABLE_ENTITY)
+    hashed = desk.hub.registry.passwords.get(name, b"")  # of nobody: removed already
     await desk.note(LoggedIn(name, name))
-    return welcome(desk, name, "/new-agent")
+    return welcome(desk, name, hashed, "/new-agent")
 
 
 def _nobody_yet(desk: Desk) -> None:

@@ -42,20 +42,22 @@ async def log_in(request: Request[Any, Any, Any], desk: AtDesk) -> Response[Any]
     if wait_s > 0:
         text = f"Too many wrong passwords. Try again in {wait_s:.0f} s."
         return _again(request, desk, name, wanted, text, HTTPStatus.TOO_MANY_REQUESTS)
-    if not await desk.passwords.right(name, password):
+    matched = await desk.passwords.right(name, password)
+    if matched is None:
         desk.backoff.failed(keys)
         if desk.backoff.may_be_logged():
             await desk.note(LoginRefused(name[:NAME_SHOWN], "console"))
         return _again(request, desk, name, wanted, WRONG, HTTPStatus.UNAUTHORIZED)
     desk.backoff.passed([key for key in keys if not key.startswith("address ")])
     await desk.note(LoggedIn(name, name))
-    return welcome(desk, name, wanted)
+    return welcome(desk, name, matched, wanted)
 
 
-def welcome(desk: Desk, name: str, wanted: str) -> Response[Any]:
+def welcome(desk: Desk, name: str, password_hash: bytes, wanted: str) -> Response[Any]:
     """To the page that was wanted, logged in, with a new id: an old one may have been planted."""
     answer = see(wanted)
-    answer.set_cookie(_cookie(desk, desk.cookie, desk.sessions.open(name), None))
+    token = desk.sessions.open(name, password_hash)
+    answer.set_cookie(_cookie(desk, desk.cookie, token, None))
     answer.set_cookie(_cookie(desk, f"{desk.cookie}-known", desk.sessions.known(name), KNOWN_S))
     return answer
 
@@ -100,7 +102,8 @@ async def change_password(
             error = str(fault)
     if error is not None:
         return desk.page(request, "account.html", HTTPStatus.UNPROCESSABLE_ENTITY, error=error)
-    visit.login.password_hash = desk.hub.registry.passwords[name]  # this login stays
+    # This login stays, unless the person was removed meanwhile: nothing hashes to b"".
+    visit.login.password_hash = desk.hub.registry.passwords.get(name, b"")
     return back(visit, "/account", "Your password was changed; other logins of yours are over.")
 
 

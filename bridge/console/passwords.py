@@ -25,8 +25,8 @@ class Passwords:
         self._waiting = 0
         self._nobodys: bytes | None = None
 
-    async def right(self, name: str, password: str) -> bool:
-        """Whether it is the user's; takes as long for a name that nobody has.
+    async def right(self, name: str, password: str) -> bytes | None:
+        """The hash that it matches, None unless it is the user's; as slow for nobody's name.
 
         Raises:
             LogUnavailable: too many others are waiting.
@@ -40,10 +40,11 @@ class Passwords:
         finally:
             self._waiting -= 1
 
-    async def _look(self, name: str, password: str) -> bool:
+    async def _look(self, name: str, password: str) -> bytes | None:
         hashed = self._registry.passwords.get(name)
         if self._nobodys is None:
             self._nobodys = await asyncio.to_thread(hash_password, NOBODYS)
         matches = await asyncio.to_thread(password_matches, hashed or self._nobodys, password)
         # Asked again: meanwhile it may be another password, or nobody's.
-        return matches and hashed is not None and self._registry.passwords.get(name) == hashed
+        same = self._registry.passwords.get(name) == hashed
+        return hashed if matches and same else None

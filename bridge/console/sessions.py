@@ -54,13 +54,16 @@ class Sessions:
         self._logins: dict[bytes, Login] = {}
         self._known_key = secrets.token_bytes(TOKEN_BYTES)
 
-    def open(self, user: str) -> str:
-        """A new login of a user who has shown the password; its cookie."""
+    def open(self, user: str, password_hash: bytes) -> str:
+        """A new login of a user who has shown the password with this hash; its cookie.
+
+        It is over at once if the user has another password by now, or was removed.
+        """
         now = self._clock.monotonic()
         while len(self._logins) >= self._settings.sessions_max:
             self._logins.pop(next(iter(self._logins))).open = False
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        login = Login(user, self._registry.passwords[user], now, now)
+        login = Login(user, password_hash, now, now)
         self._logins[_hash(token)] = login
         return token
 

@@ -7,7 +7,9 @@ from typing import Final
 import pytest
 
 from bridge.console.backoff import Backoff
+from bridge.console.passwords import Passwords
 from bridge.console.sessions import Sessions
+from hub.registry.access import hash_password
 from hub.registry.fold import Registry
 from hub.settings import ConsoleSettings
 from tests.bridge.rooms import HandClock
@@ -42,8 +44,29 @@ def sessions(registry: Registry, clock: HandClock) -> Sessions:
     return Sessions(registry, SETTINGS, clock)
 
 
+def opened(sessions: Sessions, user: str) -> str:
+    return sessions.open(user, f"hash of {user}'s".encode())
+
+
+def test_a_login_by_a_password_that_was_changed_meanwhile_is_none(
+    sessions: Sessions, registry: Registry
+) -> None:
+    registry.passwords["ann"] = b"hash of another"
+    del registry.passwords["ben"]
+    for user in ("ann", "ben"):
+        assert sessions.find(opened(sessions, user)) is None
+
+
+async def test_a_password_that_is_right_is_told_by_its_hash(registry: Registry) -> None:
+    hashed = registry.passwords["ann"] = hash_password("correct horse")
+    passwords = Passwords(registry)
+    assert await passwords.right("ann", "correct horse") == hashed
+    assert await passwords.right("ann", "wrong") is None
+    assert await passwords.right("nobody", "a password that nobody has") is None
+
+
 def test_a_login_is_found_by_its_cookie_and_by_no_other(sessions: Sessions) -> None:
-    token = sessions.open("ann")
+    token = opened(sessions, "ann")
     found = sessions.find(token)
     assert found is not None
     assert found.user == "ann"
@@ -52,7 +75,7 @@ def test_a_login_is_found_by_its_cookie_and_by_no_other(sessions: Sessions) -> N
 
 
 def test_a_login_ends_when_it_was_idle_for_too_long(sessions: Sessions, clock: HandClock) -> None:
-    token = sessions.open("ann")
+    token = opened(sessions, "ann")
     clock.seconds += IDLE_S
     assert sessions.find(token) is not None  # used: the time begins anew
     clock.seconds += IDLE_S + 1
@@ -60,7 +83,7 @@ def test_a_login_ends_when_it_was_idle_for_too_long(sessions: Sessions, clock: H
 
 
 def test_a_login_ends_however_much_it_is_used(sessions: Sessions, clock: HandClock) -> None:
-    token = sessions.open("ann")
+    token = opened(sessions, "ann")
     while clock.seconds <= ABSOLUTE_S - IDLE_S / 2:
         assert sessions.find(token) is not None
         clock.seconds += IDLE_S / 2
@@ -72,7 +95,7 @@ def test_a_login_ends_however_much_it_is_used(sessions: Sessions, clock: HandClo
 def test_a_page_that_stays_open_notices_that_its_login_is_over(
     sessions: Sessions, registry: Registry, event: str
 ) -> None:
-    token = sessions.open("ann")
+    token = opened(sessions, "ann")
     login = sessions.find(token)
     assert login is not None
     assert sessions.holds(login)
@@ -87,9 +110,9 @@ def test_a_page_that_stays_open_notices_that_its_login_is_over(
 
 
 def test_one_login_too_many_ends_the_one_unused_for_longest(sessions: Sessions) -> None:
-    first, second, third = (sessions.open("ann") for _ in range(3))
+    first, second, third = (opened(sessions, "ann") for _ in range(3))
     sessions.find(first)
-    fourth = sessions.open("ben")
+    fourth = opened(sessions, "ben")
     there = [sessions.find(token) is not None for token in (first, second, third, fourth)]
     assert there == [True, False, True, True]
 

@@ -29,7 +29,7 @@ def visit_of(rooms: Rooms, name: str) -> tuple[Desk, Visit]:
     rooms.registry.users[name] = User(name, "admin")
     rooms.registry.passwords[name] = HASH
     desk = Desk(cast("Hub", rooms))
-    login = desk.sessions.find(desk.sessions.open(name))
+    login = desk.sessions.find(desk.sessions.open(name, HASH))
     assert login is not None
     return desk, desk.visit(login)
 
