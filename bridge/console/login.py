@@ -11,7 +11,7 @@ from litestar.response import Redirect, Response, Template
 
 from bridge.console.desk import ROOT, AtDesk, ByVisit, Desk, back, see
 from hub.control import SetPassword
-from hub.errors import OperatorFault
+from hub.errors import LogUnavailable, OperatorFault
 from hub.facts import LoggedIn, LoggedOut, LoginRefused
 
 NAME_SHOWN: Final = 40
@@ -42,9 +42,8 @@ async def log_in(request: Request[Any, Any, Any], desk: AtDesk) -> Response[Any]
     if wait_s > 0:
         text = f"Too many wrong passwords. Try again in {wait_s:.0f} s."
         return _again(request, desk, name, wanted, text, HTTPStatus.TOO_MANY_REQUESTS)
-    matched = await desk.passwords.right(name, password)
+    matched = await matched_hash(desk, keys, name, password)
     if matched is None:
-        desk.backoff.failed(keys)
         if desk.backoff.may_be_logged():
             await desk.note(LoginRefused(name[:NAME_SHOWN], "console"))
         return _again(request, desk, name, wanted, WRONG, HTTPStatus.UNAUTHORIZED)
@@ -92,8 +91,7 @@ async def change_password(
         error = "Too many wrong passwords. Try again in a minute."
     elif new != str(form.get("again", "")):
         error = "The new password was typed in two ways."
-    elif not await desk.passwords.right(name, str(form.get("password", ""))):
-        desk.backoff.failed(keys)
+    elif await matched_hash(desk, keys, name, str(form.get("password", ""))) is None:
         error = "That is not your password now."
     if error is None:
         try:
@@ -105,6 +103,23 @@ async def change_password(
     # This login stays, unless the person was removed meanwhile: nothing hashes to b"".
     visit.login.password_hash = desk.hub.registry.passwords.get(name, b"")
     return back(visit, "/account", "Your password was changed; other logins of yours are over.")
+
+
+async def matched_hash(desk: Desk, keys: list[str], name: str, password: str) -> bytes | None:
+    """As `Passwords.right`; counted as wrong before the look, for others that come during it.
+
+    Raises:
+        LogUnavailable: too many others are waiting; that counts for nothing.
+    """
+    counted = desk.backoff.failed(keys)
+    try:
+        matched = await desk.passwords.right(name, password)
+    except LogUnavailable:
+        desk.backoff.take_back(counted)
+        raise
+    if matched is not None:
+        desk.backoff.take_back(counted)
+    return matched
 
 
 def _keys(request: Request[Any, Any, Any], desk: Desk, name: str) -> list[str]:

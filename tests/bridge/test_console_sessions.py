@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 
 from bridge.console.backoff import Backoff
+from bridge.console.desk import Desk
+from bridge.console.login import matched_hash
 from bridge.console.passwords import Passwords
 from bridge.console.sessions import Sessions
 from hub.registry.access import hash_password
 from hub.registry.fold import Registry
 from hub.settings import ConsoleSettings
 from tests.bridge.rooms import HandClock
+
+if TYPE_CHECKING:
+    from hub.processes import Hub
+    from tests.bridge.rooms import Rooms
 
 IDLE_S: Final = 100.0
 ABSOLUTE_S: Final = 1000.0
@@ -159,6 +166,39 @@ def test_the_longest_wait_of_several_counts_and_the_right_password_ends_it(
     backoff.passed(["name ann"])
     assert backoff.wait_s(["name ann"]) == 0
     assert backoff.wait_s(["address a"]) > 0
+
+
+async def test_wrong_passwords_all_at_once_wait_as_those_one_by_one_do(
+    rooms: Rooms, clock: HandClock
+) -> None:
+    desk = Desk(cast("Hub", rooms))
+    desk.backoff = backoff = Backoff(SETTINGS, clock)
+    rooms.registry.passwords["ann"] = hash_password("correct horse")
+    tries = [asyncio.create_task(matched_hash(desk, ["name ann"], "ann", "x")) for _ in range(FREE)]
+    await asyncio.sleep(0)
+    assert not any(one.done() for one in tries)
+    assert backoff.wait_s(["name ann"]) > 0
+    await asyncio.gather(*tries)
+    assert backoff.wait_s(["name ann"]) > 0
+
+
+async def test_the_right_password_counts_for_nothing(rooms: Rooms, clock: HandClock) -> None:
+    desk = Desk(cast("Hub", rooms))
+    desk.backoff = backoff = Backoff(SETTINGS, clock)
+    rooms.registry.passwords["ann"] = hash_password("correct horse")
+    for _ in range(FREE + 1):
+        assert await matched_hash(desk, ["address a"], "ann", "correct horse") is not None
+        assert backoff.wait_s(["address a"]) == 0
+
+
+def test_what_is_taken_back_leaves_the_failures_after_it(clock: HandClock) -> None:
+    backoff = Backoff(SETTINGS, clock)
+    right = backoff.failed(["address a"])
+    for _ in range(FREE):
+        backoff.failed(["address a"])
+    wait_s = backoff.wait_s(["address a"])
+    backoff.take_back(right)
+    assert backoff.wait_s(["address a"]) == wait_s > 0
 
 
 def test_strangers_do_not_fill_the_log(clock: HandClock) -> None:
