@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hub.settings import ConsoleSettings
 
 TOKEN_BYTES: Final = 32
+OF_USER_MAX: Final = 32
+"""Logins of one user at once; one more ends that user's own, not somebody else's."""
 
 
 class Flash(Struct, frozen=True):
@@ -60,6 +62,9 @@ class Sessions:
         It is over at once if the user has another password by now, or was removed.
         """
         now = self._clock.monotonic()
+        own = [key for key, login in self._logins.items() if login.user == user]
+        if len(own) >= OF_USER_MAX:
+            self._logins.pop(own[0]).open = False
         while len(self._logins) >= self._settings.sessions_max:
             self._logins.pop(next(iter(self._logins))).open = False
         token = secrets.token_urlsafe(TOKEN_BYTES)

@@ -11,7 +11,7 @@ from bridge.console.backoff import Backoff
 from bridge.console.desk import Desk
 from bridge.console.login import matched_hash
 from bridge.console.passwords import Passwords
-from bridge.console.sessions import Sessions
+from bridge.console.sessions import OF_USER_MAX, Sessions
 from hub.registry.access import hash_password
 from hub.registry.fold import Registry
 from hub.settings import ConsoleSettings
@@ -122,6 +122,16 @@ def test_one_login_too_many_ends_the_one_unused_for_longest(sessions: Sessions) 
     fourth = opened(sessions, "ben")
     there = [sessions.find(token) is not None for token in (first, second, third, fourth)]
     assert there == [True, False, True, True]
+
+
+def test_many_logins_of_one_user_end_that_users_own_only(
+    registry: Registry, clock: HandClock
+) -> None:
+    sessions = Sessions(registry, ConsoleSettings(sessions_max=OF_USER_MAX + 1), clock)
+    ben = opened(sessions, "ben")
+    anns = [opened(sessions, "ann") for _ in range(OF_USER_MAX + 5)]
+    assert sessions.find(ben) is not None
+    assert [sessions.find(ann) is not None for ann in anns[4:6]] == [False, True]
 
 
 def test_a_browser_is_known_for_its_user_only(sessions: Sessions, registry: Registry) -> None:
