@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from contextlib import aclosing
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,6 +89,9 @@ class Desk:
         self.live_pages = 0
         self.cookie = f"sheepfold-{secrets.token_hex(COOKIE_BYTES)}"
         """Its name: of this process, as sessions are, and not another hub's on this machine."""
+        hub_hash = sha256(hub.log.hub.encode()).hexdigest()
+        self.known_cookie = f"sheepfold-known-{hub_hash[: 2 * COOKIE_BYTES]}"
+        """The same after a restart: it lasts long in a browser, and there should be one."""
 
     def visit(self, login: Login) -> Visit:
         """The person behind a login."""

@@ -57,7 +57,7 @@ def welcome(desk: Desk, name: str, password_hash: bytes, wanted: str) -> Respons
     answer = see(wanted)
     token = desk.sessions.open(name, password_hash)
     answer.set_cookie(_cookie(desk, desk.cookie, token, None))
-    answer.set_cookie(_cookie(desk, f"{desk.cookie}-known", desk.sessions.known(name), KNOWN_S))
+    answer.set_cookie(_cookie(desk, desk.known_cookie, desk.sessions.known(name), KNOWN_S))
     return answer
 
 
@@ -124,7 +124,7 @@ async def matched_hash(desk: Desk, keys: list[str], name: str, password: str) ->
 
 def _keys(request: Request[Any, Any, Any], desk: Desk, name: str) -> list[str]:
     """What has to wait after a wrong password: a known browser for itself, strangers together."""
-    cookie = request.cookies.get(f"{desk.cookie}-known")
+    cookie = request.cookies.get(desk.known_cookie)
     if desk.sessions.is_known(cookie, name):
         return [f"browser {cookie}"]
     address = request.client.host if request.client else ""

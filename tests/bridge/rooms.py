@@ -201,6 +201,7 @@ class HandLog:
 
     def __init__(self, events: Sequence[Event] = ()) -> None:
         self.memory = MemoryLog()
+        self.hub = self.memory.hub
         if events:
             self.memory.append(events)
         self.crowded = False

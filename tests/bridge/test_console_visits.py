@@ -77,3 +77,9 @@ async def test_a_body_that_never_ends_is_not_waited_for() -> None:
     with pytest.raises(HTTPException) as refused:
         await BodyInTime(0.05).handle(cast("Any", {}), receive, send, cast("Any", form))
     assert refused.value.status_code == 408
+
+
+async def test_a_browser_that_is_known_keeps_one_cookie_over_restarts(rooms: Rooms) -> None:
+    first, again = (Desk(cast("Hub", rooms)) for _ in range(2))
+    assert first.known_cookie == again.known_cookie
+    assert first.cookie != again.cookie
