@@ -80,8 +80,7 @@ class Desk:
         self.backoff = Backoff(self.settings, hub.clock)
         self.passwords = Passwords(hub.registry)
         self.rates = Rates(hub)
-        self.setup_token = secrets.token_urlsafe(SETUP_TOKEN_BYTES)
-        """For whoever makes the first user from another machine; printed at the start."""
+        self.renew_setup_token()
         self.cookie_secure = self.settings.cookie_secure or bool(hub.settings.tls.certificate)
         """Cookies go over TLS only: the hub speaks it, or a proxy before it does."""
         self._chore = asyncio.Lock()
@@ -92,6 +91,10 @@ class Desk:
         hub_hash = sha256(hub.log.hub.encode()).hexdigest()
         self.known_cookie = f"sheepfold-known-{hub_hash[: 2 * COOKIE_BYTES]}"
         """The same after a restart: it lasts long in a browser, and there should be one."""
+
+    def renew_setup_token(self) -> None:
+        """A token for whoever makes the first user; printed at the start while there is none."""
+        self.setup_token = secrets.token_urlsafe(SETUP_TOKEN_BYTES)
 
     def visit(self, login: Login) -> Visit:
         """The person behind a login."""

@@ -1,13 +1,16 @@
 """From nothing to the first observation: the first admin, and how a device connects.
 
-The first admin is made by whoever sits at the machine, or has the token that the hub printed at
-its start: there is no secret that comes with the product.
+The first admin is made by whoever has the token that the hub printed at its start, and wrote into
+its folder: there is no secret that comes with the product. Where a request comes from says nothing:
+through a proxy or a tunnel a stranger looks like somebody at the machine.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
+import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,24 +31,34 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("bridge.console")
 
-LOCAL: Final = {"127.0.0.1", "::1", "localhost"}
-FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-"""Whoever comes through a proxy does not sit at the machine."""
+LINK: Final = "first-account.url"
+"""`DATA/first-account.url`, mode 0600: the link to make the first account by; gone once it is."""
+ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to ask a hub that is bound so
 STAND_IN: Final = "YOUR-KEY"
 
 
 def announce(desk: Desk, port: int) -> None:
-    """Print what lets the first person in from another machine, while there is nobody yet."""
-    host = desk.hub.settings.hub.host
-    if desk.hub.registry.users or host in LOCAL:
-        return
-    log.warning(
-        "nobody has an account yet; make the first at http://%s:%d%s/setup?token=%s",
-        host,
-        port,
-        ROOT,
-        desk.setup_token,
-    )
+    """While there is nobody yet, print what lets the first person in, and write it down."""
+    hub = desk.hub
+    file = hub.data / LINK
+    try:
+        file.unlink(missing_ok=True)
+        if hub.registry.users:
+            return
+        link = setup_link(desk, port)
+        log.warning("nobody has an account yet; make the first at %s", link)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(f"{link}\n")
+    except OSError as error:
+        log.warning("%s can't be written: %s", file, error)
+
+
+def setup_link(desk: Desk, port: int) -> str:
+    """Where the first account is made, token and all."""
+    host = ANY.get(desk.hub.settings.hub.host, desk.hub.settings.hub.host)
+    scheme = "http" if desk.hub.tls is None else "https"
+    named = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{named}:{port}{ROOT}/setup?token={desk.setup_token}"
 
 
 @get("/setup", opt={"open": True})
@@ -62,8 +75,8 @@ async def setup(request: Request[Any, Any, Any], desk: AtDesk) -> Response[Any]:
     form = await request.form()
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
     token = str(form.get("token", ""))
-    if not _may_set_up(request, desk, token):
-        text = "That is not the token which the hub printed when it was started."
+    if not hmac.compare_digest(token.encode(), desk.setup_token.encode()):
+        text = "That is not the token which the hub printed at its start; open the link it printed."
         return _setup(request, desk, name, token, text, HTTPStatus.FORBIDDEN)
     if password != str(form.get("again", "")):
         text = "The password was typed in two ways."
@@ -73,6 +86,7 @@ async def setup(request: Request[Any, Any, Any], desk: AtDesk) -> Response[Any]:
         await desk.hub.control.act(act, "first run", lambda: _nobody_yet(desk))
     except OperatorFault as fault:
         return _setup(request, desk, name, token, str(fault), HTTPStatus.UNPROCESSABLE_ENTITY)
+    _used_up(desk)
     hashed = desk.hub.registry.passwords.get(name, b"")  # of nobody: removed already
     await desk.note(LoggedIn(name, name))
     return welcome(desk, name, hashed, "/new-agent")
@@ -83,18 +97,11 @@ def _nobody_yet(desk: Desk) -> None:
         raise OperatorFault("somebody was faster: there is a first user now; log in")
 
 
-def _may_set_up(request: Request[Any, Any, Any], desk: Desk, token: str) -> bool:
-    return _is_local(request) or hmac.compare_digest(token.encode(), desk.setup_token.encode())
-
-
-def _is_local(request: Request[Any, Any, Any]) -> bool:
-    """Whether the request comes from this machine, and asked for it by such a name.
-
-    The name keeps out pages of other sites whose address was made to lead here (DNS rebinding).
-    """
-    came = request.client.host if request.client else ""
-    named = request.url.hostname or ""
-    return came in LOCAL and named in LOCAL and not any(h in request.headers for h in FORWARDED)
+def _used_up(desk: Desk) -> None:
+    """The token is for one account: should all users go, the next start has another."""
+    desk.renew_setup_token()
+    with contextlib.suppress(OSError):
+        (desk.hub.data / LINK).unlink(missing_ok=True)
 
 
 def _setup(
@@ -105,8 +112,7 @@ def _setup(
     error: str | None = None,
     status: HTTPStatus = HTTPStatus.OK,
 ) -> Template:
-    needs_token = not _is_local(request)
-    context = {"name": name[:40], "token": token, "error": error, "needs_token": needs_token}
+    context = {"name": name[:40], "token": token, "error": error}
     return desk.page(request, "setup.html", status, **context)
 
 
