@@ -173,7 +173,7 @@ class External:
         Raises:
             DeviceFault: `step` = another remote learner asked later; `busy` = the hub is stopping.
         """
-        seat = self._seat(spec, device)
+        seat = self._seats.setdefault((spec.agent.name, device), self._seat(spec, device))
         while seat.newest is None or not seat.newest.waits:
             await self._changed(seat, spec, device)
         seat.shown = seat.newest
@@ -237,6 +237,7 @@ class External:
         return None if seat is None else seat.shown
 
     def _seat(self, spec: Spec, device: str) -> Seat:
+        """Of a device that said nothing yet a new one, at no table."""
         if self._closing:
             raise _stopping()
         place = (spec.agent.name, device)
@@ -244,7 +245,7 @@ class External:
             forgotten = self._unanswered(device)
             if forgotten is not None and forgotten.agent.agent.name == spec.agent.name:
                 self.begin(forgotten)
-        return self._seats.setdefault(place, Seat())
+        return self._seats.get(place) or Seat()
 
     async def _changed(self, seat: Seat, spec: Spec, device: str) -> None:
         """Wait until there is a newer observation."""

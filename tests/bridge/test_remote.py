@@ -351,3 +351,12 @@ async def test_a_step_with_a_deadline_is_answered_though_the_hub_stops(rooms: Ro
     await turns()
     rooms.stop()
     assert (await answered(device))["src"] == "fallback"
+
+
+async def test_steps_for_devices_that_nobody_has_leave_nothing_behind(rooms: Rooms) -> None:
+    table = Table(rooms)
+    for i in range(3):
+        path = f"/v1/env/nobody-{i}/step"
+        refused = await rooms.post(path, {"action": 1}, bearer(table.key))
+        assert (refused.status_code, "nothing was shown yet" in refused.text) == (409, True)
+    assert rooms.external._seats == {}
