@@ -86,6 +86,7 @@ class DurableReply(HttpReply):
             async with asyncio.timeout(WAIT_S_BESIDE):
                 seq = await self._done
         except TimeoutError:
-            raise DeviceFault(Code.BUSY, "the log can't commit now; send it again") from None
+            message = "the log can't commit now; what was sent may count all the same"
+            raise DeviceFault(Code.BUSY, message) from None
         assert isinstance(seq, int), "nothing acts on it"
         return seq

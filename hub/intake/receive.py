@@ -189,6 +189,10 @@ class Receiver:
 
     def reward(self, session: Session, reward: float, reply: Reply) -> None:
         """A person's reward: it adds to that of the device's next observation."""
+        if self._log.crowded or self.closing:
+            why = "the hub is stopping" if self.closing else "the log is behind"
+            self.refuse(session, DeviceFault(Code.BUSY, f"{why}; send the reward again"), reply)
+            return
         bonus = session.device.bonus + reward
         if not abs(bonus) <= REWARD_MAX:
             self.refuse(session, DeviceFault(Code.RANGE, f"reward {reward} is no float32"), reply)

@@ -225,6 +225,20 @@ def test_a_persons_reward_adds_to_the_next_observations() -> None:
     assert [event.reward for event in room.log.of_kind(Kind.REWARD)] == [0.5, 0.25]
 
 
+@pytest.mark.parametrize("behind", ["crowded", "closing"])
+def test_a_persons_reward_that_is_refused_as_busy_does_not_count(behind: str) -> None:
+    room = Room()
+    room.send(s=1)
+    holder = room.log if behind == "crowded" else room.receiver
+    setattr(holder, behind, True)
+    reply = HeardReply()
+    room.receiver.reward(room.session, 0.5, reply)
+    assert reply.fault.code is Code.BUSY
+    setattr(holder, behind, False)
+    room.send(s=2, r=1.0)
+    assert room.rewards == [None, 1.0]
+
+
 def test_a_persons_reward_is_one_where_the_device_sent_none() -> None:
     room = Room()
     room.send(s=1)
