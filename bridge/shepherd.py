@@ -146,7 +146,7 @@ class Shepherd:
             page = key is not None and key.publishable is not None
             self._receiver.admit(session, len(request.body))
             if document.get("obs") is None:
-                self._receiver.reset(session)
+                await self._end_episode(session)
                 return _END
             reply = HttpReply()
             try:
@@ -158,6 +158,17 @@ class Shepherd:
         except (AccessDenied, DeviceFault) as error:
             return _refused(error, page=page)
         return Response(200, _encode({"action": answer.action}))
+
+    async def _end_episode(self, session: Session) -> None:
+        """Durable when it returns.
+
+        Raises:
+            DeviceFault: `busy`, it is not in time.
+        """
+        if session.device.episode is not None:
+            reply = DurableReply()
+            self._receiver.reset(session, reply.durable)
+            await reply.seq()
 
     def _check_room(
         self, key: Key, publishable: Publishable, agent: AgentName, named: object

@@ -143,6 +143,19 @@ async def test_form_fields_and_the_json_field_are_read(rooms: Rooms, content_typ
     assert await rooms.shepherd("env/", done, **form) == {"action": None}
 
 
+async def test_the_end_of_an_episode_is_durable_before_it_is_answered(rooms: Rooms) -> None:
+    session_key = await login(rooms, rooms.make_agent("cart"))
+    await rooms.shepherd("env/", {"session_key": session_key, "obs": [0, 0]})
+    rooms.log.held = True
+    end = asyncio.ensure_future(rooms.shepherd("env/", {"session_key": session_key, "obs": None}))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not end.done()
+    rooms.log.release()
+    assert await end == {"action": None}
+    assert len(rooms.logged(Kind.EPISODE)) == 1
+
+
 @pytest.mark.parametrize("body", [{"obs": None}, {"obs": None, "reward": 0, "done": False}])
 async def test_probe_without_session_key_gets_a_null_action(rooms: Rooms, body: Any) -> None:
     assert await rooms.shepherd("env/", body) == {"action": None}
