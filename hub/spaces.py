@@ -347,10 +347,11 @@ def _numbers(bound: Any, where: str) -> list[float]:
         return [x for part in bound for x in _numbers(part, where)]
     if isinstance(bound, str) and bound.lower() in {"inf", "-inf", "+inf"}:
         return [float(bound)]
-    if isinstance(bound, bool) or not isinstance(bound, (int, float)) or math.isnan(bound):
+    if isinstance(bound, bool) or not isinstance(bound, (int, float)) or bound != bound:
         raise OperatorFault(f'{where} is {bound!r}; write a number, "inf", or a list of those')
     # ±3.4e38 is how a float32 Box writes "no bound": never scale by it.
-    return [float(bound) if abs(bound) < UNBOUNDED_FROM else math.copysign(math.inf, bound)]
+    # An int may have more digits than any float.
+    return [float(bound) if abs(bound) < UNBOUNDED_FROM else math.inf if bound > 0 else -math.inf]
 
 
 def _nearest(bound: float) -> float:

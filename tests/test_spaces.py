@@ -420,3 +420,7 @@ def test_space_survives_being_stored(declared: Any) -> None:
 def test_every_choice_survives_float32(n: int) -> None:
     space = parse(n)
     assert unflatten(space, flatten(space, n - 1)) == n - 1
+
+
+def test_a_bound_of_more_digits_than_any_float_is_no_bound() -> None:
+    assert parse([[1], -(10**400), 10**400]) == parse([[1], "-inf", "inf"])
