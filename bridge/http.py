@@ -65,6 +65,10 @@ class Request(Struct, frozen=True):
         return {name: _field(name, text) for name, text in fields.items()}
 
 
+class HungUp(Exception):
+    """The client did, before its request was whole: nothing counts, and nobody is answered."""
+
+
 class Response(Struct, frozen=True):
     """A status, a body and its type."""
 
@@ -96,7 +100,10 @@ def endpoint(
         if method != "POST":
             await respond(send, WRONG_METHOD)
             return
-        body = await read_body(receive, body_bytes_max)
+        try:
+            body = await read_body(receive, body_bytes_max)
+        except HungUp:
+            return
         if body is None:
             await respond(send, too_large(body_bytes_max))
             return
@@ -106,12 +113,16 @@ def endpoint(
 
 
 async def read_body(receive: Receive, body_bytes_max: int) -> bytes | None:
-    """The body, None when it is too large; then nothing more of it is read."""
+    """The body, None when it is too large; then nothing more of it is read.
+
+    Raises:
+        HungUp: it did not come whole.
+    """
     body = b""
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return body  # the device hung up
+            raise HungUp
         body += message["body"]
         if len(body) > body_bytes_max:
             return None

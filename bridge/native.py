@@ -109,7 +109,7 @@ class Native:
         agent = spec.agent.name
         known = self._open.get(DeviceId(device))
         here = self._registry.devices.get(DeviceId(device)) == agent
-        # A device that was moved, or comes with another key, is admitted anew.
+        # A device that was moved, or comes with a key for another device, is admitted anew.
         if known is not None and known.agent == agent and here and key.device in (None, device):
             return device, known
         admitted = admit(self._registry, key, device)
@@ -133,12 +133,15 @@ def reward_of(document: dict[str, object]) -> float:
     """A person's reward.
 
     Raises:
-        DeviceFault: it is no number.
+        DeviceFault: it is no number, or has more digits than any float.
     """
     reward = document.get("r", document.get("reward"))
     if isinstance(reward, bool) or not isinstance(reward, (int, float)):
         raise DeviceFault(Code.TYPE, "'r' (reward) must be a number")
-    return float(reward)
+    try:
+        return float(reward)
+    except OverflowError:
+        raise DeviceFault(Code.RANGE, "'r' (reward) is no float32") from None
 
 
 def secret_of(headers: dict[bytes, bytes]) -> str:

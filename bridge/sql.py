@@ -15,6 +15,7 @@ from bridge.http import (
     ANY_ORIGIN,
     PROBLEM,
     WRONG_METHOD,
+    HungUp,
     Request,
     Response,
     read_body,
@@ -61,7 +62,10 @@ class Sql:
         if method != "POST":
             await respond(send, Response(204, b"") if method == "OPTIONS" else WRONG_METHOD)
             return
-        body = await read_body(receive, self._body_bytes_max)
+        try:
+            body = await read_body(receive, self._body_bytes_max)
+        except HungUp:
+            return
         if body is None:
             detail = f"the body has over {self._body_bytes_max} bytes"
             await respond(send, _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.SIZE, detail))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec import structs
@@ -298,6 +298,7 @@ async def test_reward_of_a_person_counts_for_the_next_observation(rooms: Rooms) 
         (422, {"device": "d"}),
         (422, {"device": "d", "r": "x"}),
         (422, {"device": "d", "r": True}),
+        (422, b'{"device": "d", "r": 1%s}' % (b"0" * 400)),
         (403, {"device": "hub", "r": 1}),
     ],
 )
@@ -330,3 +331,25 @@ async def test_403_for_one_device_more_than_the_agent_may_have(rooms: Rooms) -> 
         "devices, as many as it may"
         in (await rooms.shepherd("login_user", {"apikey": key}))["error"]
     )
+
+
+async def test_a_form_cut_off_by_a_hang_up_is_not_taken(rooms: Rooms) -> None:
+    headers = [(k.lower().encode(), v.encode()) for k, v in bearer(rooms.make_agent("c")).items()]
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/reward", "raw_path": b"/v1/reward",
+        "query_string": b"", "headers": headers, "state": {}, "extensions": {},
+    }  # fmt: skip
+    said: list[Any] = [
+        {"type": "http.request", "body": b"device=d&r=1", "more_body": True},  # of r=15
+        {"type": "http.disconnect"},
+    ]
+    heard = []
+
+    async def receive() -> Any:
+        return said.pop(0)
+
+    async def send(message: Any) -> None:
+        heard.append(message)
+
+    await cast("Any", rooms.app)(scope, receive, send)
+    assert (heard, rooms.logged(Kind.REWARD)) == ([], [])
