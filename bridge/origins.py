@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 ANY: Final = "*"
 OWN_SHAPE: Final = ("/shepherd/", "/remote/")
-"""Routes whose errors are `{"error": "a sentence"}` with status 200."""
+"""Routes whose errors are `{"error": "a sentence"}`, this one with status 200: no client of theirs
+looks at it."""
 ALLOW_ORIGIN: Final = b"access-control-allow-origin"
 
 

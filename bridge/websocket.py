@@ -5,8 +5,9 @@
     {"device": "d", "r": 1}                       ─▶ {"seq": 4712, "device": "d"}
     {"env": "step", "device": "d", "action": 1}   ─▶ {"observation": …, "device": "d"}
 
-Rule 1: each frame is answered by one frame, in the order in which the answers are durable; those of
-    one device keep its order. What is refused is answered by a problem document.
+Rule 1: each frame is answered by one frame, as soon as there is its answer; those of one device's
+    observations keep its order. What is refused is answered by a problem document, at once. Beside
+    them come warnings, and what Rule 3 says.
 Rule 2: so many frames may wait for their answers; above, one more is read and the rest is not.
     Who has no answer for half an hour then is hung up on (`http.session_idle_s`).
 Rule 3: the newest connection speaks for a device; the one before is told so and may not any more.
