@@ -74,12 +74,17 @@ class Link:
         while len(answers) < len(asked):
             try:
                 self._ask(asked, answers, deadline)
-            except TimeoutError:
-                self.close()
-                raise self._in_vain(asked, answers) from None
+            except RemoteFault:
+                self.close()  # it is of no use any more
+                raise
             except OSError as error:
+                opened = self._protocol is not None and self._protocol.state is State.OPEN
                 self.close()
-                if deadline is not None and time.perf_counter() + RETRY_S > deadline:
+                # The kernel gives up as well, with an errno: that is a connection lost.
+                over = isinstance(error, TimeoutError) and error.errno is None
+                if over and opened:
+                    raise self._in_vain(asked, answers) from None
+                if deadline is not None and (over or time.perf_counter() + RETRY_S > deadline):
                     where = f"{self._address.host}:{self._address.port}"
                     message = f"no hub answers at {where} within {self._timeout_s:g} s ({error})"
                     raise HubUnreachable(message) from error
