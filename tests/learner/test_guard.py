@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.errors import OperatorFault
+from hub.facts import Guarded
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.algorithms.row import GuardRule
 from hub.learner.experience.transitions import Transition
@@ -21,7 +23,6 @@ from tests.learning.harness import cartpole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hub.facts import Guarded
 
     Vector = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -198,6 +199,7 @@ def test_who_says_false_rewards_is_muted_and_nobody_else(lie: str) -> None:
     assert (muted.decision, muted.peers is not None and muted.peers > 0.9) == ("muted", True)
     assert muted.relation is not None
     assert muted.relation < 0.2
+    assert msgspec.json.decode(msgspec.json.encode(muted), type=Guarded) == muted
     assert guard.is_muted(ODD, 599)
     assert not guard.is_muted(ODD, 10), "what was learnt from before was not muted then"
     assert not any(guard.is_muted(peer, 599) for peer in PEERS)

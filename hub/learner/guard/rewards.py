@@ -194,7 +194,8 @@ class Rewards:
         """Of a device's rewards, to a fit of others'."""
         weights = _solve(x_x, x_r)
         _, own, rewards, r_r = self._of[device]
-        n, mean_r = own[0, 0], rewards[0] / own[0, 0]
+        # CRUCIAL: as Python's own numbers. What is found goes into events, and numpy's don't.
+        n, mean_r = float(own[0, 0]), float(rewards[0] / own[0, 0])
         mean = float(weights @ own[0]) / n
         square = max(float(weights @ own @ weights) / n, 0.0)
         product = float(weights @ rewards) / n
