@@ -9,6 +9,7 @@ POST /v1/sql                                     sql.py
 GET  /v1/actions/{seq}                           actions.py
 GET  /healthz  /readyz                           health.py
 GET  /schema/openapi.json                        openapi.py
+GET  /                                           to the console
      /console/…                                  console/app.py
 """
 
@@ -19,13 +20,15 @@ import contextlib
 import logging
 import os
 import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
-from litestar import Litestar, asgi
+from litestar import Litestar, asgi, get
 from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.response import Redirect
 
 from bridge import errors, shepherd
 from bridge.actions import actions_route
@@ -139,6 +142,7 @@ def create_app(hub: Hub) -> DevicesFirst:
             actions_route(hub),
             *health_routes(hub),
             openapi_route(),
+            front_door,
             console_routes(desk),
         ],
         template_config=template_config(),
@@ -149,6 +153,12 @@ def create_app(hub: Hub) -> DevicesFirst:
         debug=False,
     )
     return DevicesFirst(devices, litestar)
+
+
+@get("/", status_code=HTTPStatus.SEE_OTHER, sync_to_thread=False, include_in_schema=False)
+def front_door() -> Redirect:
+    """Who opens the address that the hub prints is a person: to the console."""
+    return Redirect("/console/", status_code=303)
 
 
 def _mounted(

@@ -54,12 +54,17 @@ async def test_other_methods_are_405_and_say_what_is_allowed(
     assert response.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/steps", "/shepherd/", "/v1/step/more"])
+@pytest.mark.parametrize("path", ["/v2", "/v1", "/v1/steps", "/shepherd/", "/v1/step/more"])
 async def test_unknown_path_is_a_404_problem(rooms: Rooms, path: str) -> None:
     response = await rooms.post(path, {})
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == 404
+
+
+async def test_whoever_opens_the_hub_s_address_is_led_to_the_console(rooms: Rooms) -> None:
+    response = await rooms.ask("GET", "/")
+    assert (response.status_code, response.headers["location"]) == (303, "/console/")
 
 
 async def test_health_needs_no_key_and_tells_no_details(rooms: Rooms) -> None:
@@ -96,7 +101,7 @@ async def test_document_describes_every_route_and_no_other(rooms: Rooms) -> None
         for route in rooms.app.others.routes
         if not route.path.startswith("/console")  # pages for people
     }
-    assert described_paths == served - {"/schema/openapi.json"}
+    assert described_paths == served - {"", "/schema/openapi.json"}
 
 
 async def test_document_is_openapi_3_1(rooms: Rooms) -> None:

@@ -23,7 +23,6 @@ from tests.learning.harness import cartpole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
     Vector = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 PEERS: Final = ("a", "b", "c")

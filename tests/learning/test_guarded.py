@@ -97,7 +97,7 @@ def decisions(hub: Hub) -> list[tuple[str, Guarded]]:
 
 @pytest.mark.parametrize(
     "agent",
-    [*AGENTS[:4], *(pytest.param(agent, marks=pytest.mark.slow) for agent in AGENTS[4:])],
+    [*AGENTS[:2], *(pytest.param(agent, marks=pytest.mark.slow) for agent in AGENTS[2:])],
     ids=TITLES,
 )
 def test_a_trainer_resumed_at_any_version_makes_the_same_bytes(
@@ -117,7 +117,9 @@ def test_a_trainer_resumed_at_any_version_makes_the_same_bytes(
         ], f"from version {i}"
 
 
-@pytest.mark.parametrize("agent", AGENTS[:3], ids=TITLES[:3])
+@pytest.mark.parametrize(
+    "agent", [*AGENTS[:2], pytest.param(AGENTS[2], marks=pytest.mark.slow)], ids=TITLES[:3]
+)
 def test_it_comes_again_from_the_log_alone_whatever_operators_did(
     tmp_path: Path, agent: Agent
 ) -> None:
