@@ -64,7 +64,8 @@ of its own and learns what it would learn alone, bit for bit; one that is new, o
 itself.
 
 A shared policy is guarded (`guard=off` leaves it alone). A device whose episodes earn less than its
-peers' median too often (`guard_episodes`, 50, is the limit) gets a control: a copy of the policy
+peers' median too often (its score rises by 1 for each such episode, falls by 2 for any other, and
+`guard_episodes`, 50, is the limit) gets a control: a copy of the policy
 that is trained on its data alone and acts in every other of its episodes. If that earns more it is
 the device's policy from then on, until the shared one, which acts in every fifth, has caught up;
 else it is dropped, and the next one waits twice as long. At most `guard_forks` (4) devices have one
