@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
@@ -48,6 +49,8 @@ KEEPALIVE_S: Final = 5
 BROKER_KEEPALIVE_S: Final = 30
 PACKET_BYTES_MAX: Final = 65_536
 """What a broker of hubs may send at once (MQTT 5, 3.1.2.11.4); it leaves larger ones out."""
+PACKETS_AT_ONCE: Final = 256
+"""That `BrokerLink.receive` takes of a broker that sends faster than we read."""
 _REFUSED: Final = ("Bad user name or password", "Not authorized")
 
 
@@ -279,8 +282,13 @@ class BrokerLink:
         client = self._client
         waiting = [self] if client.want_write() else []
         readable, writable, _ = select.select([self], waiting, [], 0.0)
-        if readable:
+        for _ in range(PACKETS_AT_ONCE):
+            if not readable and not _unread(client):
+                break
             self._check(client.loop_read())
+            if client.socket() is None:  # it said why it refuses us
+                break
+            readable = select.select([self], [], [], 0.0)[0]
         if writable:
             self._check(client.loop_write())
         self._check(client.loop_misc())
@@ -305,6 +313,12 @@ class BrokerLink:
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         self._inbox.append((message.topic, bytes(message.payload)))
+
+
+def _unread(client: Client) -> bool:
+    """Whether TLS has taken more from the socket than paho has: then no readiness tells of it."""
+    connection = client.socket()
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
 def _send_at_once(_client: Client, _userdata: object, connection: SocketLike) -> None:

@@ -195,6 +195,7 @@ class HubLink:
         """Read on."""
         if self._fd >= 0 and self._paused:
             self._loop.add_reader(self._fd, self._readable)
+            self._read_on()
         self._paused = False
 
     def lose(self) -> None:
@@ -301,8 +302,20 @@ class HubLink:
     def _readable(self) -> None:
         for _ in range(READ_AT_ONCE):
             before = self._read
-            if self._check(self._client.loop_read()) or self._read == before or self._paused:
+            if self._check(self._client.loop_read()) or self._paused:
                 return
+            if self._read == before and not _unread(self._client):
+                return
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """In the next loop turn, if TLS has read more than we: the socket will not tell."""
+        if _unread(self._client):
+            self._loop.call_soon(self._read_unread)
+
+    def _read_unread(self) -> None:
+        if self._fd >= 0 and not self._paused:
+            self._readable()
 
     def _want_write(self, *_: object) -> None:
         if self._fd >= 0 and self._client.want_write():
@@ -362,6 +375,12 @@ class HubLink:
 
 def _nobody(_: Incoming) -> None:
     """Before anybody wants messages."""
+
+
+def _unread(client: Client) -> bool:
+    """Whether TLS has taken more from the socket than paho has: then no readiness tells of it."""
+    connection = client.socket()
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
 def _send_at_once(_client: Client, _userdata: object, connection: SocketLike) -> None:
