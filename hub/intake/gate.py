@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 SKIP_BYTES_MAX: Final = 16 * 1024 * 1024
 """A larger packet is not skipped but ends the connection."""
+CLOSE_S_MAX: Final = 2.0
+"""A client that does not read what was written for it is cut off so long after `close`."""
 NONE: Final[frozenset[str]] = frozenset()
 DEVICE_BEHIND: Final = "device"
 LOG_BEHIND: Final = "log"
@@ -378,10 +380,16 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """End the connection once what was written has left; more than once is fine."""
-        if self._transport is not None:
+        """End the connection once what was written has left, or it takes too long to.
+
+        More than once is fine.
+        """
+        if self.is_open:
+            assert self._transport is not None
             self._flush()
             self._transport.close()
+            if self._transport.get_write_buffer_size():  # else it would be counted for ever
+                self._loop.call_later(CLOSE_S_MAX, self.abort)
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -507,6 +507,27 @@ async def test_a_device_that_does_not_read_is_cut_off(open_house: Callable[..., 
         assert await other.answers_ping() == []
 
 
+@pytest.mark.parametrize("how", ["closed", "malformed", "disconnect"])
+async def test_who_does_not_read_does_not_keep_a_closed_connection_open(
+    open_house: Callable[..., Any], how: str
+) -> None:
+    house = await open_house(write_bytes_max=100_000_000)
+    async with house.client() as deaf, house.client() as other:
+        await deaf.connected("heater", KEY, will=("rl/v1/heater/status", b"offline"))
+        await other.connected("cooler", KEY)
+        connection = house.connection()
+        connection.send(wire.publish(ACT, bytes(20_000_000)))
+        await other.answers_ping()
+        if how == "closed":
+            connection.close()
+        else:
+            deaf.send(b"\xe0\x00" if how == "disconnect" else b"\x00\x00")
+        await become(lambda: DeviceId("heater") not in house.gate.connections)
+        assert house.gate.sockets == 1
+        kept = house.broker.retained("rl/v1/heater/status")
+        assert kept == (None if how == "disconnect" else (b"offline", 0))
+
+
 async def test_unacknowledged_actions_are_sent_again_on_a_resumed_session(house: House) -> None:
     async with house.client() as client:
         await client.connected("heater", KEY, clean=False)
