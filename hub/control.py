@@ -231,7 +231,7 @@ class Control:
         self._disconnect = disconnect
         self._status = status
         self._server: asyncio.Server | None = None
-        self._turn = Turn()
+        self.turn = Turn()
         self._pausing: set[asyncio.Task[None]] = set()
 
     async def open(self, data: Path) -> None:
@@ -265,7 +265,7 @@ class Control:
             return self._log_and_fold([alert, *paused]), None
 
         try:
-            await self._turn.take(decide)
+            await self.turn.take(decide)
         except SheepfoldError as error:
             log.warning("agent %s could not be paused: %s", alert.agent, error)
 
@@ -313,12 +313,12 @@ class Control:
                 return self._forget(DeviceId(act.device), events), answer
             return self._log_and_fold(events), answer
 
-        return await self._turn.take(decide)
+        return await self.turn.take(decide)
 
     async def note(self, fact: Fact, agent: AgentName | None = None) -> None:
         """Log what a person did that changes nothing devices know; folded when it is durable."""
         event = self._acts.noted(fact, agent or "")
-        await self._turn.take(lambda: (self._log_and_fold([event]), None))
+        await self.turn.take(lambda: (self._log_and_fold([event]), None))
 
     async def _carry_out(self, request: Request) -> Any:
         match request:

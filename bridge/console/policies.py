@@ -22,10 +22,14 @@ from hub.learner.messages import policy_path
 from hub.registry.acts import Chosen
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from hub.registry.fold import Registry, Spec
     from hub.words import AgentName
 
 VERSIONS_SHOWN: Final = 100
+PRUNE_S_MAX: Final = 20.0
+"""Below `ACT_S_MAX`: acts wait for it."""
 VERSIONS: Final = """
 SELECT policies.version, policies.created, policies.sha256, policies.parent,
     (updates.payload ->> 'transitions')::BIGINT AS transitions,
@@ -128,12 +132,31 @@ async def download(
 async def delete_older(desk: AtDesk, visit: ByVisit, name: FromPath[str]) -> Redirect:
     """Remove the files of versions that neither act nor are needed to go on."""
     spec = visit.sight.agent(name)
-    pinned = _needed(desk.hub.registry, spec.agent.name)
-    async with desk.chore():
-        removed = await carry_out(Prune(str(desk.hub.data), spec.agent.name, sorted(pinned)))
+    removed = await pruned(desk, visit, spec.agent.name)
     await desk.note(CheckpointsDeleted(removed, visit.sight.name), spec.agent.name)
     page = f"/agents/{name}/policies"
     return back(visit, page, f"Files removed: {removed}. The log still knows those versions.")
+
+
+async def pruned(desk: Desk, visit: Visit, name: AgentName) -> int:
+    """Remove them while nobody can choose a version; how many.
+
+    Raises:
+        OperatorFault: it was refused, or took too long.
+        LogUnavailable: too many are waiting.
+    """
+    removed = []
+
+    async def prune(pinned: list[str]) -> None:
+        removed.append(await carry_out(Prune(str(desk.hub.data), name, pinned), PRUNE_S_MAX))
+
+    def decide() -> tuple[Coroutine[None, None, None], None]:
+        visit.sight.agent(name)
+        return prune(sorted(_needed(desk.hub.registry, name))), None
+
+    async with desk.chore():
+        await desk.hub.control.turn.take(decide)
+    return removed[0]
 
 
 def _needed(registry: Registry, name: AgentName) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
@@ -10,14 +11,19 @@ from litestar.exceptions import HTTPException, NotAuthorizedException
 
 from bridge.console.body import BodyInTime
 from bridge.console.desk import Desk
+from bridge.console.policies import pruned
 from hub.control import Control, CreateUser
+from hub.facts import PolicyChosen
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.messages import policy_path
 from hub.registry.acts import Acts
-from hub.words import User
+from hub.words import AgentName, User
 from tests.commands.control_room import Archive, Ledger
 from tests.intake.fakes import Policies
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bridge.console.desk import Visit
     from hub.processes import Hub
     from tests.bridge.rooms import Rooms
@@ -83,3 +89,25 @@ async def test_a_browser_that_is_known_keeps_one_cookie_over_restarts(rooms: Roo
     first, again = (Desk(cast("Hub", rooms)) for _ in range(2))
     assert first.known_cookie == again.known_cookie
     assert first.cookie != again.cookie
+
+
+async def test_versions_chosen_while_another_chore_ran_keep_their_files(
+    rooms: Rooms, tmp_path: Path
+) -> None:
+    desk, visit = visit_of(rooms, "ann")
+    rooms.make_agent("cart")
+    desk.hub.control, desk.hub.data = control_of(rooms), tmp_path
+    home = policy_path(tmp_path, AgentName("cart"), "x").parent
+    home.mkdir(parents=True)
+    for i, name in enumerate(("chosen", "unwanted", "newer", "newest")):
+        file = home / f"{name}.safetensors"
+        file.touch()
+        os.utime(file, ns=(10**18 + i, 10**18 + i))
+    async with desk.chore():
+        pruning = asyncio.create_task(pruned(desk, visit, AgentName("cart")))
+        await asyncio.sleep(0)
+        rooms.registry.chosen[AgentName("cart")] = {
+            1: PolicyChosen(1, "chosen", "promoted", None, None, None, "ann")
+        }
+    assert await pruning == 1
+    assert not (home / "unwanted.safetensors").exists()

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from hub.errors import HubFault
 from hub.learner.messages import policy_path
+from hub.learner.versions.parts import PARTS_FOLDER
 from hub.learner.versions.policy import (
     Card,
+    Replica,
     Tensors,
     newest_readable,
     prune,
@@ -104,3 +107,27 @@ def test_only_the_files_written_last_are_kept(tmp_path: Path) -> None:
         os.utime(path, ns=(10**18 - age, 10**18 - age))
     prune(tmp_path, WALKER, kept=2)
     assert sorted(paths[0].parent.iterdir()) == sorted(paths[3:])
+
+
+def test_networks_whose_version_is_still_being_written_are_kept(tmp_path: Path) -> None:
+    paths = [written(tmp_path, version) for version in range(3)]
+    parts = paths[0].parent / PARTS_FOLDER
+    parts.mkdir()
+    young, old = (parts / f"{name}.safetensors" for name in ("young", "old"))
+    for part in (young, old):
+        part.touch()
+    os.utime(old, ns=(10**18, 10**18))
+    prune(tmp_path, WALKER, kept=2, writing_since_us=10**15 + 1)
+    assert list(parts.iterdir()) == [young]
+
+
+def test_a_network_that_another_version_has_again_is_young_again(tmp_path: Path) -> None:
+    replicas = {"d": Replica(before=0, changed=0, card=card(0))}
+    tensors: Tensors = {"d/a.weight": np.zeros((2, 4), dtype=np.float32)}
+    path = policy_path(tmp_path, WALKER, "x").parent / PARTS_FOLDER
+    for version in range(2):
+        flock = structs.replace(card(version), replicas=replicas)
+        write_policy(tmp_path, WALKER, flock, tensors)
+        (part,) = path.iterdir()
+        assert part.stat().st_mtime_ns > 10**18
+        os.utime(part, ns=(10**18, 10**18))

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from hub.clock import SystemClock
 from hub.errors import OperatorFault, SheepfoldError
 from hub.learner.messages import policy_path
 from hub.words import Agent, AgentName
@@ -25,6 +26,8 @@ CHORE_S_MAX: Final = 120.0
 NICE: Final = 10
 KEPT: Final = 2
 """Files written last, which may be on their way to an actor or into the log."""
+WRITING_US_MAX: Final = 60_000_000
+"""From a version's first network on disk to its own file."""
 STEM: Final = "x"
 
 
@@ -50,7 +53,7 @@ class Prune(Struct, frozen=True, tag="prune"):
 Job = Export | Prune
 
 
-async def carry_out(job: Job) -> int:
+async def carry_out(job: Job, limit_s: float = CHORE_S_MAX) -> int:
     """Have it done; how many files were written, or removed.
 
     Raises:
@@ -65,10 +68,10 @@ async def carry_out(job: Job) -> int:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(CHORE_S_MAX):
+        async with asyncio.timeout(limit_s):
             out, said = await process.communicate(msgspec.json.encode(job))
     except TimeoutError as error:
-        raise OperatorFault(f"it took longer than {CHORE_S_MAX:g} s; try again") from error
+        raise OperatorFault(f"it took longer than {limit_s:g} s; try again") from error
     finally:
         if process.returncode is None:
             process.kill()
@@ -103,7 +106,8 @@ def _prune(job: Prune) -> int:
     data = Path(job.data)
     home = policy_path(data, job.agent, STEM).parent
     before = len(_files(home))
-    prune(data, job.agent, kept=KEPT, pinned=job.pinned)
+    since_us = SystemClock().now_us() - WRITING_US_MAX
+    prune(data, job.agent, kept=KEPT, pinned=job.pinned, writing_since_us=since_us)
     return before - len(_files(home))
 
 

@@ -167,8 +167,11 @@ def _write(folder: Path, card: Card, tensors: Tensors) -> str:
     sha256 = hashlib.sha256(data).hexdigest()
     path = folder / f"{sha256}{POLICY_SUFFIX}"
     folder.mkdir(parents=True, exist_ok=True)
-    if folder.name != PARTS_FOLDER or not path.exists():
-        _write_durably(path, data)
+    if folder.name == PARTS_FOLDER:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)  # young again: a version that names it is being written
+            return sha256
+    _write_durably(path, data)
     return sha256
 
 
@@ -255,10 +258,19 @@ def newest_readable(folder: Path, agent: AgentName, *, below: int) -> PolicyFile
     return best
 
 
-def prune(folder: Path, agent: AgentName, *, kept: int, pinned: Collection[str] = ()) -> None:
+def prune(
+    folder: Path,
+    agent: AgentName,
+    *,
+    kept: int,
+    pinned: Collection[str] = (),
+    writing_since_us: int | None = None,
+) -> None:
     """Remove all but the `kept` files written last, and those whose SHA-256 is `pinned`.
 
-    A replica's network goes when no version has it any more.
+    A replica's network goes when no version has it any more, unless it was written since
+    `writing_since_us` (UTC): networks are written before their version, by a trainer that does not
+    wait for another process.
     """
     home = policy_path(folder, agent, "x").parent
     paths = sorted(home.glob(f"*{POLICY_SUFFIX}"), key=_written, reverse=True)
@@ -270,8 +282,10 @@ def prune(folder: Path, agent: AgentName, *, kept: int, pinned: Collection[str] 
         return
     wanted = set().union(*(_networks(path) for path in paths if path not in removed))
     for path in parts.glob(f"*{POLICY_SUFFIX}"):
-        if path.stem not in wanted:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            young = writing_since_us is not None and _written(path) >= writing_since_us * 1000
+            if path.stem not in wanted and not young:
+                path.unlink()
 
 
 @lru_cache(maxsize=NETWORKS_KNOWN)
