@@ -67,8 +67,11 @@ PONG_S: Final = 300
 
 
 @contextlib.asynccontextmanager
-async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve HTTP on a bound socket while the block runs; named in the setting `http.app`."""
+async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[str]:
+    """Serve HTTP on a bound socket while the block runs; named in the setting `http.app`.
+
+    Yields what whoever started the hub is to be told; empty = nothing.
+    """
     app = create_app(hub)
     tls = hub.tls
     config = uvicorn.Config(
@@ -97,8 +100,7 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[None]:
             if serving.done():
                 await serving
             await asyncio.sleep(0)
-        announce(app.others.state.desk, listener.getsockname()[1])
-        yield
+        yield announce(app.others.state.desk, listener.getsockname()[1])
     finally:
         server.should_exit = True
         await serving

@@ -272,7 +272,7 @@ async def _serve(settings: Settings) -> NoReturn:
         await hub.gate.start(hub.log.hub)
         stack.push_async_callback(hub.gate.stop)
         stack.push_async_callback(_ended, asyncio.create_task(hub.states.run()))
-        http, mqtt, ws = await _open_listeners(hub, stack)
+        http, mqtt, ws, told = await _open_listeners(hub, stack)
         await hub.control.open(hub.data)
         stack.push_async_callback(hub.control.close)
         hub.federation.open()
@@ -284,7 +284,7 @@ async def _serve(settings: Settings) -> NoReturn:
         host, tls = settings.hub.host, "" if hub.tls is None else "s"
         where = f"http{tls}://{host}:{http}  mqtt{tls}://{host}:{mqtt}"
         print(  # noqa: T201 - the one line that says where we are
-            f"sheepfold is ready: {where}  data {hub.data}",
+            f"sheepfold is ready: {where}  data {hub.data}  {told}".rstrip(),
             flush=True,
         )
         await hub.stopping.wait()
@@ -298,13 +298,16 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _open_listeners(hub: Hub, stack: AsyncExitStack) -> tuple[int, int, int]:
-    """The ports of HTTP, MQTT and MQTT over WebSocket, all served until the stack closes."""
+async def _open_listeners(hub: Hub, stack: AsyncExitStack) -> tuple[int, int, int, str]:
+    """The ports of HTTP, MQTT and MQTT over WebSocket, all served until the stack closes.
+
+    And what the front end has to say, if anything.
+    """
     settings = hub.settings
     mqtt, ws = await _open_gate(hub, stack) if isinstance(hub.gate, Gate) else (0, 0)
     http_socket = _listen(settings.hub.host, settings.http.port, "--http-port")
-    await stack.enter_async_context(_front_end(settings.http.app)(hub, http_socket))
-    return http_socket.getsockname()[1], mqtt, ws
+    told = await stack.enter_async_context(_front_end(settings.http.app)(hub, http_socket))
+    return http_socket.getsockname()[1], mqtt, ws, told
 
 
 async def _open_gate(hub: Hub, stack: AsyncExitStack) -> tuple[int, int]:
@@ -325,14 +328,14 @@ async def _open_gate(hub: Hub, stack: AsyncExitStack) -> tuple[int, int]:
     return mqtt_socket.getsockname()[1], ws_socket.getsockname()[1]
 
 
-def _front_end(name: str) -> Callable[[Hub, socket.socket], AbstractAsyncContextManager[None]]:
+def _front_end(name: str) -> Callable[[Hub, socket.socket], AbstractAsyncContextManager[str]]:
     """A front end by its name: the hub imports none, they stand on it."""
     module, _, function = name.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise OperatorFault(f"setting http.app = {name!r} can't be loaded: {error}") from error
-    return cast("Callable[[Hub, socket.socket], AbstractAsyncContextManager[None]]", found)
+    return cast("Callable[[Hub, socket.socket], AbstractAsyncContextManager[str]]", found)
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket:

@@ -37,20 +37,23 @@ ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to ask 
 STAND_IN: Final = "YOUR-KEY"
 
 
-def announce(desk: Desk, port: int) -> None:
-    """While there is nobody yet, print what lets the first person in, and write it down."""
+def announce(desk: Desk, port: int) -> str:
+    """While there is nobody yet, write down what lets the first person in; what to say of it.
+
+    Nothing once somebody has an account.
+    """
     hub = desk.hub
     file = hub.data / LINK
     try:
         file.unlink(missing_ok=True)
         if hub.registry.users:
-            return
+            return ""
         link = setup_link(desk, port)
-        log.warning("nobody has an account yet; make the first at %s", link)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             out.write(f"{link}\n")
     except OSError as error:
         log.warning("%s can't be written: %s", file, error)
+    return "" if hub.registry.users else f"first account {setup_link(desk, port)}"
 
 
 def setup_link(desk: Desk, port: int) -> str:

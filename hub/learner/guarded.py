@@ -59,8 +59,8 @@ class GuardedFlock(Flock):
         self._on_policy = algorithm_of(agent).family == "on_policy"
         self._wrote = 0
         """Number of the version taken up, as its file has it."""
-        self._learnt: list[Own] = []
-        """Networks that took the last transition in."""
+        self._learnt: list[Own] = [self._seedling]
+        """Networks that took the last transition in; before the first one, that which acts."""
 
     @property
     def shared(self) -> Learner:
