@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from bridge.console.desk import assets_there
 from tests.acceptance.people import PASSWORD
@@ -114,6 +114,7 @@ def opened(*, width: int = 1280, scheme: str = "light", scripts: bool = True) ->
             viewport={"width": width, "height": 900},
             **options,
         )
+        expect.set_options(timeout=WAIT_MS_MAX)
         context.set_default_timeout(WAIT_MS_MAX)
         try:
             yield Browser(context.pages[0])
