@@ -42,18 +42,16 @@ def announce(desk: Desk, port: int) -> str:
 
     Nothing once somebody has an account.
     """
-    hub = desk.hub
-    file = hub.data / LINK
+    link = "" if desk.hub.registry.users else setup_link(desk, port)
+    file = desk.hub.data / LINK
     try:
         file.unlink(missing_ok=True)
-        if hub.registry.users:
-            return ""
-        link = setup_link(desk, port)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(f"{link}\n")
+        if link:
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                out.write(f"{link}\n")
     except OSError as error:
         log.warning("%s can't be written: %s", file, error)
-    return "" if hub.registry.users else f"first account {setup_link(desk, port)}"
+    return f"first account {link}" if link else ""
 
 
 def setup_link(desk: Desk, port: int) -> str:
