@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Route
+
 ADMIN: Final = "root"
 SETTINGS: Final = "[console]\nlive_s = 0.5\n"
 WIDTH_PHONE: Final = 390
@@ -190,3 +192,15 @@ def test_somebody_who_was_removed_is_shown_out_of_an_open_page(hub: RealHub, car
         expect(browser.page.locator("#agents.stale")).to_have_count(0)
         hub.ask(control.RemoveUser("leaving"))
         expect(browser.page.locator("#agents.stale")).to_have_count(1)
+
+
+def test_a_page_is_live_although_a_script_comes_late(hub: RealHub, cart_key: str) -> None:
+    with opened() as browser:
+        held: list[Route] = []
+        browser.log_in(hub, ADMIN)
+        browser.page.route("**/hx-sse.min.js", lambda route: held.append(route))
+        with browser.page.expect_request("**/live/agents"):
+            browser.page.goto(browser.page.url, wait_until="commit")
+            until(lambda: browser.page.evaluate("!!window.htmx"), "htmx itself is there")
+            held[0].continue_()
+        assert browser.complaints == []
