@@ -1,13 +1,13 @@
 """The operator's socket: `DATA/hub.sock`, mode 0600. Who may open it may do everything.
 
-One request and one answer a connection, each a frame of JSON, so that any tool can speak it.
+One request and one answer a connection, each a frame of JSON, so that any tool can speak it; the
+command line's end of it is `ask.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, assert_never
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, assert_never
 import msgspec
 from msgspec import Struct, structs
 
-from hub.errors import HubFault, OperatorFault, SheepfoldError
-from hub.frames import LENGTH, frame, receive_frame
-from hub.log.address import listen, unix_address
+from hub.errors import SheepfoldError
+from hub.frames import LENGTH, frame
+from hub.log.address import listen
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
 from hub.step import Appender
@@ -39,7 +39,6 @@ SOCKET_NAME: Final = "hub.sock"
 REQUEST_BYTES_MAX: Final = 1 << 20
 WAIT_S_MAX: Final = 60.0
 SEAL_S_MAX: Final = 600.0  # it writes and syncs all that is new, maybe gigabytes
-REPLY_S: Final = 5.0  # a command waits so much longer than the hub, to be told that it was long
 OPERATOR: Final = "operator"  # who acts, in the log: whoever may open the socket
 HUB: Final = "hub"  # or the hub by itself
 
@@ -179,14 +178,7 @@ class NotDone(Struct, frozen=True, tag="not_done"):
 
 Reply = Done | NotDone
 
-NOBODY: Final = (FileNotFoundError, ConnectionRefusedError)  # or a killed hub left its socket
-
 _request: Final = msgspec.json.Decoder(Request)
-_reply: Final = msgspec.json.Decoder(Reply)
-
-
-class NoHub(OperatorFault):
-    """Nobody listens in the data folder."""
 
 
 class Ledger(Appender, Protocol):
@@ -416,35 +408,3 @@ async def _hashed(request: AgentAct | UserAct) -> bytes:
 def limit_s(request: Request) -> float:
     """How long the hub may take to carry it out."""
     return SEAL_S_MAX if isinstance(request, SealNow) else WAIT_S_MAX
-
-
-def ask(data: Path, request: Request) -> Done:
-    """Have a running hub carry out a request; blocking, for the command line.
-
-    Raises:
-        NoHub: none runs on this folder.
-        OperatorFault: it refused.
-        HubFault: it did not answer.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(limit_s(request) + REPLY_S)
-        try:
-            with unix_address(data / SOCKET_NAME) as address:
-                connection.connect(address)
-        except OSError as error:
-            fault = NoHub if isinstance(error, NOBODY) else OperatorFault
-            raise fault(
-                f"no hub answers in {data} ({error}); start one with "
-                f"'sheepfold serve --data {data}', or name its folder with --data"
-            ) from error
-        try:
-            connection.sendall(frame(msgspec.json.encode(request)))
-            body = receive_frame(connection)
-        except OSError as error:
-            raise HubFault(f"the hub in {data} did not answer ({error})") from error
-    if body is None:
-        raise HubFault("the hub closed the connection; see its messages")
-    reply: Reply = _reply.decode(body)
-    if isinstance(reply, NotDone):
-        raise OperatorFault(reply.message)
-    return reply

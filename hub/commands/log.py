@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, get_args
 import click
 
 from hub import control
+from hub.ask import NoHub, ask
 from hub.commands.operate import check_data, data_option, do, print_line, private
 from hub.errors import OperatorFault
 from hub.log.analyst.messages import ResultForm
@@ -41,7 +42,7 @@ def sql(query: str, form: ResultForm, data: Path) -> None:
     from hub.log.analyst.messages import Ask
 
     try:
-        acknowledged: int = control.ask(data, control.Position()).answer["seq"]
+        acknowledged: int = ask(data, control.Position()).answer["seq"]
         wanted = Ask(query, form, after=acknowledged, agents=None)
         code = _write_out(stream_blocking(data, wanted))
     except KeyboardInterrupt:
@@ -133,8 +134,8 @@ def export(target: Path, data: Path, *, reveal: bool) -> None:
 def _seal_first(data: Path) -> None:
     """Have the running hub seal what is new; without one, say what will be left out."""
     try:
-        control.ask(data, control.SealNow())
-    except control.NoHub:
+        ask(data, control.SealNow())
+    except NoHub:
         check_data(data)
         upto = Manifest.read(data / FOLDER).seq_last
         click.echo(

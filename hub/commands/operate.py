@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from hub import control
+from hub.ask import ask
 from hub.errors import OperatorFault
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def do(data: Path, request: Request) -> None:
     """Have it done and print the answer: one JSON line, or one a row.
 
     Raises:
-        SheepfoldError: as `control.ask`.
+        SheepfoldError: as `hub.ask.ask`.
     """
-    answer = control.ask(data, request).answer
+    answer = ask(data, request).answer
     for row in answer if isinstance(answer, list) else [answer]:
         print_line(row)
 

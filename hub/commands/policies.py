@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hub import control
+from hub.ask import ask
 from hub.commands.operate import data_option, do, print_line, private
 from hub.errors import OperatorFault
 from hub.facts import PolicyChosen
@@ -171,7 +172,7 @@ def _look_up(data: Path, agent: str) -> tuple[Policies, list[Version]]:
     from hub.log.analyst.messages import Ask
 
     known = _known(data, agent)  # refuses a name that is no agent's, so it can stand in the query
-    after: int = control.ask(data, control.Position()).answer["seq"]
+    after: int = ask(data, control.Position()).answer["seq"]
     query = VERSIONS.format(agent=known.agent.name)
     pieces = stream_blocking(data, Ask(query, "json", after=after, agents=None))
     lines = b"".join(pieces).splitlines()
@@ -179,7 +180,7 @@ def _look_up(data: Path, agent: str) -> tuple[Policies, list[Version]]:
 
 
 def _known(data: Path, agent: str) -> Policies:
-    return msgspec.convert(control.ask(data, control.Show("policies", agent)).answer, Policies)
+    return msgspec.convert(ask(data, control.Show("policies", agent)).answer, Policies)
 
 
 def _version(known: Policies, versions: list[Version], wanted: int | None) -> Version:

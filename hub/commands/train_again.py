@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from hub import control
+from hub.ask import ask
 from hub.clock import SystemClock
 from hub.commands.operate import private
 from hub.commands.progress import Progress
@@ -56,12 +57,12 @@ def train_into(data: Path, log: Replay, wanted: Wanted) -> dict[str, Any]:
     """
     if not NAME.fullmatch(wanted.name):
         raise OperatorFault(f"agent name {wanted.name!r} must match [a-z0-9_-]{{1,40}}")
-    agents = control.ask(data, control.Show("agents")).answer
+    agents = ask(data, control.Show("agents")).answer
     if any(one["name"] == wanted.name for one in agents):
         raise OperatorFault(f"agent {wanted.name!r} exists; choose another name")
-    shown = control.ask(data, control.Show("policies", wanted.agent)).answer["agent"]
+    shown = ask(data, control.Show("policies", wanted.agent)).answer["agent"]
     agent = _declared(msgspec.convert(shown, Agent), wanted)
-    last: int = wanted.at or control.ask(data, control.Position()).answer["seq"]
+    last: int = wanted.at or ask(data, control.Position()).answer["seq"]
     # First, for numpy and torch ask how many threads they may have when they are loaded.
     import hub.learner.one_thread  # noqa: F401 - before torch
     from hub.learner.training.train_again import train_again
@@ -78,7 +79,7 @@ def train_into(data: Path, log: Replay, wanted: Wanted) -> dict[str, Any]:
         chosen = Chosen(done.sha256, "trained_again", origin=origin)
         with _kept(data, folder, agent.name, done.sha256):
             request = control.CreateTrained(_new(agent), chosen)
-            answer: dict[str, Any] = control.ask(data, request).answer
+            answer: dict[str, Any] = ask(data, request).answer
     seconds = round(clock.monotonic() - began, 3)
     return answer | {"transitions": done.transitions, "seconds": seconds}
 

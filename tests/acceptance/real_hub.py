@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from hub import control
+from hub.ask import ask
 from hub.log.analyst.ask import stream_blocking
 from hub.log.analyst.messages import Ask
 from hub.processes import Ready
@@ -186,7 +187,7 @@ class RealHub:
 
     def ask(self, request: control.Request) -> Any:
         """What the hub answers an operator."""
-        done = control.ask(self.data, request)
+        done = ask(self.data, request)
         assert isinstance(done, control.Done)
         return done.answer
 

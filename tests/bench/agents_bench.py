@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hub import control
+from hub.ask import ask
 from hub.clock import SystemClock
 from hub.demo.serving import ServedHub
 from hub.registry.acts import NewAgent
@@ -104,9 +105,9 @@ def measure_agents(folder: Path, plan: AgentsPlan, steps: list[WalkStep]) -> Age
             pids = status_of(data).pids
             learning = {role: pss_mib(found) for role, found in pids.items()}
             free = _share(load, status_of(data), plan.held_s)
-            control.ask(data, control.ChangeAgent(HELD, {"cpu_percent": plan.percent}))
+            ask(data, control.ChangeAgent(HELD, {"cpu_percent": plan.percent}))
             held = _share(load, status_of(data), plan.held_s)
-        control.ask(data, control.ChangeAgent(HELD, {"cpu_percent": None}))
+        ask(data, control.ChangeAgent(HELD, {"cpu_percent": None}))
         _await_sleep(data)
         asleep = {role: pss_mib(found) for role, found in status_of(data).pids.items()}
         before = status_of(data).fallbacks
@@ -148,13 +149,13 @@ def _declared(data: Path, count: int) -> Iterator[str]:
     for i in range(count):
         algorithm, actions = AWAKE[i % len(AWAKE)]
         spaces = {"observations": [[4], "-inf", "inf"], "actions": actions}
-        done = control.ask(data, control.CreateAgent(NewAgent(f"agent-{i}", algorithm, **spaces)))
+        done = ask(data, control.CreateAgent(NewAgent(f"agent-{i}", algorithm, **spaces)))
         yield str(done.answer["api_key"])
 
 
 def status_of(data: Path) -> Status:
     """Asked at once and not by a command, which may take longer than an agent takes to sleep."""
-    return msgspec.convert(control.ask(data, control.Status()).answer, Status)
+    return msgspec.convert(ask(data, control.Status()).answer, Status)
 
 
 def _share(load: Load, status: Status, seconds: float) -> float:

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from hub import control
+from hub.ask import ask
 from hub.clock import SystemClock
 from hub.demo.serving import ServedHub
 from hub.registry.acts import NewAgent
@@ -123,7 +124,7 @@ def _wake(data: Path, load: Load, actor: str) -> None:
 
 
 def _ask(data: Path, request: control.Request) -> dict[str, object]:
-    answer: dict[str, object] = control.ask(data, request).answer
+    answer: dict[str, object] = ask(data, request).answer
     return answer
 
 

@@ -7,7 +7,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
-from hub.control import Control, ask
+from hub.ask import ask
+from hub.control import Control
 from hub.log.segments.manifest import Seal
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry

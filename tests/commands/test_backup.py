@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from hub import control
+from hub.ask import ask
 from hub.control import Control
 from hub.log.segments.archive import Archive
 from hub.registry.access import agent_of, operator_of, password_matches
@@ -69,7 +70,7 @@ def served(data: Path) -> Iterator[Stored]:
         stored.log.close()
 
 
-def ask(data: Path, *arguments: str, stdin: str | None = None) -> Any:
+def printed(data: Path, *arguments: str, stdin: str | None = None) -> Any:
     """The one line a command prints."""
     said = typed(data, *arguments, stdin=stdin)
     assert (said.code, said.err) == (0, ""), said
@@ -90,23 +91,25 @@ def test_what_was_backed_up_is_there_after_a_restore_and_what_was_forgotten_is_n
 ) -> None:
     data, copy, new = tmp_path / "data", tmp_path / "copy", tmp_path / "new"
     with served(data) as before:
-        device_key = ask(data, "agent", "create", *WALKER)["api_key"]
-        ask(data, "user", "add", "ann", "--role", "owner", "--password-stdin", stdin="anns horse")
-        user_key = ask(data, "key", "create", "--user", "ann")["api_key"]
+        device_key = printed(data, "agent", "create", *WALKER)["api_key"]
+        printed(
+            data, "user", "add", "ann", "--role", "owner", "--password-stdin", stdin="anns horse"
+        )
+        user_key = printed(data, "key", "create", "--user", "ann")["api_key"]
         for device in ("heater", "cooler"):
-            ask(data, "device", "add", device, "--agent", "walker")
+            printed(data, "device", "add", device, "--agent", "walker")
         before.log.append([_observation("heater"), _observation("cooler")])
-        done = ask(data, "backup", str(copy))
+        done = printed(data, "backup", str(copy))
         assert done["seq_last"] == before.log.last_seq
-        assert ask(data, "verify")["problems"] == []
-        assert ask(copy, "verify")["rows"] == before.log.last_seq
+        assert printed(data, "verify")["problems"] == []
+        assert printed(copy, "verify")["rows"] == before.log.last_seq
 
-        ask(data, "export", "--parquet", str(tmp_path / "shut"))
+        printed(data, "export", "--parquet", str(tmp_path / "shut"))
         assert all(str(text).startswith("sealed:1:") for text in payloads(tmp_path / "shut"))
-        ask(data, "export", "--reveal", "--parquet", str(tmp_path / "open"))
+        printed(data, "export", "--reveal", "--parquet", str(tmp_path / "open"))
         assert payloads(tmp_path / "open") == [INFO, INFO]
-        ask(data, "device", "forget", "heater")
-        ask(data, "export", "--reveal", "--parquet", str(tmp_path / "forgotten"))
+        printed(data, "device", "forget", "heater")
+        printed(data, "export", "--reveal", "--parquet", str(tmp_path / "forgotten"))
         assert sorted(payloads(tmp_path / "forgotten"), key=str) == [None, INFO]
         said = typed(data, "restore", str(copy))
         assert said.code == 1, "the log is there"
@@ -118,15 +121,15 @@ def test_what_was_backed_up_is_there_after_a_restore_and_what_was_forgotten_is_n
         assert operator_of(after, user_key).name == "ann"
         assert agent_of(after, device_key)[0].agent == "walker"
         assert after.log.last_seq == done["seq_last"]
-        assert control.ask(new, control.Position()).answer == {"seq": done["seq_last"]}
+        assert ask(new, control.Position()).answer == {"seq": done["seq_last"]}
 
 
 def test_a_backup_of_a_stopped_hub_has_what_was_sealed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with served(data):
-        ask(data, "agent", "create", *WALKER)
-        sealed = ask(data, "seal")["seq_last"]
-        ask(data, "key", "create", "walker")
+        printed(data, "agent", "create", *WALKER)
+        sealed = printed(data, "seal")["seq_last"]
+        printed(data, "key", "create", "walker")
     said = typed(data, "backup", str(tmp_path / "copy"))
     assert said.code == 0
     assert f"up to seq {sealed}" in said.err

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from hub import control
+from hub.ask import NoHub, ask
 from hub.errors import HubFault, LogUnavailable, OperatorFault
 from hub.facts import AgentMade, Alert, DeviceForgotten
 from hub.frames import LENGTH, frame, receive_frame
@@ -193,15 +194,15 @@ def test_without_a_hub_it_is_said_that_none_runs(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(left_behind / control.SOCKET_NAME))
     for folder in (tmp_path, tmp_path / "missing", left_behind):
-        with pytest.raises(control.NoHub, match="no hub answers in"):
-            control.ask(folder, control.Status())
+        with pytest.raises(NoHub, match="no hub answers in"):
+            ask(folder, control.Status())
 
 
 def test_a_folder_that_cannot_be_looked_into_is_not_one_without_a_hub(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OperatorFault) as fault:
-        control.ask(tmp_path / "file", control.Status())
-    assert not isinstance(fault.value, control.NoHub)
+        ask(tmp_path / "file", control.Status())
+    assert not isinstance(fault.value, NoHub)
 
 
 def test_a_hub_that_ends_before_it_answers_is_an_error_of_its_own(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_a_hub_that_ends_before_it_answers_is_an_error_of_its_own(tmp_path: Path
         with ThreadPoolExecutor(1) as hub:
             hub.submit(hang_up)
             with pytest.raises(HubFault, match="closed the connection"):
-                control.ask(tmp_path, control.Status())
+                ask(tmp_path, control.Status())
 
 
 # --- who stops waiting -------------------------------------------------------------------------
