@@ -213,6 +213,7 @@ class Control:
         archive: Archive,
         changed: Callable[[AgentName], None],
         disconnect: Callable[[DeviceId], None],
+        recheck: Callable[[], None],
         status: Callable[[], dict[str, Any]],
     ) -> None:
         self._acts = acts
@@ -221,6 +222,7 @@ class Control:
         self._archive = archive
         self._changed = changed
         self._disconnect = disconnect
+        self._recheck = recheck
         self._status = status
         self._server: asyncio.Server | None = None
         self.turn = Turn()
@@ -303,6 +305,10 @@ class Control:
                 events, answer = self._decide(act, by)
             if isinstance(act, ForgetDevice):
                 return self._forget(DeviceId(act.device), events), answer
+            if isinstance(act, AddDevice):
+                return self._move(DeviceId(act.device), events), answer
+            if _takes_away(act):
+                return self._take_away(events), answer
             return self._log_and_fold(events), answer
 
         return await self.turn.take(decide)
@@ -333,6 +339,18 @@ class Control:
         self._disconnect(device)
         # What it sent until its sessions were over has a new key.
         await self._log.forget(device)
+
+    async def _take_away(self, events: list[Event]) -> None:
+        await self._log_and_fold(events)
+        self._recheck()
+
+    async def _move(self, device: DeviceId, events: list[Event]) -> None:
+        """What is kept of the device, and who may see it, was its agent's."""
+        before = self._registry.devices.get(device)
+        await self._log_and_fold(events)
+        if before not in (None, self._registry.devices.get(device)):
+            self._recheck()
+            self._disconnect(device)
 
     def _decide(self, request: AgentAct, by: str) -> tuple[list[Event], Any]:
         match request:
@@ -396,6 +414,13 @@ class Control:
             "users": self._acts.list_users,
         }
         return lists[what]()
+
+
+def _takes_away(act: AgentAct | UserAct) -> bool:
+    """Whether connections may be open that would not be let in after it."""
+    if isinstance(act, ChangeAgent):
+        return act.changes.get("status") == "deleted"
+    return isinstance(act, RevokeKey | RemoveUser)
 
 
 async def _hashed(request: AgentAct | UserAct) -> bytes:

@@ -132,6 +132,7 @@ class Hub:
             self.archive,
             changed=self._changed,
             disconnect=self.gate.disconnect,
+            recheck=self.gate.recheck,
             status=self.status,
         )
         self.federation = FederationLink(

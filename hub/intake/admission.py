@@ -36,9 +36,10 @@ class Admission(Struct, frozen=True):
     """Enough for one observation of the agent's space."""
 
     def holds(self, registry: Registry) -> bool:
-        """Whether the key is still accepted and the device still the agent's."""
+        """Whether the key is still accepted and the device still the agent's, which is there."""
         accepted = self.secret is None or self.secret in registry.keys
-        return accepted and registry.devices.get(self.device) == self.agent
+        at_home = registry.devices.get(self.device) == self.agent
+        return accepted and at_home and self.agent in registry.agents
 
 
 class PersonAdmission(Struct, frozen=True):

@@ -67,15 +67,23 @@ class DeviceClient:
         """CONNACK has left: send what waited for the device."""
         self._outbox.attach(self._line.send)
 
+    def check(self) -> None:
+        """What the device was let in with still holds.
+
+        Raises:
+            Malformed: it does not.
+        """
+        if not self._admission.holds(self._gate.registry):
+            device = self._admission.device
+            raise Malformed(f"device {device!r}: its key was revoked, or it was moved")
+
     def handle(self, head: Head, packet: bytes) -> None:
         """One whole packet.
 
         Raises:
             Malformed: the packet, its order or its topic is not allowed.
         """
-        if not self._admission.holds(self._gate.registry):
-            device = self._admission.device
-            raise Malformed(f"device {device!r}: its key was revoked, or it was moved")
+        self.check()
         body = packet[head.body_at :]
         match head.type:
             case wire.PacketType.PUBLISH:

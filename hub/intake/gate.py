@@ -120,6 +120,13 @@ class Gate:
             if self.broker.retained(topic) is not None:
                 self.broker.publish(topic, b"", qos=1, retain=True)
 
+    def recheck(self) -> None:
+        """Keys, users, agents or devices have changed: end what would not be let in any more."""
+        for connection in list(self.connections.values()):
+            connection.recheck()
+        for person in list(self.people_online.values()):
+            person.recheck()
+
     def accept(self) -> Connection:
         """The protocol of a new socket: for `loop.create_server`."""
         return Connection(self)
@@ -402,6 +409,16 @@ class Connection(asyncio.Protocol):
         self._forget()
         if self._transport is not None and self._transport.get_write_buffer_size():
             self._transport.abort()  # it does not even read; it would hold its socket for ever
+
+    def recheck(self) -> None:
+        """End the connection if what its client was let in with does not hold any more."""
+        if self._client is None:
+            return
+        try:
+            self._client.check()
+        except Malformed as error:
+            self._client.say_goodbye(str(error))
+            self.end()
 
     def _forget(self) -> None:
         client = self._client

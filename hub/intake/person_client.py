@@ -48,15 +48,27 @@ class PersonClient:
         self._line.pause(PAUSED)
         self._serving = asyncio.get_running_loop().create_task(self._serve(old))
 
+    def check(self) -> None:
+        """The key that the person showed is still accepted.
+
+        Raises:
+            Malformed: it is not.
+        """
+        key = self._gate.registry.keys.get(self._secret)
+        if key is None or key.user != self._user.name:
+            raise Malformed(f"user {self._user.name!r}: the key was revoked")
+
+    def recheck(self) -> None:
+        """End the connection if the key is not accepted any more."""
+        self._line.recheck()
+
     def handle(self, head: Head, packet: bytes) -> None:
         """One whole packet.
 
         Raises:
             Malformed: the packet, its order or its topic is not allowed.
         """
-        key = self._gate.registry.keys.get(self._secret)
-        if key is None or key.user != self._user.name:
-            raise Malformed(f"user {self._user.name!r}: the key was revoked")
+        self.check()
         body = packet[head.body_at :]
         match head.type:
             case wire.PacketType.PUBLISH:

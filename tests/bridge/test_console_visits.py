@@ -43,7 +43,7 @@ def visit_of(rooms: Rooms, name: str) -> tuple[Desk, Visit]:
 def control_of(rooms: Rooms) -> Control:
     acts = Acts(rooms.registry, rooms.clock.now_us, bytes, read_parameters, Policies())
     log = cast("Any", Ledger())
-    return Control(acts, rooms.registry, log, Archive(log), print, print, dict)
+    return Control(acts, rooms.registry, log, Archive(log), print, print, print, dict)
 
 
 async def test_an_admin_who_is_removed_while_an_act_waits_does_not_do_it(rooms: Rooms) -> None:

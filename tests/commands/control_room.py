@@ -81,6 +81,8 @@ class ControlRoom:
         self.log = Ledger()
         self.changed: list[AgentName] = []
         self.disconnected: list[DeviceId] = []
+        self.rechecked: list[int] = []
+        """Position of the log each time that connections were looked at again."""
         self.policies = Policies()
         drawn = iter(range(1, 1000))
         acts = Acts(
@@ -98,6 +100,7 @@ class ControlRoom:
             self.archive,
             self.changed.append,
             self.disconnected.append,
+            lambda: self.rechecked.append(self.log.last_seq),
             lambda: {"waiting": 0},
         )
         self._loop = asyncio.new_event_loop()

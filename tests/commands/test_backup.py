@@ -54,7 +54,9 @@ class Stored(Registry):
             log_fact=lambda _: None,
             rotate=link.rotate,
         )
-        return Control(acts, self, link, archive, lambda _: None, lambda _: None, dict)
+        return Control(
+            acts, self, link, archive, lambda _: None, lambda _: None, lambda: None, dict
+        )
 
 
 @contextmanager

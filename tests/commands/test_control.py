@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from hub import control
 from hub.ask import NoHub, ask
@@ -138,6 +139,33 @@ def test_forget_ends_the_devices_connection(room: ControlRoom) -> None:
     assert room.disconnected == ["heater"]
 
 
+def test_what_takes_a_right_away_has_the_connections_looked_at_again(room: ControlRoom) -> None:
+    room.ask(WALKER)
+    key = room.ask(control.CreateKey("walker"))["api_key"].partition(".")[0]
+    room.ask(ANN)
+    acts = (
+        control.RevokeKey(key),
+        control.RemoveUser("ann"),
+        control.ChangeAgent("walker", {"status": "deleted"}),
+    )
+    for act in acts:
+        before = len(room.rechecked)
+        room.ask(act)
+        assert room.rechecked[before:] == [room.log.last_seq], act
+
+
+def test_a_device_that_is_moved_is_disconnected_and_one_that_is_added_is_not(
+    room: ControlRoom,
+) -> None:
+    room.ask(WALKER)
+    room.ask(control.CreateAgent(structs.replace(WALKER.agent, name="runner")))
+    room.ask(control.AddDevice("heater", "walker"))
+    room.ask(control.AddDevice("heater", "walker"))
+    assert room.disconnected == []
+    room.ask(control.AddDevice("heater", "runner"))
+    assert (room.disconnected, room.rechecked) == (["heater"], [room.log.last_seq])
+
+
 def test_what_a_device_sent_while_it_was_forgotten_is_forgotten_too(room: ControlRoom) -> None:
     room.ask(WALKER)
     room.ask(control.AddDevice("heater", "walker"))
@@ -229,7 +257,7 @@ async def test_an_act_that_nobody_waits_for_any_more_keeps_its_turn_until_it_is_
     registry, log = Registry(), ManualLog()
     acts = Acts(registry, ManualClock().now_us, bytes, lambda _: None, Policies())
     ledger = cast("Any", log)
-    room = control.Control(acts, registry, ledger, Archive(ledger), print, print, dict)
+    room = control.Control(acts, registry, ledger, Archive(ledger), print, print, print, dict)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await room.act(WALKER, "ann", lambda: None)

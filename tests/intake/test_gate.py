@@ -13,6 +13,7 @@ from msgspec import structs
 from hub.intake import wire
 from hub.intake.gate import SKIP_BYTES_MAX
 from hub.intake.wire import ConnectCode, PacketType
+from hub.registry.access import fingerprint
 from hub.registry.fold import spec_of
 from hub.words import AgentName, DeviceId, Kind
 from tests.intake.fakes import ManualLog, agent_spec, floats
@@ -304,6 +305,23 @@ async def test_a_revoked_key_ends_the_connection_with_its_next_packet(house: Hou
         client.send(publish(b'{"o":[1,2]}'))
         assert await client.read_until_closed() == []
     assert house.observed() == []
+
+
+async def test_a_device_that_would_not_be_let_in_any_more_hears_nothing_further(
+    house: House,
+) -> None:
+    async with house.client() as client, house.client() as other:
+        await client.connected("heater", KEY, will=("rl/v1/heater/status", b"offline"))
+        await client.subscribed(ERR)
+        await other.connected("cooler", "runners")
+        house.gate.recheck()
+        assert await client.answers_ping() == []
+        del house.registry.keys[fingerprint(KEY)]
+        house.gate.recheck()
+        (said,) = await client.read_until_closed()
+        assert (said.topic, said.json["e"]) == (ERR, "auth")
+        assert house.broker.retained("rl/v1/heater/status") == (b"offline", 0)
+        assert await other.answers_ping() == []
 
 
 async def test_a_moved_device_has_to_connect_with_its_new_agents_key(house: House) -> None:

@@ -182,6 +182,19 @@ async def test_a_revoked_operator_key_ends_the_connection_with_its_next_packet(
         assert await client.read_until_closed() == []
 
 
+async def test_a_person_who_would_not_be_let_in_any_more_hears_nothing_further(
+    house: House,
+) -> None:
+    async with house.client() as ann, house.client() as bob:
+        for client, name in ((ann, "ann"), (bob, "bob")):
+            await client.connected(name, f"{name}'s")
+            await client.subscribed("rl/v1/+/state")
+        del house.registry.keys[fingerprint("ann's")]
+        house.gate.recheck()
+        assert await ann.read_until_closed() == []
+        assert await bob.answers_ping() == []
+
+
 async def test_people_may_not_take_all_memory(open_house: Callable[..., Any]) -> None:
     house = people(await open_house(people_max=1))
     async with house.client() as first, house.client() as second, house.client() as device:
