@@ -64,19 +64,22 @@ def standing(desk: Desk, spec: Spec) -> dict[str, Any]:
     """What an agent is and does now."""
     agent, registry = spec.agent, desk.hub.registry
     policy = registry.policies.get(agent.name)
-    running = desk.hub.pool.processes
+    troubles = desk.hub.pool.troubles(agent.name)
     return {
         "agent": agent,
         "version": None if policy is None else policy.version,
-        "state": _state(spec, awake=f"trainer-{agent.name}" in running),
+        "state": _state(spec, awake=desk.hub.pool.awake(agent.name), failing=bool(troubles)),
+        "troubles": troubles,
     }
 
 
-def _state(spec: Spec, *, awake: bool) -> tuple[str, str]:
+def _state(spec: Spec, *, awake: bool, failing: bool) -> tuple[str, str]:
     """One word, and its colour."""
     agent = spec.agent
     if agent.status == "paused":
         return "paused", "warn"
+    if failing:
+        return "failing", "bad"
     if agent.algorithm == EXTERNAL:
         return "remote", "idle"
     if not agent.learning:

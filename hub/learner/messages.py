@@ -123,6 +123,13 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
         return Drawn(self.raw, mask, self.memory, self.advice, self.own)
 
 
+class LastWords(Struct, frozen=True, array_like=True, tag="last words"):
+    """Said by either process before an error ends it."""
+
+    error: str
+    """One line, `ERROR_CHARACTERS_MAX` at most."""
+
+
 class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
     """Replies to all Questions that had arrived together, in one frame."""
 
@@ -136,7 +143,7 @@ class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
     error: str | None = None
 
 
-FromActor = Answers | Loaded
+FromActor = Answers | Loaded | LastWords
 
 
 # --- trainer -> hub ------------------------------------------------------------------------
@@ -165,7 +172,7 @@ class Idle(Struct, frozen=True, array_like=True, tag="idle"):
     on: bool
 
 
-FromTrainer = Made | Idle
+FromTrainer = Made | Idle | LastWords
 
 
 class LoggedPolicy(Struct, frozen=True):

@@ -36,7 +36,7 @@ def desk(rooms: Rooms) -> Desk:
     names = {"clock": rooms.clock, "registry": rooms.registry, "sessions": rooms.sessions}
     nothing: dict[str, Any] = {}
     gate = SimpleNamespace(connections=nothing)
-    pool = SimpleNamespace(processes=nothing)
+    pool = SimpleNamespace(awake=lambda _: False, troubles=lambda _: [])
     hub = SimpleNamespace(**names, gate=gate, pool=pool)
     return cast("Desk", SimpleNamespace(hub=hub, rates=Rates(cast("Hub", hub))))
 

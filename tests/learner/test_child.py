@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from hub.clock import SystemClock
-from hub.learner.processes.child import FAILURES, HEALTHY_S, Child
-from hub.learner.processes.start import learner_context
+from hub.learner.messages import LastWords, decode_from_trainer
+from hub.learner.processes.child import FAILURES, HEALTHY_S, Child, Trouble
+from hub.learner.processes.start import last_words, learner_context
 from hub.settings import LearnerSettings
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from multiprocessing.context import ForkServerContext
 
 SETTINGS: Final = LearnerSettings(restart_s_first=0.01)
@@ -126,6 +130,43 @@ def test_stopping_ends_the_wait_before_the_next_start(
                 await asyncio.sleep(0)
         child.stop()
         await asyncio.wait_for(child.ended(), OPENED_S)
+
+    asyncio.run(go())
+
+
+def die(connection: socket.socket) -> None:
+    """As of a bug."""
+    with last_words(connection):
+        raise RuntimeError("two\nlines")
+
+
+def be_killed(_connection: socket.socket) -> None:
+    """As by the kernel, for want of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [(die, "RuntimeError: two lines"), (be_killed, "killed by signal 9")]
+)
+def test_what_it_died_of_is_known(
+    context: ForkServerContext, target: Callable[[socket.socket], None], why: str
+) -> None:
+    async def go() -> None:
+        slow = LearnerSettings(restart_s_first=3600.0, restart_s_max=3600.0)
+        child = Child("child", lambda: (target, ()), context, slow, SystemClock())
+
+        def received(body: bytes) -> None:
+            said = decode_from_trainer(body)
+            assert isinstance(said, LastWords)
+            child.note(said.error)
+
+        child.start(opened=lambda: None, received=received)
+        async with asyncio.timeout(OPENED_S):
+            while child.trouble is None:  # noqa: ASYNC110 - no event to wait for
+                await asyncio.sleep(0)
+        assert child.trouble == Trouble(1, why)
+        child.stop()
+        await child.ended()
 
     asyncio.run(go())
 

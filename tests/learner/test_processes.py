@@ -135,6 +135,7 @@ def said_by_trainer(ours: socket.socket) -> Made:
         body = receive_frame(ours)
         assert body is not None, "the trainer has ended"
         said = decode_from_trainer(body)
+    assert isinstance(said, Made), f"the trainer dies: {said}"
     return said
 
 

@@ -10,6 +10,8 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from hub.errors import HubFault
 from hub.frames import Splitter
 
@@ -28,6 +30,15 @@ FAILURES: Final = 5
 """So many ends in a row are no accident: an operator is told."""
 END_S_MAX: Final = 1.0
 """A process that was told to end is killed after this."""
+
+
+class Trouble(Struct, frozen=True):
+    """That a process ends again and again, or has just done so."""
+
+    ends: int
+    """In a row."""
+    reason: str
+    """Of the last: its error, or its signal or exit code where it could say no more."""
 
 
 class Child:
@@ -50,6 +61,12 @@ class Child:
         self._process: ForkServerProcess | None = None
         self._pipe: _Pipe | None = None
         self._at_fault = False
+        self._wanted = False
+        """We ended it ourselves, and not for what it did."""
+        self._began = 0.0
+        """When it was started last, seconds on the monotonic clock."""
+        self._last_words: str | None = None
+        self._trouble: Trouble | None = None
         self._stopping = asyncio.Event()
 
     def start(
@@ -74,6 +91,16 @@ class Child:
         """Process id, None while it does not run."""
         return None if self._process is None or self._pipe is None else self._process.pid
 
+    @property
+    def trouble(self) -> Trouble | None:
+        """What is the matter with it; None when it has run for `HEALTHY_S`, or never ended."""
+        runs_s = self._clock.monotonic() - self._began
+        return None if self.pid is not None and runs_s > HEALTHY_S else self._trouble
+
+    def note(self, last_words: str) -> None:
+        """It is about to end, and this is why."""
+        self._last_words = last_words
+
     def send(self, frame: bytes) -> None:
         """To the process; lost when it does not run: `opened` tells it again all it must know."""
         if self._pipe is not None:
@@ -91,7 +118,7 @@ class Child:
         Args:
             at_fault: it would come to the same again: the wait doubles, however long it ran.
         """
-        self._at_fault = at_fault
+        self._at_fault, self._wanted = at_fault, not at_fault
         if self._pipe is not None:
             self._pipe.close()
             self.signal(signal.SIGCONT)  # one that stands still would not notice
@@ -119,14 +146,17 @@ class Child:
         wait_s = 0.0
         failures = 0
         while not self._stopping.is_set():
-            began = self._clock.monotonic()
-            await self._run(opened, received)
+            self._began = self._clock.monotonic()
+            self._wanted, self._last_words = False, None
+            ended = await self._run(opened, received)
             if self._stopping.is_set():
                 return
-            if self._clock.monotonic() - began > HEALTHY_S and not self._at_fault:
+            if self._clock.monotonic() - self._began > HEALTHY_S and not self._at_fault:
                 wait_s, failures = 0.0, 0
             self._at_fault = False
             failures += 1
+            if not self._wanted:
+                self._trouble = Trouble(failures, self._last_words or ended)
             if failures == FAILURES:
                 failing()
             wait_s = min(
@@ -136,7 +166,8 @@ class Child:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 
-    async def _run(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> None:
+    async def _run(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> str:
+        """From its start to its end; how it ended."""
         ours, theirs = socket.socketpair()
         function, arguments = self._target()
         process = self._context.Process(
@@ -148,7 +179,7 @@ class Child:
         except (OSError, EOFError) as error:
             log.error("%s can't be started: %s", self.name, error)  # noqa: TRY400 - no traceback needed
             ours.close()
-            return
+            return f"it can't be started: {error}"
         finally:
             theirs.close()
         self._process = process
@@ -160,7 +191,7 @@ class Child:
         opened()
         await pipe.lost.wait()
         self._pipe = None
-        await asyncio.to_thread(_reap, process)
+        return await asyncio.to_thread(_reap, process)
 
 
 class _Pipe(asyncio.Protocol):
@@ -195,10 +226,15 @@ class _Pipe(asyncio.Protocol):
             self._transport.close()
 
 
-def _reap(process: ForkServerProcess) -> None:
+def _reap(process: ForkServerProcess) -> str:
+    """How it ended."""
     process.join(END_S_MAX)
     if process.is_alive():
         process.kill()
         process.join(END_S_MAX)
+    code = process.exitcode
     with suppress(ValueError):
         process.close()
+    if code is None:
+        return "it could not be ended"
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

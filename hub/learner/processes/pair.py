@@ -21,6 +21,7 @@ from hub.learner.messages import (
     Greedy,
     Idle,
     Invite,
+    LastWords,
     Load,
     Loaded,
     LoggedPolicy,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.facts import Guest
     from hub.learner.messages import FromActor, FromTrainer, Made
+    from hub.learner.processes.child import Trouble
     from hub.learner.versions.heads import Heads
     from hub.registry.fold import Registry, Spec
     from hub.settings import LearnerSettings
@@ -141,6 +143,12 @@ class Pair:
         if self._unlogged or any(not step.chosen for step in self._open.values()):
             return True
         return not self._idle
+
+    @property
+    def troubles(self) -> list[tuple[str, Trouble]]:
+        """Which of the two ends again and again, `actor` or `trainer`, and why."""
+        both = (("actor", self.actor.trouble), ("trainer", self.trainer.trouble))
+        return [(name, trouble) for name, trouble in both if trouble is not None]
 
     @property
     def choosing(self) -> bool:
@@ -260,6 +268,9 @@ class Pair:
             if message.error is not None:
                 log.error("actor of %s: version %s: %s", self.name, message.version, message.error)
             return
+        if isinstance(message, LastWords):
+            self.actor.note(message.error)
+            return
         assert isinstance(message, Answers)
         # All are taken first: who looks at `choosing` meanwhile waits for none of these.
         answered = [(self._open.pop(reply.id, None), reply) for reply in message.replies]
@@ -274,6 +285,8 @@ class Pair:
         said: FromTrainer = decode_from_trainer(body)
         if isinstance(said, Idle):
             self._idle = said.on
+        elif isinstance(said, LastWords):
+            self.trainer.note(said.error)
         else:
             self._take(said)
 
@@ -317,6 +330,7 @@ class Pair:
         if not self._alerted:
             self._alerted = True
             self._alert(message)
+        self.trainer.note(f"it took {taken_mb:.0f} MB, memory_mb allows {agent.memory_mb}")
         self.trainer.restart(at_fault=True)
 
     def _failing(self, process: str, meanwhile: str) -> None:

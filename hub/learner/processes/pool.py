@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.clock import Clock
+    from hub.learner.processes.child import Trouble
     from hub.registry.fold import Registry, Spec
     from hub.settings import LearnerSettings
     from hub.step import Appender, Choice, Step
@@ -177,6 +178,15 @@ class Pool:
             for child in (pair.actor, pair.trainer)
             if child.pid is not None
         }
+
+    def awake(self, name: AgentName) -> bool:
+        """Whether the agent's processes run, or are about to."""
+        return name in self._pairs
+
+    def troubles(self, name: AgentName) -> list[tuple[str, Trouble]]:
+        """Which of them ends again and again, `actor` or `trainer`, and why."""
+        pair = self._pairs.get(name)
+        return [] if pair is None else pair.troubles
 
     async def close(self) -> None:
         """End all learners; what they had not written they do again from the log."""

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import SheepfoldError
+from hub.learner.messages import LastWords, framed
 from hub.learner.processes.parent import FORK_SERVER, HUB_PID, tie_to
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
     from multiprocessing.context import ForkServerContext
 
     from hub.learner.messages import LoggedPolicy
@@ -40,6 +42,8 @@ PRELOAD: Final = (
 """Imported once by the fork server, shared by all children: a restart takes 30 ms, not 3 s."""
 HUB_ENDED: Final = (BrokenPipeError, ConnectionResetError)
 """What a child meets that was about to say something when the hub was killed."""
+ERROR_CHARACTERS_MAX: Final = 500
+"""Of the error that an operator is shown; the whole of it is in what the hub prints."""
 
 
 def learner_context() -> ForkServerContext:
@@ -58,7 +62,7 @@ def run_actor(connection: socket.socket, agent: Agent) -> None:
     end_with(connection)
     from hub.learner.acting.act import act
 
-    with contextlib.suppress(*HUB_ENDED):
+    with contextlib.suppress(*HUB_ENDED), last_words(connection):
         act(connection, agent)
 
 
@@ -86,11 +90,24 @@ def run_trainer(
     from hub.learner.training.live import train_from_feed
 
     try:
-        with contextlib.suppress(*HUB_ENDED):
+        with contextlib.suppress(*HUB_ENDED), last_words(connection):
             train_from_feed(connection, begun, Path(folder), newest, pinned, settings)
     except SheepfoldError as error:  # the log has ended, say: the hub starts this again
         sys.stderr.write(f"trainer of {begun.agent.name!r}: {error}\n")
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def last_words(connection: socket.socket) -> Iterator[None]:
+    """Tell the hub of the error that the block ends with, which goes on."""
+    try:
+        yield
+    except HUB_ENDED:
+        raise
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        connection.sendall(framed(LastWords(text[:ERROR_CHARACTERS_MAX])))
+        raise
 
 
 def end_with(connection: socket.socket) -> None:
