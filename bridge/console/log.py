@@ -16,6 +16,7 @@ from bridge.console.desk import AtDesk, ByVisit
 from bridge.console.take_along import MEDIA, file_of
 from hub.errors import LogUnavailable, OperatorFault
 from hub.log.analyst.ask import stream
+from hub.log.analyst.guard import VIEWS
 from hub.log.analyst.messages import Ask
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from bridge.console.desk import Desk
 
 ROWS_SHOWN: Final = 500
+"""Of a result, in the table."""
+ROWS_DRAWN_MAX: Final = 5_000
+BYTES_DRAWN_MAX: Final = 1 << 20
+"""Of a result, in the chart; whichever is reached first, but never less than the table has."""
 TRAIL_SHOWN: Final = 200
 EXAMPLES: Final[dict[str, str]] = {
     "Learning curve": "SELECT ended,\n"
@@ -32,8 +37,8 @@ EXAMPLES: Final[dict[str, str]] = {
     "FROM episodes WHERE agent = '{agent}' ORDER BY ended",
     "Why the fallback answered": "SELECT reason, count(*) AS times FROM events\n"
     "WHERE kind = 'action' AND source = 'fallback' GROUP BY reason ORDER BY times DESC",
-    "Last actions, explained": "SELECT ts, device, action, policy, exp(logprob) AS probability,\n"
-    "    value, source, reason, latency_us\n"
+    "Last actions, explained": "SELECT ts, device, action, policy, logprob, value, source,\n"
+    "    reason, latency_us\n"
     "FROM events WHERE kind = 'action' ORDER BY seq DESC LIMIT 50",
     "What was refused": "SELECT ts, device, reason, payload ->> 'message' AS message FROM events\n"
     "WHERE kind = 'refused' ORDER BY seq DESC LIMIT 50",
@@ -73,7 +78,13 @@ async def ask(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) -> 
     except LogUnavailable as fault:
         return _page(request, desk, sql, shown, HTTPStatus.SERVICE_UNAVAILABLE, error=str(fault))
     took_ms = (desk.hub.clock.monotonic() - began) * 1000
-    result = {"names": names, "rows": rows, "more": more, "chart": chart(names, rows)}
+    result = {
+        "names": names,
+        "rows": rows[:ROWS_SHOWN],
+        "more": more or len(rows) > ROWS_SHOWN,
+        "chart": chart(names, rows),
+        "drawn": len(rows) if more else None,
+    }
     return _page(request, desk, sql, shown, result=result, took_ms=took_ms)
 
 
@@ -103,22 +114,23 @@ def examples(agent: str) -> dict[str, str]:
 async def first_rows(
     desk: Desk, sight: Sight, sql: str
 ) -> tuple[list[str], list[dict[str, Any]], bool]:
-    """Names of the columns, the first rows, and whether there are more.
+    """Names of the columns, the rows that a chart may have, and whether there are more.
 
     Raises:
         OperatorFault, LogUnavailable: as `stream`.
     """
     rows: list[dict[str, Any]] = []
-    rest = b""
+    rest, size = b"", 0
     asked = Ask(sql, "json", desk.hub.log.last_seq, sight.rows())
     async with aclosing(stream(desk.hub.data, asked)) as pieces:
         async for piece in pieces:
             *lines, rest = (rest + piece).split(b"\n")
-            rows += map(msgspec.json.decode, lines[: ROWS_SHOWN + 1 - len(rows)])
-            if len(rows) > ROWS_SHOWN:
-                break
-    names = list(rows[0]) if rows else []
-    return names, rows[:ROWS_SHOWN], len(rows) > ROWS_SHOWN
+            for line in lines:
+                if len(rows) >= (ROWS_DRAWN_MAX if size < BYTES_DRAWN_MAX else ROWS_SHOWN):
+                    return list(rows[0]), rows, True
+                rows.append(msgspec.json.decode(line))
+                size += len(line)
+    return list(rows[0]) if rows else [], rows, False
 
 
 def chart(names: list[str], rows: list[dict[str, Any]]) -> str | None:
@@ -172,6 +184,7 @@ def _page(
 ) -> Template:
     nothing = {"result": None, "error": None, "took_ms": None}
     context = nothing | found | {"sql": sql, "examples": shown, "rows_shown": ROWS_SHOWN}
+    context["views"] = VIEWS
     return desk.page(request, "log.html", status, **context)
 
 

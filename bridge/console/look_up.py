@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import LogUnavailable, OperatorFault
 from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.spaces import Box
 
 if TYPE_CHECKING:
     from bridge.console.access import Sight
@@ -27,8 +28,8 @@ SELECT device, episode, started, ended, steps, "return", ended_by FROM episodes
 WHERE agent = '{agent}' ORDER BY ended DESC LIMIT {limit}
 """
 ACTIONS: Final = """
-SELECT seq, ts, device, step, action, policy, source, reason, exp(logprob) AS probability, value,
-    latency_us
+SELECT seq, ts, device, step, action, policy, source, reason, {likelihood} AS likelihood,
+    value, latency_us
 FROM events WHERE agent = '{agent}' AND kind = 'action' ORDER BY seq DESC LIMIT {limit}
 """
 ADVICE: Final = """
@@ -53,11 +54,16 @@ async def recent_returns(desk: Desk, sight: Sight) -> dict[str, float]:
 
 
 async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
-    """The tables of an agent's page; None for one that can't be had now."""
+    """The tables of an agent's page; None for one that can't be had now.
+
+    `density`: how likely its actions were is the logarithm of a density, which has no bound.
+    """
     name = spec.agent.name  # of the registry: it can stand in a query
+    density = isinstance(spec.actions, Box)
+    likelihood = "logprob" if density else "exp(logprob)"
     asked = {
         "episodes": EPISODES.format(agent=name, limit=EPISODES_SHOWN),
-        "actions": ACTIONS.format(agent=name, limit=ACTIONS_SHOWN),
+        "actions": ACTIONS.format(agent=name, limit=ACTIONS_SHOWN, likelihood=likelihood),
         "alerts": ALERTS.format(where=f"AND agent = '{name}'", limit=3),
     }
     if spec.agent.sharing == "advice":
@@ -65,7 +71,7 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
     elif spec.agent.algorithm in ALGORITHMS:
         asked["joined"] = JOINED.format(agent=name)
     found = await asyncio.gather(*(_or_none(desk, sight, sql) for sql in asked.values()))
-    return dict(zip(asked, found, strict=True))
+    return dict(zip(asked, found, strict=True)) | {"density": density}
 
 
 async def alerts(desk: Desk, sight: Sight, limit: int) -> list[dict[str, Any]] | None:

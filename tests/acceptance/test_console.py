@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
+import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -379,7 +382,11 @@ def test_a_query_is_answered_with_the_rows_one_may_see_and_a_chart(
     bob = person("bob")
     page = bob.send("/log", query="SELECT range AS x, range * 2 AS y FROM range(600)").text
     assert "First 500 rows" in page
-    assert 'data-chart="' in page
+    assert drawn(page) == 600
+    assert "of the first" not in page
+    page = bob.send("/log", query="SELECT range AS x, range * 2 AS y FROM range(6000)").text
+    assert drawn(page) == 5000
+    assert "of the first 5,000 rows" in page
     page = bob.send("/log", query="SELECT DISTINCT agent FROM events ORDER BY agent").text
     assert "agent-of-bob" in page
     assert "agent-of-alice" not in page
@@ -388,6 +395,41 @@ def test_a_query_is_answered_with_the_rows_one_may_see_and_a_chart(
     assert "DROP TABLE events" in refused.text  # what was typed stays
     file = bob.send("/log/download", query="SELECT 1 AS a", form="csv")
     assert file.text == "a\r\n1\r\n"
+
+
+def drawn(page: str) -> int:
+    """Points of the chart on a page."""
+    found = re.search(r'data-chart="([^"]+)"', page)
+    assert found is not None
+    places: list[float] = json.loads(html.unescape(found[1]))["data"][0]
+    return len(places)
+
+
+def test_an_agent_whose_trainer_was_killed_is_shown_as_failing_and_why(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    def trainer() -> int:
+        return int(hub.ask(control.Status())["processes"].get("trainer-agent-of-bob", 0))
+
+    until(lambda: trainer() > 0, "the trainer runs")
+    bob = person("bob")
+    assert "failing" not in bob.see("/agents")
+    os.kill(trainer(), signal.SIGKILL)
+    until(lambda: "failing" in bob.see("/agents"), "it is noticed")
+    page = bob.see("/agents/agent-of-bob")
+    assert "The trainer of this agent ended once" in page
+    assert "killed by signal 9" in page
+
+
+def test_a_box_has_a_density_where_choices_have_a_probability(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    key = hub.make_agent("motor", actions=[[1], -1.0, 1.0])
+    with Http(hub.ready.http) as http:
+        step_through(http, key, "motor-1")
+    root = person(ADMIN)
+    assert "Log density" in root.see("/agents/motor")
+    assert "Probability" in root.see("/agents/agent-of-bob")
 
 
 def test_the_trail_says_who_did_what(person: Callable[[str], Person]) -> None:

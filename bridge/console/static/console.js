@@ -142,7 +142,8 @@ function startChart() {
     width: box.clientWidth,
     height: 320,
     scales: { x: { time } },
-    axes: [axis, { ...axis, size: 64 }],
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"), // as in the table
+    axes: [time ? { ...axis, label: "UTC", labelSize: 20, labelFont: "12px system-ui" } : axis, { ...axis, size: 64 }],
     series: [{}, ...names.map((label, i) => ({ label, stroke: colours[i % colours.length], width: 2 }))],
   }, data, box);
   new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 320 })).observe(box);
