@@ -9,13 +9,19 @@ are served by the gate alone, and nobody's PUBLISH gets here. Seams of amqtt 0.1
     _client_message_loop     waits for the end of the connection, which may have come before
     _topic_filtering         awaited for each subscription
     _delete_session          forgets a session that is not to be resumed
+    add_subscription, _del_subscription, _del_all_subscriptions
+                             every change of who has subscribed to what; amqtt's takes any number,
+                             keeps the first QoS of a filter, and filters that nobody has any more
     _run_broadcast           takes one message from _broadcast_queue to the sessions that have
                              subscribed, and is awaited again and again: ours keeps to the lower QoS
     _publish_retained_messages_for_subscription
                              called at connect for every client's filters: without our check a
-                             client is sent retained messages it never subscribed to
+                             client is sent retained messages it never subscribed to, and one that
+                             takes its time fails when somebody subscribes meanwhile
     _publish_session_retained_messages
                              sends what waited for a session; amqtt's marks it as retained
+    mqtt_publish             ends when the client has acknowledged, or fails, and then forgets the
+                             message: ours has it wait for the client's next connection
 """
 
 from __future__ import annotations
@@ -23,21 +29,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from amqtt.adapters import StreamReaderAdapter, WriterAdapter
 from amqtt.broker import Broker as AmqttBroker
 from amqtt.broker import RetainedApplicationMessage
 from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
 
+from hub.intake.wire import NOT_GRANTED
 from hub.topics import hub_status, matches
 
 if TYPE_CHECKING:
     import ssl
     from collections import deque
+    from collections.abc import Collection, Coroutine
 
     from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
-    from amqtt.session import OutgoingApplicationMessage, Session
+    from amqtt.session import ApplicationMessage, OutgoingApplicationMessage, Session
 
     from hub.intake.people import People
 
@@ -70,9 +78,10 @@ class Client(Protocol):
 class Broker:
     """amqtt, reached through the gate only; and every retained message there is."""
 
-    def __init__(self, base: str, people: People) -> None:
+    def __init__(self, base: str, people: People, *, filters_max: int) -> None:
         self._base = base
         self._people = people
+        self._filters_max = filters_max
         self._amqtt: _Amqtt | None = None
 
     async def start(self) -> None:
@@ -86,7 +95,7 @@ class Broker:
             plugins={},
             session_expiry_interval=SESSION_EXPIRY_S,
         )
-        self._amqtt = _Amqtt(config, self._people)
+        self._amqtt = _Amqtt(config, self._people, self._filters_max)
         await self._amqtt.start()
         self.publish(hub_status(self._base), b"online", qos=2, retain=True)
 
@@ -118,9 +127,14 @@ class Broker:
                 await self._amqtt.forget(client_id)
 
     @property
-    def sessions(self) -> int:
-        """Of people's clients, those that are away too."""
-        return 0 if self._amqtt is None else len(self._amqtt.sessions)
+    def sessions(self) -> Collection[str]:
+        """Ids of people's clients, of those that are away too."""
+        return () if self._amqtt is None else self._amqtt.sessions.keys()
+
+    @property
+    def filters(self) -> Collection[str]:
+        """That anybody has subscribed to; a message is compared with each."""
+        return () if self._amqtt is None else self._amqtt.subscriptions.keys()
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> None:
         """To all people who have subscribed and may hear it, in order; at their own QoS at most.
@@ -145,9 +159,12 @@ class Broker:
 class _Amqtt(AmqttBroker):
     """amqtt with the gate's decisions in place of plugins."""
 
-    def __init__(self, config: BrokerConfig, people: People) -> None:
+    def __init__(self, config: BrokerConfig, people: People, filters_max: int) -> None:
         super().__init__(config)
         self._people = people
+        self._filters_max = filters_max
+        self._filters: dict[str, set[str]] = {}
+        """Of each session, by client id."""
         self.clients: dict[str, Client] = {}
 
     async def forget(self, client_id: str) -> None:
@@ -181,45 +198,91 @@ class _Amqtt(AmqttBroker):
         del session
         return action == Action.SUBSCRIBE and self._people.may_subscribe(topic)
 
+    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        """The code for SUBACK; of a filter that is there already the new QoS holds (3.8.4-3)."""
+        topic_filter, _ = subscription
+        held = self._held(session)
+        if topic_filter not in held and len(held) >= self._filters_max:
+            return NOT_GRANTED
+        self._del_subscription(topic_filter, session)
+        code: int = await super().add_subscription(subscription, session)
+        if code != NOT_GRANTED:
+            held.add(topic_filter)
+        return code
+
+    def _del_subscription(self, a_filter: str, session: Session) -> int:
+        """How many there were; a filter that nobody has is not looked at for each message."""
+        deleted: int = super()._del_subscription(a_filter, session)
+        if not self.subscriptions.get(a_filter, True):
+            del self.subscriptions[a_filter]
+        self._held(session).discard(a_filter)
+        return deleted
+
+    async def _del_all_subscriptions(self, session: Session) -> None:
+        for topic_filter in list(self._held(session)):
+            self._del_subscription(topic_filter, session)
+        del self._filters[session.client_id or ""]
+
+    def _held(self, session: Session) -> set[str]:
+        """Its filters; forgotten with the session."""
+        return self._filters.setdefault(session.client_id or "", set())
+
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
     ) -> None:
         """Only to a session that holds this subscription, and only what its user may hear."""
+        # CRUCIAL: nothing is awaited here, or who subscribes meanwhile ends amqtt's loop over all
+        # filters, and with it the connection.
         topic_filter, qos = subscription
-        holders = self.subscriptions.get(topic_filter, [])
+        if topic_filter in self._held(session):
+            self._see_to(self._send_retained(topic_filter, qos, session))
+
+    async def _send_retained(self, topic_filter: str, qos: int, session: Session) -> None:
         handler = self._get_handler(session)
-        if handler is None or not any(holder is session for holder, _ in holders):
-            return
-        for topic, kept in list(self.retained_messages.items()):
-            if matches(topic_filter, topic) and self._people.may_hear(
-                session.username or "", topic
-            ):
-                await self._hand_on(handler, kept, min(qos, kept.qos or 0), retain=True)
+        for topic in list(self.retained_messages):
+            kept = self.retained_messages.get(topic)
+            if kept is None or not matches(topic_filter, topic):
+                continue
+            if handler is not None and self._people.may_hear(session.username or "", topic):
+                self._see_to(
+                    self._send(handler, session, kept, min(qos, kept.qos or 0), retain=True)
+                )
+                await asyncio.sleep(0)  # there may be one of every device
 
     async def _publish_session_retained_messages(self, session: Session) -> None:
         """What waited for the client; not marked as retained, for it was new (3.3.1-9)."""
         handler = self._get_handler(session)
-        while handler is not None and not session.retained_messages.empty():
+        for _ in range(session.retained_messages.qsize() if handler is not None else 0):
             waited = session.retained_messages.get_nowait()
-            await self._hand_on(handler, waited, waited.qos or 0, retain=False)
+            self._see_to(self._send(handler, session, waited, waited.qos or 0, retain=False))
+            await asyncio.sleep(0)
 
-    async def _hand_on(
+    async def _send(
         self,
         handler: BrokerProtocolHandler,
-        message: RetainedApplicationMessage,
+        session: Session,
+        message: ApplicationMessage,
         qos: int,
         *,
         retain: bool,
     ) -> None:
-        task = asyncio.ensure_future(
-            handler.mqtt_publish(message.topic, message.data, qos, retain=retain)
-        )
-        self._tasks_queue.append(task)  # amqtt's loop takes it out again, and its failure with it
-        await asyncio.sleep(0)
+        """At QoS 1 what is not acknowledged comes once more on the next connection (4.4)."""
+        acknowledged = False
+        try:
+            await handler.mqtt_publish(message.topic, message.data, qos, retain=retain)
+            acknowledged = True
+        finally:
+            if not acknowledged and qos == 1 and not session.clean_session:
+                _keep(session, RetainedApplicationMessage(None, message.topic, message.data, qos))
+
+    def _see_to(self, work: Coroutine[Any, Any, None]) -> None:
+        """Amqtt's loop takes the task out again, and its failure with it."""
+        self._tasks_queue.append(asyncio.ensure_future(work))
 
     async def _run_broadcast(
         self, running_tasks: deque[asyncio.Task[OutgoingApplicationMessage]]
     ) -> None:
+        del running_tasks  # the same as `_tasks_queue`
         message = await self._broadcast_queue.get()
         topic, payload = message["topic"], message["data"]
         for topic_filter, holders in list(self.subscriptions.items()):
@@ -230,11 +293,11 @@ class _Amqtt(AmqttBroker):
                     continue
                 qos = min(message["qos"], granted)
                 handler = self._get_handler(session)
+                new = RetainedApplicationMessage(None, topic, payload, qos)
                 if session.transitions.state == "connected" and handler is not None:
-                    sending = handler.mqtt_publish(topic, payload, qos, retain=False)
-                    running_tasks.append(asyncio.ensure_future(sending))
+                    self._see_to(self._send(handler, session, new, qos, retain=False))
                 elif qos and not session.clean_session:
-                    _keep(session, RetainedApplicationMessage(None, topic, payload, qos))
+                    _keep(session, new)
 
 
 def _keep(session: Session, message: RetainedApplicationMessage) -> None:

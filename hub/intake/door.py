@@ -34,5 +34,5 @@ def make_door(
     if settings.broker:
         return ExternalBroker(registry, sessions, receiver, commands, settings, clock)
     people = People(registry, settings.base)
-    broker = Broker(settings.base, people)
+    broker = Broker(settings.base, people, filters_max=settings.person_filters_max)
     return Gate(registry, sessions, receiver, broker, people, commands, settings, clock)

@@ -19,7 +19,7 @@ from hub.intake.admission import Admission, TurnedAway, admit_connect
 from hub.intake.device_client import DeviceClient
 from hub.intake.keep_alive import GRACE, KeepAlive
 from hub.intake.outbox import HUB_STATUS, Outbox
-from hub.intake.person_client import PersonClient
+from hub.intake.person_client import PersonClient, has_room, session_id
 from hub.intake.strangers import Strangers
 from hub.tls import certified_name
 from hub.topics import device_topic, hub_status
@@ -292,8 +292,8 @@ class Connection(asyncio.Protocol):
             admission = admit_connect(
                 gate.registry, gate.people, packet, self._settings, self._certified
             )
-            if not isinstance(admission, Admission) and gate.broker.sessions >= (
-                self._settings.people_max
+            if not isinstance(admission, Admission) and not has_room(
+                gate, session_id(admission.user, packet, self.name)
             ):
                 raise TurnedAway(wire.ConnectCode.UNAVAILABLE)
         except TurnedAway as refusal:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from hub.errors import AccessDenied
 from hub.registry.access import operator_of
-from hub.topics import OPERATOR_PUBLISHES, PEOPLE_HEAR, device_leaf, hub_status
+from hub.topics import (
+    OPERATOR_PUBLISHES,
+    PEOPLE_HEAR,
+    device_leaf,
+    device_topic,
+    hub_status,
+    is_device_id,
+    matches,
+)
 from hub.words import DeviceId
 
 if TYPE_CHECKING:
@@ -39,8 +47,18 @@ class People:
         return user
 
     def may_subscribe(self, topic_filter: str) -> bool:
-        """Whether to take a filter; what comes by it is looked at message by message."""
-        return not topic_filter.startswith("$")
+        """Whether anything that people hear can come by a filter.
+
+        Whose device it is, is looked at message by message: that may change.
+        """
+        if matches(topic_filter, hub_status(self._base)):
+            return True
+        wanted = topic_filter.split("/")[self._base.count("/") + 1 :]
+        named = bool(wanted) and is_device_id(wanted[0], reserved=True)
+        device = wanted[0] if named else "any"  # a wildcard takes in whatever it is called
+        return any(
+            matches(topic_filter, device_topic(self._base, device, leaf)) for leaf in PEOPLE_HEAR
+        )
 
     def may_hear(self, name: str, topic: str) -> bool:
         """Whether this user may be sent what is published there."""

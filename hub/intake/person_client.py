@@ -21,6 +21,20 @@ TAKE_OVER_S_MAX: Final = 2.0
 """The old connection of the same client gets so long to end; then the new one goes on."""
 
 
+def session_id(user: User, connect: Connect, line: str) -> str:
+    """Of the broker's session; other users may have clients called alike."""
+    return f"{user.name}/{connect.client_id or line}"
+
+
+def has_room(gate: Gate, session: str) -> bool:
+    """Whether the broker may have one more session, of this id; what is there already may go on."""
+    there = {*gate.broker.sessions, *gate.people_online}
+    user = session.partition("/")[0]
+    own = sum(known.partition("/")[0] == user for known in there)
+    limits = gate.settings
+    return session in there or (len(there) < limits.people_max and own < limits.person_sessions_max)
+
+
 class PersonClient:
     """One connection of a dashboard, a script, Home Assistant."""
 
@@ -32,8 +46,7 @@ class PersonClient:
         self._user = user
         self._secret = secret
         self._connect = connect
-        self.id = f"{user.name}/{connect.client_id or line.name}"
-        """Of the broker's session: other users may have clients called alike."""
+        self.id = session_id(user, connect, line.name)
         self._releases = Releases(gate.settings.unacknowledged_max)
         self._packets = asyncio.StreamReader()
         self._accepted = False

@@ -80,6 +80,12 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, description="MQTT sessions of people's clients, those that are away too."),
     ] = 100
+    person_sessions_max: Annotated[
+        int, Meta(ge=1, description="The same of one user, so that nobody takes the others' room.")
+    ] = 32
+    person_filters_max: Annotated[
+        int, Meta(ge=1, description="Subscriptions of one of them; above, the next is refused.")
+    ] = 64
     retained_bytes_max: Annotated[
         int, Meta(ge=16, description="Largest `status` of a device, which is kept for others.")
     ] = 1024

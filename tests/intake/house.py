@@ -45,7 +45,7 @@ class House:
         self.delivery = EchoDelivery(log)
         self.receiver = Receiver(self.registry, log, self.delivery, self.clock, StepSettings())
         self.people = People(self.registry, "rl/v1")
-        self.broker = Broker("rl/v1", self.people)
+        self.broker = Broker("rl/v1", self.people, filters_max=settings.person_filters_max)
         self.switched: list[tuple[str, bool, str]] = []
         commands = Commands(self.registry, self.sessions, self.receiver, self._switch_learning)
         self.gate = Gate(

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 WAIT_S = 20.0
-CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, PINGRESP = 2, 3, 4, 5, 6, 7, 9, 13
+CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 2, 3, 4, 5, 6, 7
+SUBACK, UNSUBACK, PINGRESP = 9, 11, 13
 
 
 class Packet(NamedTuple):
@@ -108,10 +109,11 @@ class RawClient:
         clean: bool = True,
         keep_alive_s: int = 0,
         will: tuple[str, bytes] | None = None,
+        client_id: str = "anything",
     ) -> None:
         """Send a CONNECT."""
         packet = Connect(
-            client_id="anything",
+            client_id=client_id,
             clean_session=clean,
             keep_alive_s=keep_alive_s,
             username=device,

@@ -19,6 +19,7 @@ from tests.intake.raw_client import (
     PINGRESP,
     PUBLISH,
     SUBACK,
+    UNSUBACK,
     WAIT_S,
     Packet,
 )
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 
 STATE = "rl/v1/heater/state"
+FILTERS_MAX = 3
+MANY = 50
 
 
 class FakeConnection:
@@ -70,12 +73,18 @@ class FakeConnection:
         taken, self.received[: at + 1] = self.received[: at + 1], []
         return taken
 
-    async def subscribe(self, topic_filter: str) -> int:
+    async def subscribe(self, topic_filter: str, qos: int = 1) -> int:
         """The return code."""
         text = len(topic_filter).to_bytes(2, "big") + topic_filter.encode()
-        body = b"\x00\x01" + text + b"\x01"
+        body = b"\x00\x01" + text + bytes((qos,))
         self.packets.feed_data(bytes((0x82, len(body))) + body)
         return (await self.receive(SUBACK))[-1].body[2]
+
+    async def unsubscribe(self, topic_filter: str) -> None:
+        """Returns when it is acknowledged."""
+        body = b"\x00\x01" + len(topic_filter).to_bytes(2, "big") + topic_filter.encode()
+        self.packets.feed_data(bytes((0xA2, len(body))) + body)
+        await self.receive(UNSUBACK)
 
     async def ping(self) -> list[Packet]:
         """What came before the answer."""
@@ -91,13 +100,15 @@ class FakeConnection:
 
 
 def registry() -> Registry:
-    """Ann's agent has a heater, bob's a cooler."""
+    """Ann's agent has a heater and many more, bob's a cooler."""
     made = Registry()
     for user, agent, device in (("ann", "walker", "heater"), ("bob", "runner", "cooler")):
         made.users[user] = User(user, "owner")
         made.agents[AgentName(agent)] = agent_spec(name=AgentName(agent))
         made.owners[AgentName(agent)] = user
         made.devices[DeviceId(device)] = AgentName(agent)
+    for i in range(MANY):
+        made.devices[DeviceId(f"device-{i}")] = AgentName("walker")
     made.users["eve"] = User("eve", "owner")
     return made
 
@@ -105,7 +116,7 @@ def registry() -> Registry:
 @pytest.fixture
 async def meet() -> AsyncIterator[Callable[[str], FakeConnection]]:
     """Connections to one broker; all are ended after the test."""
-    broker = Broker("rl/v1", People(registry(), "rl/v1"))
+    broker = Broker("rl/v1", People(registry(), "rl/v1"), filters_max=FILTERS_MAX)
     await broker.start()
     made: list[FakeConnection] = []
 
@@ -146,6 +157,79 @@ async def test_a_subscription_is_asked_about(meet: Meet, topic_filter: str, code
     ann = meet("ann")
     await ann.connect()
     assert await ann.subscribe(topic_filter) == code
+
+
+async def test_a_client_has_so_many_subscriptions_and_no_more(meet: Meet) -> None:
+    ann, bob = meet("ann"), meet("bob")
+    await ann.connect()
+    await bob.connect()
+    filters = [f"rl/v1/device-{i}/state" for i in range(FILTERS_MAX)]
+    assert [await ann.subscribe(one) for one in filters] == [1] * FILTERS_MAX
+    assert await ann.subscribe("#") == 0x80
+    assert await ann.subscribe(filters[0]) == 1, "it is there already"
+    assert await bob.subscribe("#") == 1
+    await ann.unsubscribe(filters[0])
+    await ann.unsubscribe("rl/v1/never/state")
+    assert await ann.subscribe(STATE) == 1
+
+
+async def test_nothing_is_left_of_filters_that_nobody_has_any_more(meet: Meet) -> None:
+    ann, bob = meet("ann"), meet("bob")
+    await ann.connect()
+    await bob.connect()
+    for one in ("rl/v1/+/state", STATE, "rl/v1/+/status"):
+        await ann.subscribe(one)
+    await bob.subscribe(STATE)
+    assert ann.broker.filters == {"rl/v1/+/state", STATE, "rl/v1/+/status"}
+    await ann.unsubscribe("rl/v1/+/state")
+    assert ann.broker.filters == {STATE, "rl/v1/+/status"}
+    await ann.end()
+    assert ann.broker.filters == {STATE}
+
+
+@pytest.mark.parametrize(("first", "then"), [(0, 1), (1, 0)])
+async def test_a_repeated_subscription_has_the_new_qos(meet: Meet, first: int, then: int) -> None:
+    ann = meet("ann")
+    await ann.connect()
+    for qos in (first, then):
+        assert await ann.subscribe(STATE, qos) == qos
+    ann.broker.publish(STATE, b"1", qos=1)
+    (packet,) = await ann.receive(PUBLISH)
+    assert packet.flags >> 1 == then
+
+
+async def test_a_session_is_resumed_while_others_subscribe(meet: Meet) -> None:
+    away, others = meet("ann"), meet("bob")
+    await away.connect(clean=False)
+    for one in ("rl/v1/+/state", STATE):
+        await away.subscribe(one)
+    await away.end()
+    for i in range(MANY):
+        away.broker.publish(f"rl/v1/device-{i}/state", b"1", qos=1, retain=True)
+    away.broker.publish(STATE, b"1", qos=1, retain=True)
+    await others.connect()
+    back = meet("ann")
+    await back.connect(clean=False)
+    for one in ("rl/v1/cooler/state", "rl/v1/cooler/status", "rl/v1/+/status"):
+        await others.subscribe(one)
+    assert await back.subscribe("rl/v1/+/status") == 1
+
+
+async def test_what_was_not_acknowledged_comes_again_on_the_next_connection(meet: Meet) -> None:
+    first = meet("ann")
+    await first.connect(clean=False)
+    await first.subscribe("rl/v1/+/state")
+    for payload in (b"1", b"2", b"3"):
+        first.broker.publish(STATE, payload, qos=1)
+    packet = (await first.receive(PUBLISH))[0]
+    first.packets.feed_data(bytes((0x40, 2)) + packet.packet_id.to_bytes(2, "big"))
+    await first.ping()
+    await first.end()
+    second = meet("ann")
+    await second.connect(clean=False)
+    came = [(await second.receive(PUBLISH))[-1].payload for _ in range(2)]
+    assert came == [b"2", b"3"]
+    assert await second.ping() == []
 
 
 async def test_retained_messages_are_not_pushed_to_whoever_connects(meet: Meet) -> None:

@@ -205,6 +205,56 @@ async def test_people_may_not_take_all_memory(open_house: Callable[..., Any]) ->
         await device.connected("heater", KEY)
 
 
+async def test_a_client_that_is_known_comes_back_when_there_is_no_room_for_others(
+    open_house: Callable[..., Any],
+) -> None:
+    house = people(await open_house(people_max=3, person_sessions_max=2))
+    async with house.client() as first, house.client() as second, house.client() as third:
+        await first.connected("ann", "ann's", clean=False)
+        await second.connected("ann", "ann's", client_id="another")
+        third.connect_with("ann", "ann's", client_id="a third")
+        (refused,) = await third.read_until_closed()
+        assert refused.body[1] == ConnectCode.UNAVAILABLE, "she has two"
+    async with house.client() as bob, house.client() as root, house.client() as again:
+        await bob.connected("bob", "bob's")
+        await root.connected("root", "root's")
+        assert (await again.connected("ann", "ann's", clean=False)).body[0] == 1, "it is resumed"
+
+
+@pytest.mark.parametrize(
+    "topic_filter",
+    [
+        "rl/v1/heater/act",
+        "rl/v1/+/obs",
+        "rl/v1/Heater/state",
+        "rl/v1/heater",
+        "rl/v1",
+        "rl/v1/heater/state/+",
+        "homeassistant/#",
+        "$SYS/#",
+        "+",
+    ],
+)
+async def test_a_subscription_by_which_nothing_can_come_is_refused(
+    house: House, topic_filter: str
+) -> None:
+    async with house.client() as client:
+        await client.connected("root", "root's")
+        assert await client.subscribed(topic_filter) == [0x80]
+
+
+@pytest.mark.parametrize(
+    "topic_filter",
+    ["#", "+/#", "rl/#", "rl/v1/+/+", "rl/+/http-3/cmd/+", "rl/v1/heater/#", "+/v1/+/status"],
+)
+async def test_a_subscription_by_which_something_may_come_is_granted(
+    house: House, topic_filter: str
+) -> None:
+    async with house.client() as client:
+        await client.connected("root", "root's")
+        assert await client.subscribed(topic_filter) == [1]
+
+
 async def test_a_persons_client_is_taken_over_by_its_next_connection(house: House) -> None:
     async with house.client() as old, house.client() as new:
         await old.connected("ann", "ann's", clean=False)
