@@ -46,6 +46,9 @@ EXAMPLES: Final[dict[str, str]] = {
     "FROM events WHERE kind = 'observation' GROUP BY minute ORDER BY minute",
     "Who gains by whose advice": "SELECT device, adviser, count(*) AS episodes,\n"
     "    avg(effect) AS gain FROM advice GROUP BY ALL ORDER BY gain DESC",
+    "Whom the guard looks after": "SELECT ts, device, decision, own, shared, flock,\n"
+    "    relation, peers\n"
+    "FROM guard ORDER BY seq DESC LIMIT 50",
 }
 TRAIL: Final = """
 SELECT ts, operator, act, subject, agent FROM operators

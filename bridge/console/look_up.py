@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hub.errors import LogUnavailable, OperatorFault
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.spaces import Box
+from hub.words import EXTERNAL
 
 if TYPE_CHECKING:
     from bridge.console.access import Sight
@@ -40,6 +41,15 @@ JOINED: Final = """
 SELECT version, created, devices FROM policies
 WHERE agent = '{agent}' AND len(devices) > 0 ORDER BY version DESC LIMIT 50
 """
+GUARDED: Final = """
+SELECT device, decision, version, own, shared, flock, episodes, relation, peers, ts FROM guard
+WHERE agent = '{agent}' AND seq > {since}
+QUALIFY row_number() OVER (
+    PARTITION BY device, decision IN ('muted', 'unmuted') ORDER BY seq DESC
+) = 1
+ORDER BY decision NOT IN ('muted', 'control', 'own'), ts DESC LIMIT 100
+"""
+"""Of each device what was decided last about its network, and about its rewards."""
 ALERTS: Final = """
 SELECT ts, agent, device, reason FROM events
 WHERE kind = 'admin' AND starts_with(payload, '{{"type":"alert"') {where}
@@ -66,6 +76,9 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
         "actions": ACTIONS.format(agent=name, limit=ACTIONS_SHOWN, likelihood=likelihood),
         "alerts": ALERTS.format(where=f"AND agent = '{name}'", limit=3),
     }
+    if spec.agent.sharing == "shared" and spec.agent.algorithm != EXTERNAL:
+        begun = desk.hub.registry.begun[name]
+        asked["guard"] = GUARDED.format(agent=name, since=begun.seq)
     if spec.agent.sharing == "advice":
         asked["advice"] = ADVICE.format(agent=name)
     elif spec.agent.algorithm in ALGORITHMS:

@@ -22,7 +22,7 @@ from bridge.console.log import examples
 from hub import control
 from tests.acceptance.devices import Http
 from tests.acceptance.people import PASSWORD, Person, add_user
-from tests.acceptance.real_hub import RealHub, until
+from tests.acceptance.real_hub import QUICK_PPO, RealHub, until
 from tests.bridge.rooms import Rooms
 
 if TYPE_CHECKING:
@@ -430,6 +430,24 @@ def test_a_box_has_a_density_where_choices_have_a_probability(
     root = person(ADMIN)
     assert "Log density" in root.see("/agents/motor")
     assert "Probability" in root.see("/agents/agent-of-bob")
+
+
+def test_a_device_that_trails_its_peers_is_shown_with_the_evidence(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    guarded = {**QUICK_PPO, "guard_episodes": "5"}
+    key = hub.make_agent("flock", parameters=guarded)
+    alice = person(ADMIN)
+    assert "Guard of the shared policy" not in alice.see("/agents/flock")
+    with Http(hub.ready.http) as http:
+        for step in range(45):
+            for device, reward in (("good-1", 1.0), ("good-2", 1.0), ("poor", 0.0)):
+                said = {"device": device, "s": step, "o": [0, 0, 0, 0], "r": reward}
+                assert http.step(key, said | {"d": int(step % 3 == 2)})[0] == 200
+    until(lambda: "own policy on trial" in alice.see("/agents/flock"), "the guard decides")
+    page = alice.see("/agents/flock")
+    assert "Its last 5 episodes earned 0.00 on average" in page
+    assert "median is 2.00" in page
 
 
 def test_the_trail_says_who_did_what(person: Callable[[str], Person]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from hub.learner.algorithms import values
-from hub.learner.algorithms.parameters import ADVICE_CHOICE, OWN, table_of
+from hub.learner.algorithms.parameters import ADVICE_CHOICE, GUARD, OWN, table_of
 
 if TYPE_CHECKING:
     from hub.learner.algorithms.row import Algorithm
@@ -76,6 +76,9 @@ HELP: Final[dict[str, str]] = {
     "goal_reward": "The reward for any goal (her): 0 if distance < 0.05 else -1.",
     "device_slots": "Devices the policy can tell apart, or that have a network of their own.",
     ADVICE_CHOICE: "With advice: bandit learns whom to ask, random asks anybody.",
+    "guard": "Of a shared policy: look for devices that it fails, and for rewards that are false.",
+    "guard_episodes": "Episodes below its peers' median until a device gets a policy on trial.",
+    "guard_forks": "Devices that may have a policy of their own beside the shared one, at a time.",
 }
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "activation_fn": tuple(values.ACTIVATIONS),
@@ -84,9 +87,11 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "replay_buffer": ("uniform", "her"),
     "goal_selection_strategy": ("future", "final", "episode"),
     ADVICE_CHOICE: ("bandit", "random"),
+    "guard": ("on", "off"),
 }
 WHOLE: Final = (
     "total_timesteps", "publish_every", "lstm_hidden_size", "n_sampled_goal", "device_slots",
+    "guard_episodes", "guard_forks",
 )  # fmt: skip
 """Of the hub's own parameters those that are whole numbers."""
 
@@ -109,12 +114,12 @@ def fields(row: Algorithm) -> list[Field]:
     table = table_of(row)
     names = [*table, *(name for name in OWN if name in row.defaults)]
     if row.family != "none":
-        names.append(ADVICE_CHOICE)
+        names += [ADVICE_CHOICE, *GUARD]
     return [_field(name, table.get(name), row) for name in names]
 
 
 def _field(name: str, kind: str | None, row: Algorithm) -> Field:
-    usual = "bandit" if name == ADVICE_CHOICE else None
+    usual = ({ADVICE_CHOICE: "bandit"} | GUARD).get(name)
     choices = ("true", "false") if kind == "bool" else CHOICES.get(name, ())
     return Field(
         name=name,

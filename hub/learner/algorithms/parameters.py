@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hub.words import Agent
 
 ADVICE_CHOICE: Final = "advice.choice"
-GUARD: Final = ("guard", "guard_episodes", "guard_forks")
-"""Of every algorithm that is learnt here, like `ADVICE_CHOICE`."""
+GUARD: Final = {"guard": "on", "guard_episodes": "50", "guard_forks": "4"}
+"""Defaults of what is of every algorithm that is learnt here, like `ADVICE_CHOICE`."""
 OWN: Final = (
     "net_arch",
     "activation_fn",
@@ -144,10 +144,11 @@ def _advice_choice(texts: dict[str, str]) -> AdviceChoice:
 
 def _guard(agent: Agent, algorithm: Algorithm, texts: dict[str, str]) -> GuardRule | None:
     """Read also where it does not count, so that what is wrong is refused at once."""
-    on = values.switch("guard", texts.get("guard", "on"))
+    said = {name: texts.get(name, usual) for name, usual in GUARD.items()}
+    on = values.switch("guard", said["guard"])
     rule = GuardRule(
-        episodes=values.whole("guard_episodes", texts.get("guard_episodes", "50")),
-        forks=values.whole("guard_forks", texts.get("guard_forks", "4")),
+        episodes=values.whole("guard_episodes", said["guard_episodes"]),
+        forks=values.whole("guard_forks", said["guard_forks"]),
     )
     return rule if on and agent.sharing == "shared" and algorithm.family != "none" else None
 
