@@ -164,6 +164,8 @@ def test_every_page_fits_and_has_nothing_that_keeps_people_out(
             found += browser.violations()
             wide = browser.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} wide"
+        ends = "all => all.map(one => one.getBoundingClientRect().right)"
+        assert max(browser.page.eval_on_selector_all(".bar nav a", ends)) <= width, "it is cut"
         assert found == []
         assert browser.complaints == []
 
