@@ -8,6 +8,7 @@ POST /shepherd/login_user/  /shepherd/env/       shepherd.py
 POST /v1/sql                                     sql.py
 GET  /v1/actions/{seq}                           actions.py
 GET  /healthz  /readyz                           health.py
+GET  /metrics                                    metrics.py
 GET  /schema/openapi.json                        openapi.py
 GET  /                                           to the console
      /console/…                                  console/app.py
@@ -39,6 +40,7 @@ from bridge.console.templating import template_config
 from bridge.front import DevicesFirst
 from bridge.health import health_routes
 from bridge.http import endpoint
+from bridge.metrics import metrics_route
 from bridge.multiserver import MultiServer
 from bridge.native import Native
 from bridge.openapi import document as openapi_document
@@ -143,6 +145,7 @@ def create_app(hub: Hub) -> DevicesFirst:
             _mounted("/v1/ws", WebSockets(hub, remote).serve, websocket=True),
             actions_route(hub),
             *health_routes(hub),
+            metrics_route(hub),
             openapi_route(),
             front_door,
             console_routes(desk),

@@ -217,6 +217,7 @@ def document() -> bytes:
     paths["/v1/actions/{seq}"] = {"get": _explanation_operation(references)}
     for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):
         paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
+    paths["/metrics"] = {"get": _metrics_operation()}
     api = {
         "openapi": OPENAPI,
         "info": {"title": "Sheepfold", "version": "1", "license": {"name": "Apache-2.0"}},
@@ -307,6 +308,21 @@ def _sql_operation(references: dict[str, Any]) -> dict[str, Any]:
             **dict.fromkeys(("400", "401", "403", "406", "413", "503"), refused),
         },
         "security": [{"bearer": []}, {"header": []}],
+    }
+
+
+def _metrics_operation() -> dict[str, Any]:
+    return {
+        "summary": "What the hub counts, for Prometheus; for admins and the hub's own machine.",
+        "security": [{"bearer": []}, {"header": []}, {}],
+        "responses": {
+            "200": {
+                "description": "Its text format, or OpenMetrics by `Accept`.",
+                "content": {"text/plain": {}},
+            },
+            "401": {"description": "No admin's key, and not from this machine."},
+            "404": {"description": "They are off."},
+        },
     }
 
 

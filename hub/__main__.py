@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from hub import control
-from hub.commands import agents, log, people, policies, rebuild
+from hub.commands import agents, log, people, policies, rebuild, top
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault, SheepfoldError
 
@@ -104,6 +104,7 @@ for _group in (agents.agent, policies.policy, people.device, people.key, people.
 for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.export):
     cli.add_command(_command)
 cli.add_command(rebuild.rebuild)
+cli.add_command(top.top)
 
 
 if __name__ == "__main__":

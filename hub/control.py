@@ -149,6 +149,10 @@ class Status(Struct, frozen=True, tag="status"):
     """Process ids and counts, for operators and benchmarks."""
 
 
+class Watch(Struct, frozen=True, tag="watch"):
+    """`sheepfold top`: what is counted, as `hub.figures.Watched`."""
+
+
 AgentAct = (
     CreateAgent
     | CreateTrained
@@ -161,7 +165,7 @@ AgentAct = (
     | ForgetDevice
 )
 UserAct = CreateUser | SetPassword | RemoveUser | CreateUserKey
-Request = AgentAct | UserAct | Show | Position | SealNow | Status
+Request = AgentAct | UserAct | Show | Position | SealNow | Status | Watch
 
 
 class Done(Struct, frozen=True, tag="done"):
@@ -215,6 +219,7 @@ class Control:
         disconnect: Callable[[DeviceId], None],
         recheck: Callable[[], None],
         status: Callable[[], dict[str, Any]],
+        watched: Callable[[], Struct],
     ) -> None:
         self._acts = acts
         self._registry = registry
@@ -224,6 +229,7 @@ class Control:
         self._disconnect = disconnect
         self._recheck = recheck
         self._status = status
+        self._watched = watched
         self._server: asyncio.Server | None = None
         self.turn = Turn()
         self._pausing: set[asyncio.Task[None]] = set()
@@ -324,6 +330,8 @@ class Control:
                 return self._show(what, name)
             case Status():
                 return self._status()
+            case Watch():
+                return self._watched()
             case Position():
                 return {"seq": self._log.last_seq}
             case SealNow():

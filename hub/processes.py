@@ -35,6 +35,7 @@ from hub.clock import SystemClock
 from hub.control import ChoosePolicy, Control
 from hub.errors import OperatorFault
 from hub.federation.link import FederationLink
+from hub.figures import watched
 from hub.intake.commands import Commands
 from hub.intake.door import make_door
 from hub.intake.gate import Gate
@@ -134,6 +135,7 @@ class Hub:
             disconnect=self.gate.disconnect,
             recheck=self.gate.recheck,
             status=self.status,
+            watched=lambda: watched(self),
         )
         self.federation = FederationLink(
             settings,
@@ -176,16 +178,21 @@ class Hub:
             return "the log is behind"
         return None
 
+    @property
+    def processes(self) -> dict[str, int | None]:
+        """Process ids by name; None of one that is being started again."""
+        return {
+            "hub": os.getpid(),
+            "log": self.log.pid,
+            "analyst": self.analyst.pid,
+            **self.pool.processes,
+            **self.federation.processes,
+        }
+
     def status(self) -> dict[str, Any]:
         """Processes and counts since start."""
         return {
-            "processes": {
-                "hub": os.getpid(),
-                "log": self.log.pid,
-                "analyst": self.analyst.pid,
-                **self.pool.processes,
-                **self.federation.processes,
-            },
+            "processes": self.processes,
             "federation": self.federation.shown,
             "seq": self.log.last_seq,
             "log_stalled": self.log.stalled,

@@ -15,9 +15,11 @@ Rule 4: whoever chose, the guard has looked at it; what it made of it is what is
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.action.fallback import fallback
+from hub.counts import Counts
 from hub.errors import DeviceFault
 from hub.spaces import unflatten
 from hub.step import Choice
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.settings import StepSettings
     from hub.step import Appender, Step, Timer
-    from hub.words import Agent
+    from hub.words import Agent, AgentName
 
 MICROSECONDS: Final = 1_000_000
 
@@ -74,6 +76,8 @@ class Deliver:
         self.answered = 0
         self.fallbacks = 0
         """Of those answered, by the fallback."""
+        self.counts: defaultdict[AgentName, Counts] = defaultdict(Counts)
+        """The same for each agent that was asked since the hub started, with how long it took."""
 
     def begin(self, step: Step) -> None:
         """Take a placed step on; one that was repeated after `busy` is on its way already."""
@@ -251,6 +255,8 @@ class Deliver:
             del self._newest[step.device.id]
         self._rest()
         self.answered += 1
+        waited_s = self._clock.monotonic() - step.arrived
+        self.counts[step.agent.agent.name].answer(action, waited_s)
         for reply in step.replies:
             reply.act(step.answer)
         step.replies.clear()

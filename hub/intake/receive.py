@@ -7,6 +7,7 @@ MQTT and HTTP both end here. Whatever a device sends wrong ends in `refuse` and 
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from hub.registry.fold import Registry, Spec
     from hub.settings import StepSettings
     from hub.step import Appender, Reply
-    from hub.words import Message
+    from hub.words import AgentName, Message
 
 REFUSAL_WINDOW_US: Final = 60_000_000
 
@@ -64,6 +65,7 @@ class Receiver:
         """The hub is stopping: nothing new is taken."""
         self.refused = 0
         """Messages refused since start."""
+        self._refused_by: defaultdict[AgentName, Counter[Code]] = defaultdict(Counter)
         self.episode_ended: Callable[[Device], None] = _pass
         """Told of each episode that a message ends."""
 
@@ -161,6 +163,7 @@ class Receiver:
         """Tell the device, log it within the limit, acknowledge it: or it is sent for ever."""
         self.refused += 1
         session.device.refused += 1
+        self._refused_by[session.agent][fault.code] += 1
         if fault.code is Code.BUSY:
             reply.refuse(fault, acknowledge=False)
             return
@@ -179,6 +182,10 @@ class Receiver:
             payload=msgspec.json.encode(Refusal(fault.code, fault.message)).decode(),
         )
         self._log.append([event], lambda _seq: reply.refuse(fault, acknowledge=True))
+
+    def refusals_of(self, agent: AgentName) -> Counter[Code]:
+        """What an agent's devices were refused since start, by code."""
+        return self._refused_by.get(agent, Counter())
 
     def reset(self, session: Session, committed: Callable[[int], None] | None = None) -> None:
         """End the device's episode, if one is open, as truncated, without an observation."""

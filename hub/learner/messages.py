@@ -172,7 +172,13 @@ class Idle(Struct, frozen=True, array_like=True, tag="idle"):
     on: bool
 
 
-FromTrainer = Made | Idle | LastWords
+class Waiting(Struct, frozen=True, array_like=True, tag="waiting"):
+    """So many observations were read and are not learnt from; told once a second, while any are."""
+
+    observations: int
+
+
+FromTrainer = Made | Idle | Waiting | LastWords
 
 
 class LoggedPolicy(Struct, frozen=True):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 from msgspec import Raw
 
 from hub.errors import HubFault, LogUnavailable
+from hub.histogram import Histogram
 from hub.log import messages
 from hub.log.append import check_fits
 from hub.log.child import Child
@@ -107,6 +108,10 @@ class LogLink:
         """The id of the hub that owns the log; empty before `open`."""
         self.commit_us = 0
         """What the newest commit took in the log process, microseconds."""
+        self.commits_us = Histogram()
+        """The same of all commits since the hub started."""
+        self.commits_rows = Histogram()
+        """Events of each."""
         self.appended_bytes = 0
         """Of all batches since the hub started, as they were sent."""
         self.stalled: str | None = None
@@ -135,7 +140,7 @@ class LogLink:
         self._bytes += len(batch.body)
         self.appended_bytes += len(batch.body)
         self._drained.clear()
-        if not self._crowded and self._fill() > 1:
+        if not self._crowded and self.fill > 1:
             self._crowded = True
         if self._child is not None and (self._flushing is None or self._gathering):
             self._flush_soon()
@@ -202,11 +207,12 @@ class LogLink:
                 )
         if not self._outstanding:
             self._drained.set()
-        if self._crowded and self._fill() <= RELIEF:
+        if self._crowded and self.fill <= RELIEF:
             self._crowded = False
             self._on_relief()
 
-    def _fill(self) -> float:
+    @property
+    def fill(self) -> float:
         """Share of the bounds that is pending."""
         return max(
             self._rows / self._settings.pending_rows_max,
@@ -344,6 +350,8 @@ class LogLink:
                 self._wait_s = self._restart_s_first
                 self.commit_us = duration_us
                 self._acknowledge(seq_first, batches)
+                self.commits_us.add(duration_us)
+                self.commits_rows.add(self._next_seq - seq_first)
             case messages.Stalled(reason):
                 self.stalled = reason
             case messages.Restored(id) | messages.Rotated(id) | messages.Forgotten(id):

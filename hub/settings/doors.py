@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -121,6 +121,16 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1800.0
     body_bytes_max: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 1_048_576
     connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+    metrics: Annotated[
+        Literal["loopback", "key", "off"],
+        Meta(
+            description="Who may read /metrics: whoever asks from this machine and not through a "
+            "proxy, and admins by key; or by key only; or nobody."
+        ),
+    ] = "loopback"
+    metrics_agents_max: Annotated[
+        int, Meta(ge=0, description="Agents with series of their own there; the others are one.")
+    ] = 100
     ws_waiting_max: Annotated[
         int,
         Meta(ge=1, description="Frames of one WebSocket not yet answered; above, reading pauses."),

@@ -14,6 +14,7 @@ from bridge.console.desk import Desk
 from bridge.console.policies import pruned
 from hub.control import Control, CreateUser
 from hub.facts import PolicyChosen
+from hub.histogram import Seen
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import policy_path
 from hub.registry.acts import Acts
@@ -43,7 +44,7 @@ def visit_of(rooms: Rooms, name: str) -> tuple[Desk, Visit]:
 def control_of(rooms: Rooms) -> Control:
     acts = Acts(rooms.registry, rooms.clock.now_us, bytes, read_parameters, Policies())
     log = cast("Any", Ledger())
-    return Control(acts, rooms.registry, log, Archive(log), print, print, print, dict)
+    return Control(acts, rooms.registry, log, Archive(log), print, print, print, dict, Seen)
 
 
 async def test_an_admin_who_is_removed_while_an_act_waits_does_not_do_it(rooms: Rooms) -> None:

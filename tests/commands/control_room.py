@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hub.ask import ask
 from hub.control import Control
+from hub.histogram import Seen
 from hub.log.segments.manifest import Seal
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry
@@ -102,6 +103,7 @@ class ControlRoom:
             self.disconnected.append,
             lambda: self.rechecked.append(self.log.last_seq),
             lambda: {"waiting": 0},
+            Seen,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from hub import control
 from hub.ask import ask
 from hub.control import Control
+from hub.histogram import Seen
 from hub.log.segments.archive import Archive
 from hub.registry.access import agent_of, operator_of, password_matches
 from hub.registry.acts import Acts
@@ -55,7 +56,7 @@ class Stored(Registry):
             rotate=link.rotate,
         )
         return Control(
-            acts, self, link, archive, lambda _: None, lambda _: None, lambda: None, dict
+            acts, self, link, archive, lambda _: None, lambda _: None, lambda: None, dict, Seen
         )
 
 

@@ -17,6 +17,7 @@ from hub.ask import NoHub, ask
 from hub.errors import HubFault, LogUnavailable, OperatorFault
 from hub.facts import AgentMade, Alert, DeviceForgotten
 from hub.frames import LENGTH, frame, receive_frame
+from hub.histogram import Seen
 from hub.registry.access import operator_of, password_matches
 from hub.registry.acts import Acts, NewAgent
 from hub.registry.fold import Registry
@@ -257,7 +258,7 @@ async def test_an_act_that_nobody_waits_for_any_more_keeps_its_turn_until_it_is_
     registry, log = Registry(), ManualLog()
     acts = Acts(registry, ManualClock().now_us, bytes, lambda _: None, Policies())
     ledger = cast("Any", log)
-    room = control.Control(acts, registry, ledger, Archive(ledger), print, print, print, dict)
+    room = control.Control(acts, registry, ledger, Archive(ledger), print, print, print, dict, Seen)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await room.act(WALKER, "ann", lambda: None)

@@ -131,7 +131,7 @@ def said_by_actor(ours: socket.socket) -> FromActor:
 
 def said_by_trainer(ours: socket.socket) -> Made:
     said: FromTrainer = Idle(on=True)
-    while isinstance(said, Idle):
+    while not isinstance(said, Made):
         body = receive_frame(ours)
         assert body is not None, "the trainer has ended"
         said = decode_from_trainer(body)

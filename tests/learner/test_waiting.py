@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hub.learner.messages import Idle
-from hub.learner.training.waiting import IDLE_S, in_order
+from hub.learner.messages import Idle, Waiting
+from hub.learner.training.waiting import IDLE_S, TELL_S, in_order
 from hub.words import Event, Kind
+from tests.intake.fakes import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,11 +44,14 @@ class Pages:
 
 
 def taken(
-    feed: Pages, lag_max: int, said: list[Idle] | None = None
+    feed: Pages,
+    lag_max: int,
+    said: list[Idle | Waiting] | None = None,
+    clock: ManualClock | None = None,
 ) -> Iterator[tuple[Event, bool]]:
     told = [] if said is None else said
     with pytest.raises(Ended):
-        yield from in_order(feed, lag_max=lambda: lag_max, tell=told.append)
+        yield from in_order(feed, clock or ManualClock(), lag_max=lambda: lag_max, tell=told.append)
 
 
 def test_events_come_in_order_however_they_are_paged() -> None:
@@ -69,7 +73,7 @@ def test_no_more_is_read_than_may_wait_and_one_page() -> None:
 
 
 def test_a_trainer_that_waits_says_so_once_and_says_when_it_does_not() -> None:
-    said: list[Idle] = []
+    said: list[Idle | Waiting] = []
     feed = Pages(1, None, 1, 1)
     for _ in taken(feed, 10, said):
         pass
@@ -78,9 +82,18 @@ def test_a_trainer_that_waits_says_so_once_and_says_when_it_does_not() -> None:
 
 
 def test_a_trainer_that_waits_for_a_slow_log_is_not_idle() -> None:
-    said: list[Idle] = []
+    said: list[Idle | Waiting] = []
     feed = Pages(None, 1)
     feed.caught_up = False
     for _ in taken(feed, 10, said):
         pass
     assert said == []
+
+
+def test_a_busy_trainer_says_once_a_second_how_much_waits() -> None:
+    said: list[Idle | Waiting] = []
+    clock = ManualClock()
+    for count, _ in enumerate(taken(Pages(100), 1000, said, clock), start=1):
+        if count in (64, 65, 128):  # looks are 64 events apart, which are 32 observations
+            clock.seconds += TELL_S / 2
+    assert said == [Waiting(36)]

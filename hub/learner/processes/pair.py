@@ -27,6 +27,7 @@ from hub.learner.messages import (
     LoggedPolicy,
     Question,
     Reply,
+    Waiting,
     decode_from_actor,
     decode_from_trainer,
     framed,
@@ -97,6 +98,8 @@ class Pair:
         """Versions on their way into the log."""
         self._idle = False
         """The trainer has learnt from all there is."""
+        self.waiting = 0
+        """Observations that the trainer had read and not learnt from, when it last said so."""
         self.asked = around.clock.monotonic()
         """When an action was last wanted, seconds on the monotonic clock."""
         name, context, settings = spec.agent.name, around.context, around.settings
@@ -279,12 +282,14 @@ class Pair:
                 self._around.choose(step, _choice(reply, step.observation.mask))
 
     def _trainer_opened(self) -> None:
-        self._idle = False
+        self._idle, self.waiting = False, 0
 
     def _trainer_said(self, body: bytes) -> None:
         said: FromTrainer = decode_from_trainer(body)
         if isinstance(said, Idle):
-            self._idle = said.on
+            self._idle, self.waiting = said.on, 0
+        elif isinstance(said, Waiting):
+            self.waiting = said.observations
         elif isinstance(said, LastWords):
             self.trainer.note(said.error)
         else:

@@ -170,6 +170,11 @@ class Pool:
             ending.add_done_callback(self._ending.discard)
 
     @property
+    def waiting(self) -> dict[AgentName, int]:
+        """Of the agents that are awake: observations that their trainers have yet to learn from."""
+        return {name: pair.waiting for name, pair in self._pairs.items()}
+
+    @property
     def processes(self) -> dict[str, int]:
         """`actor-<agent>` and `trainer-<agent>` to process id, of those that run."""
         return {

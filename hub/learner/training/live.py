@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hub.clock import SystemClock
-from hub.learner.messages import Idle, framed
+from hub.learner.messages import framed
 from hub.learner.training.train import KINDS, Trainer
 from hub.learner.training.waiting import in_order
 from hub.log.messages import socket_path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from hub.learner.messages import LoggedPolicy
+    from hub.learner.messages import Idle, LoggedPolicy, Waiting
     from hub.registry.fold import Begun
     from hub.settings import LearnerSettings
 
@@ -38,22 +38,20 @@ def train_from_feed(
     Raises:
         HubFault: the log process went away; the hub starts both again.
     """
-    agent = begun.agent
-    trainer = Trainer(
-        agent, folder, SystemClock(), policies_kept=settings.policies_kept, pinned=pinned
-    )
+    agent, clock = begun.agent, SystemClock()
+    trainer = Trainer(agent, folder, clock, policies_kept=settings.policies_kept, pinned=pinned)
     made = trainer.open(newest, after=begun.seq, version=begun.version)
     if made is not None:
         connection.sendall(framed(made))
     with Reader(socket_path(folder), trainer.read_after, agent=agent.name, kinds=KINDS) as feed:
 
-        def tell(idle: Idle) -> None:
-            connection.sendall(framed(idle))
+        def tell(said: Idle | Waiting) -> None:
+            connection.sendall(framed(said))
 
         def lag_max() -> int:
             return settings.lag_max if trainer.lag_max is None else trainer.lag_max
 
-        for event, behind in in_order(feed, lag_max=lag_max, tell=tell):
+        for event, behind in in_order(feed, clock, lag_max=lag_max, tell=tell):
             made = trainer.take(event, behind=behind)
             if made is not None:
                 connection.sendall(framed(made))

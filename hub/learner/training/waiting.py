@@ -1,6 +1,6 @@
 """What waits for a trainer: its agent's events in order, and whether they are too many.
 
-    for event, behind in in_order(feed, lag_max=lambda: 8192, tell=tell_the_hub):
+    for event, behind in in_order(feed, clock, lag_max=lambda: 8192, tell=tell_the_hub):
         trainer.take(event, behind=behind)
 
 What a trainer does depends on the clock here and nowhere else; so the log says of every transition
@@ -12,18 +12,21 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hub.learner.messages import Idle
+from hub.learner.messages import Idle, Waiting
 from hub.words import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hub.clock import Clock
     from hub.words import Event
 
 LOOK_AHEAD_EVENTS: Final = 64
 """How many events are folded between two looks at what else has arrived."""
 IDLE_S: Final = 1.0
 """Without an event for so long, a trainer says that it has nothing to do."""
+TELL_S: Final = 1.0
+"""Between two words of how much waits."""
 
 
 class Feed(Protocol):
@@ -40,19 +43,26 @@ class Feed(Protocol):
 
 
 def in_order(
-    feed: Feed, *, lag_max: Callable[[], int], tell: Callable[[Idle], None]
+    feed: Feed,
+    clock: Clock,
+    *,
+    lag_max: Callable[[], int],
+    tell: Callable[[Idle | Waiting], None],
 ) -> Iterator[tuple[Event, bool]]:
     """Each event, and whether more is waiting behind it than training can keep up with.
 
     Args:
         feed: the events.
+        clock: how much waits is told by it, and no more.
         lag_max: how many observations may wait. Above, the trainer is behind until half are left:
             were it at every other one, each would stand in the log.
-        tell: called when nothing has come for `IDLE_S`, and when something does again.
+        tell: called when nothing has come for `IDLE_S`, and when something does again; meanwhile
+            each `TELL_S` with how much waits.
     """
     waiting: deque[Event] = deque()
     observations = 0
     behind = False
+    told_s = clock.monotonic()
     while True:
         events: list[Event] = []
         if not waiting:
@@ -67,9 +77,12 @@ def in_order(
             most = lag_max()
             behind = observations > (most // 2 if behind else most)
             yield event, behind
+        if clock.monotonic() - told_s >= TELL_S:
+            told_s = clock.monotonic()
+            tell(Waiting(observations))
 
 
-def _await(feed: Feed, tell: Callable[[Idle], None]) -> list[Event]:
+def _await(feed: Feed, tell: Callable[[Idle | Waiting], None]) -> list[Event]:
     events = feed.receive(IDLE_S)
     if events is None and feed.caught_up:
         tell(Idle(on=True))
