@@ -207,6 +207,14 @@ class EpisodeEnded(Struct, frozen=True, tag="episode_ended"):
     ended_by: EndedBy
     steps_total: int = 0
     """Actions the device has taken in all its episodes, this one too; older logs do not say."""
+    by: str | None = None
+    """The person who reset it; None where nobody did."""
+
+
+class Rewarded(Struct, frozen=True, tag="rewarded"):
+    """A person's reward, of somebody whom the hub knows; the number is the event's."""
+
+    by: str
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):
@@ -324,6 +332,7 @@ Fact = (
     | Sealed
     | SessionOpened
     | EpisodeEnded
+    | Rewarded
     | Refusal
     | PolicyMade
     | Updated

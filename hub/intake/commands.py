@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hub.errors import DeviceFault
+from hub.errors import DeviceFault, OperatorFault
 from hub.words import Code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hub.intake.receive import Receiver
-    from hub.intake.session import Session, Sessions
+    from hub.intake.session import Sessions
     from hub.registry.fold import Registry
     from hub.words import Answer, DeviceId
 
@@ -67,38 +67,31 @@ class Commands:
         self._switch_learning = switch_learning
 
     async def carry_out(self, who: str, device: DeviceId, leaf: str, payload: bytes) -> None:
-        """`cmd/learn`, `cmd/reset` or `reward`; in the log when it returns.
+        """`cmd/learn`, `cmd/reset` or `reward`; in the log, under `who`, when it returns.
 
         Raises:
-            DeviceFault: the payload is no such command, or nothing can be made durable now.
-            OperatorFault: the agent can't be changed.
+            DeviceFault: the payload is no such command, which the log has by then, or nothing can
+                be made durable now.
+            OperatorFault: the agent can't be changed, or the device was forgotten meanwhile.
         """
-        agent = self._registry.devices[device]
-        if leaf == "cmd/learn":
-            on = SWITCH.get(payload.strip().upper())
-            if on is None:
-                raise DeviceFault(Code.PAYLOAD, "cmd/learn is ON or OFF")
+        agent = self._registry.devices.get(device)
+        if agent is None:
+            raise OperatorFault(f"device {device!r} was forgotten")
+        if leaf == "cmd/learn" and (on := SWITCH.get(payload.strip().upper())) is not None:
             await self._switch_learning(agent, on, who)
             return
-        session = self._sessions.standing(device, agent)
-        if leaf == "cmd/reset":
-            await self._reset(session)
-        else:
-            reply = _Durable()
-            self._receiver.reward(session, read_reward(payload), reply)
-            await reply.done
-
-    async def _reset(self, session: Session) -> None:
-        if session.device.episode is None:
-            return
-        durable: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-        def committed(seq: int) -> None:
-            if not durable.done():
-                durable.set_result(seq)
-
-        self._receiver.reset(session, committed)
-        await durable
+        session, reply = self._sessions.standing(device, agent), _Durable()
+        try:
+            if leaf == "cmd/learn":
+                raise DeviceFault(Code.PAYLOAD, "cmd/learn is ON or OFF")
+            if leaf == "cmd/reset":
+                self._receiver.reset(session, reply.durable, by=who)
+            else:
+                self._receiver.reward(session, read_reward(payload), reply, by=who)
+        except DeviceFault as fault:
+            said = DeviceFault(fault.code, f"{who}: {fault.message}")
+            self._receiver.refuse(session, said, reply)
+        await reply.done
 
 
 class _Durable:

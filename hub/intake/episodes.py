@@ -42,10 +42,12 @@ def end(
     agent: AgentName,
     session: SessionId,
     place: Place | None = None,
+    by: str | None = None,
 ) -> Event:
     """The open episode is over, with the observation at `place` or, without, the one before.
 
     `agent` and `session` are those of the message; the steps before it may have been of others.
+    `by` is the person who ended it, if one did.
     """
     episode, device.episode = device.episode, None
     assert episode is not None, "only an open episode ends"
@@ -59,6 +61,7 @@ def end(
         started=episode.started_us,
         ended_by=ended_by,
         steps_total=device.steps_before,
+        by=by,
     )
     return Event(
         kind=Kind.EPISODE,

@@ -179,7 +179,6 @@ class ExternalBroker:
         try:
             await self._commands.carry_out(BROKER, device, leaf, message.payload)
         except DeviceFault as fault:
-            self._receiver.refused += 1
             if fault.code is Code.BUSY:
                 self.come_again()
                 return

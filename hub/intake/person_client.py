@@ -187,11 +187,12 @@ class PersonClient:
         try:
             await gate.commands.carry_out(f"user {self._user.name}", device, leaf, publish.payload)
             gate.tell(device, leaf, publish.payload, qos=publish.qos)
-        except SheepfoldError as fault:
-            gate.receiver.refused += 1
-            if isinstance(fault, DeviceFault) and fault.code is Code.BUSY:
+        except DeviceFault as fault:  # who sent it finds it in the log: MQTT 3.1.1 has no answer
+            if fault.code is Code.BUSY:
                 self._releases.forget(publish.packet_id)
                 return
+        except SheepfoldError:
+            gate.receiver.refused += 1
         if publish.qos == 1:
             self._line.send(wire.puback(publish.packet_id))
         elif publish.qos == 2:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from hub.errors import DeviceFault
-from hub.facts import Refusal
+from hub.facts import Refusal, Rewarded
 from hub.intake import episodes
 from hub.intake.device import Past
 from hub.intake.observation import REWARD_MAX, check, decode
@@ -187,15 +187,32 @@ class Receiver:
         """What an agent's devices were refused since start, by code."""
         return self._refused_by.get(agent, Counter())
 
-    def reset(self, session: Session, committed: Callable[[int], None] | None = None) -> None:
-        """End the device's episode, if one is open, as truncated, without an observation."""
-        if session.device.episode is not None:
-            now_us = self._clock.now_us()
-            ended = self._end_episode(session, EndedBy.RESET, now_us)
-            self._log.append([ended], committed or _ignore)
+    def reset(
+        self,
+        session: Session,
+        committed: Callable[[int], None] | None = None,
+        *,
+        by: str | None = None,
+    ) -> None:
+        """End the device's episode, if one is open, as truncated, without an observation.
 
-    def reward(self, session: Session, reward: float, reply: Reply) -> None:
-        """A person's reward: it adds to that of the device's next observation."""
+        `committed` is called once the log has it, at once where there is nothing to end; `by` is
+        the person who wants it.
+        """
+        committed = committed or _ignore
+        if session.device.episode is None:
+            committed(0)
+            return
+        ended = self._end_episode(session, EndedBy.RESET, self._clock.now_us(), by=by)
+        self._log.append([ended], committed)
+
+    def reward(
+        self, session: Session, reward: float, reply: Reply, *, by: str | None = None
+    ) -> None:
+        """A person's reward: it adds to that of the device's next observation.
+
+        `by` is the person, where the hub knows.
+        """
         if self._log.crowded or self.closing:
             why = "the hub is stopping" if self.closing else "the log is behind"
             self.refuse(session, DeviceFault(Code.BUSY, f"{why}; send the reward again"), reply)
@@ -214,6 +231,7 @@ class Receiver:
             boot=session.device.boot,
             step=session.device.count,
             reward=reward,
+            payload=None if by is None else msgspec.json.encode(Rewarded(by)).decode(),
         )
         self._log.append([event], reply.durable)
 
@@ -271,7 +289,13 @@ class Receiver:
         return step
 
     def _end_episode(
-        self, session: Session, ended_by: EndedBy, now_us: int, place: Place | None = None
+        self,
+        session: Session,
+        ended_by: EndedBy,
+        now_us: int,
+        place: Place | None = None,
+        *,
+        by: str | None = None,
     ) -> Event:
         ended = episodes.end(
             session.device,
@@ -280,6 +304,7 @@ class Receiver:
             agent=session.agent,
             session=session.id,
             place=place,
+            by=by,
         )
         self.episode_ended(session.device)
         return ended

@@ -34,6 +34,7 @@ from hub.facts import (
     PolicyChosen,
     PolicyMade,
     Refusal,
+    Rewarded,
     Sealed,
     SessionOpened,
     Updated,
@@ -164,6 +165,7 @@ class Registry:
                 | LoggedOut()
                 | LoginRefused()
                 | Refusal()
+                | Rewarded()
                 | Updated()
                 | Sealed()
             ):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from hub.errors import OperatorFault
+from hub.facts import EpisodeEnded, Refusal, Rewarded
 from hub.intake.wire import ConnectCode
 from hub.registry.access import fingerprint
 from hub.words import AgentName, DeviceId, EndedBy, Key, KeyId, Kind, User
@@ -110,7 +113,7 @@ async def test_a_command_is_acknowledged_when_it_is_in_the_log(
 @pytest.mark.parametrize(
     ("topic", "payload"), [(LEARN, b"perhaps"), (REWARD, b"{}"), (REWARD, b'{"r":"much"}')]
 )
-async def test_a_command_that_is_none_is_acknowledged_and_does_nothing(
+async def test_a_command_that_is_none_does_nothing_and_its_sender_finds_it_in_the_log(
     house: House, topic: str, payload: bytes
 ) -> None:
     async with house.client() as client:
@@ -118,7 +121,35 @@ async def test_a_command_that_is_none_is_acknowledged_and_does_nothing(
         client.send(publish(payload, topic=topic))
         assert (await client.read()).type == PUBACK
     assert (house.switched, house.log.of_kind(Kind.REWARD)) == ([], [])
+    (refused,) = house.log.of_kind(Kind.REFUSED)
+    assert (refused.agent, refused.device) == ("walker", "heater")
+    assert msgspec.json.decode(refused.payload or "", type=Refusal).message.startswith("user ann: ")
     assert house.receiver.refused == 1
+
+
+async def test_who_resets_a_device_or_rewards_it_is_in_the_log(house: House) -> None:
+    async with house.client() as device, house.client() as client:
+        await device.connected("heater", KEY)
+        device.send(publish(b'{"s":1,"o":[1,2]}'))
+        assert (await device.read()).type == PUBACK
+        await client.connected("ann", "ann's")
+        for topic, payload in ((REWARD, b'{"r":0.5}'), (RESET, b""), (RESET, b"")):
+            client.send(publish(payload, topic=topic))
+            assert (await client.read()).type == PUBACK
+    (reward,) = house.log.of_kind(Kind.REWARD)
+    assert msgspec.json.decode(reward.payload or "", type=Rewarded).by == "user ann"
+    (ended,) = house.log.of_kind(Kind.EPISODE)
+    assert msgspec.json.decode(ended.payload or "", type=EpisodeEnded).by == "user ann"
+
+
+@pytest.mark.parametrize("leaf", ["cmd/learn", "cmd/reset", "reward"])
+async def test_a_command_for_a_device_that_was_forgotten_meanwhile_is_refused(
+    house: House, leaf: str
+) -> None:
+    del house.registry.devices[DeviceId("heater")]  # after the gate had looked
+    with pytest.raises(OperatorFault, match="forgotten"):
+        await house.gate.commands.carry_out("user ann", DeviceId("heater"), leaf, b"ON")
+    assert (house.switched, house.log.events) == ([], [])
 
 
 @pytest.mark.parametrize(
