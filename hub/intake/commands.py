@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hub.intake.receive import Receiver
+    from hub.intake.rewards import RewardPacket
     from hub.intake.session import Sessions
     from hub.registry.fold import Registry
     from hub.words import Answer, DeviceId
@@ -66,8 +67,19 @@ class Commands:
         self._receiver = receiver
         self._switch_learning = switch_learning
 
-    async def carry_out(self, who: str, device: DeviceId, leaf: str, payload: bytes) -> None:
+    async def carry_out(
+        self,
+        who: str,
+        device: DeviceId,
+        leaf: str,
+        payload: bytes,
+        *,
+        packet: RewardPacket | None = None,
+        duplicate: bool = False,
+    ) -> None:
         """`cmd/learn`, `cmd/reset` or `reward`; in the log, under `who`, when it returns.
+
+        `packet` and `duplicate` tell a reward that is sent again.
 
         Raises:
             DeviceFault: the payload is no such command, which the log has by then, or nothing can
@@ -87,7 +99,10 @@ class Commands:
             if leaf == "cmd/reset":
                 self._receiver.reset(session, reply.durable, by=who)
             else:
-                self._receiver.reward(session, read_reward(payload), reply, by=who)
+                reward = read_reward(payload)
+                self._receiver.reward(
+                    session, reward, reply, by=who, packet=packet, duplicate=duplicate
+                )
         except DeviceFault as fault:
             said = DeviceFault(fault.code, f"{who}: {fault.message}")
             self._receiver.refuse(session, said, reply)

@@ -18,6 +18,7 @@ from hub.step import Content
 from hub.words import WINDOW_STEPS, Code, EndedBy
 
 if TYPE_CHECKING:
+    from hub.intake.rewards import Rewards
     from hub.step import Held, Step
     from hub.words import AgentName, Answer, DeviceId, Floats, SessionId
 
@@ -91,6 +92,7 @@ class Device:
         "last_return",
         "packets",
         "refused",
+        "rewards",
         "seen_us",
         "session",
         "shadow",
@@ -151,6 +153,8 @@ class Device:
         """Messages since the hub was started."""
         self.bonus = 0.0
         """A person's rewards since the newest observation."""
+        self.rewards: Rewards | None = None
+        """Those that came by MQTT with a packet id; None before any."""
         self.last_action: Floats | None = None
         self.held: Held | None = None
 

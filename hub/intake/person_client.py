@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 from hub.errors import AccessDenied, DeviceFault, Malformed, SheepfoldError
 from hub.intake import wire
@@ -185,7 +186,16 @@ class PersonClient:
         """Acknowledged once it is in the log, or refused for good."""
         gate = self._gate
         try:
-            await gate.commands.carry_out(f"user {self._user.name}", device, leaf, publish.payload)
+            await gate.commands.carry_out(
+                f"user {self._user.name}",
+                device,
+                leaf,
+                publish.payload,
+                packet=(self.id, publish.packet_id, crc32(publish.payload))
+                if publish.qos
+                else None,
+                duplicate=publish.duplicate,
+            )
             gate.tell(device, leaf, publish.payload, qos=publish.qos)
         except DeviceFault as fault:  # who sent it finds it in the log: MQTT 3.1.1 has no answer
             if fault.code is Code.BUSY:

@@ -186,7 +186,13 @@ class Publications:
             if leaf == "hello":
                 self._take_hello(payload, reply)
             else:
-                self._receiver.reward(self.session, read_reward(payload), reply)
+                self._receiver.reward(
+                    self.session,
+                    read_reward(payload),
+                    reply,
+                    packet=None if packet is None else ("", *packet),
+                    duplicate=duplicate,
+                )
         except DeviceFault as fault:
             self._receiver.refuse(self.session, fault, reply)
 

@@ -18,6 +18,7 @@ from hub.facts import Refusal, Rewarded
 from hub.intake import episodes
 from hub.intake.device import Past
 from hub.intake.observation import REWARD_MAX, check, decode
+from hub.intake.rewards import Rewards
 from hub.step import Content, Step
 from hub.words import Code, EndedBy, Event, Kind, Observation
 from hub.words import Protocol as DeviceProtocol
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.intake.device import Device, Place
+    from hub.intake.rewards import RewardPacket
     from hub.intake.session import Session
     from hub.registry.fold import Registry, Spec
     from hub.settings import StepSettings
@@ -207,33 +209,48 @@ class Receiver:
         self._log.append([ended], committed)
 
     def reward(
-        self, session: Session, reward: float, reply: Reply, *, by: str | None = None
+        self,
+        session: Session,
+        reward: float,
+        reply: Reply,
+        *,
+        by: str | None = None,
+        packet: RewardPacket | None = None,
+        duplicate: bool = False,
     ) -> None:
         """A person's reward: it adds to that of the device's next observation.
 
-        `by` is the person, where the hub knows.
+        `by` is the person, where the hub knows; `packet` and `duplicate` tell what is sent again.
         """
+        device = session.device
+        known = device.rewards if duplicate else None
+        if packet is not None and known is not None and known.repeats(packet, reply):
+            return
         if self._log.crowded or self.closing:
             why = "the hub is stopping" if self.closing else "the log is behind"
             self.refuse(session, DeviceFault(Code.BUSY, f"{why}; send the reward again"), reply)
             return
-        bonus = session.device.bonus + reward
+        bonus = device.bonus + reward
         if not abs(bonus) <= REWARD_MAX:
             self.refuse(session, DeviceFault(Code.RANGE, f"reward {reward} is no float32"), reply)
             return
-        session.device.bonus = bonus
+        device.bonus = bonus
         event = Event(
             kind=Kind.REWARD,
             ts=self._clock.now_us(),
             agent=session.agent,
-            device=session.device.id,
+            device=device.id,
             session=session.id,
-            boot=session.device.boot,
-            step=session.device.count,
+            boot=device.boot,
+            step=device.count,
             reward=reward,
             payload=None if by is None else msgspec.json.encode(Rewarded(by)).decode(),
         )
-        self._log.append([event], reply.durable)
+        committed: Callable[[int], None] = reply.durable
+        if packet is not None:
+            device.rewards = device.rewards or Rewards()
+            committed = device.rewards.take(packet, reply)
+        self._log.append([event], committed)
 
     def _step(
         self,

@@ -142,6 +142,34 @@ async def test_who_resets_a_device_or_rewards_it_is_in_the_log(house: House) -> 
     assert msgspec.json.decode(ended.payload or "", type=EpisodeEnded).by == "user ann"
 
 
+@pytest.mark.parametrize("who", [("ann", "ann's"), ("heater", KEY)])
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_a_reward_that_is_sent_again_on_the_next_connection_counts_once(
+    open_house: Callable[..., Any], who: tuple[str, str], qos: int
+) -> None:
+    house = people(await open_house(ManualLog()))
+    acknowledged = PUBACK if qos == 1 else PUBREC
+    given: dict[str, Any] = {"topic": REWARD, "qos": qos, "packet_id": 9}
+    async with house.client() as first, house.client() as second:
+        await first.connected(*who, clean=False)
+        first.send(publish(b'{"r":0.5}', **given))
+        await first.answers_ping()
+        await second.connected(*who, clean=False)
+        second.send(publish(b'{"r":0.5}', duplicate=True, **given))
+        assert await second.answers_ping() == [], "neither is in the log yet"
+        house.log.commit()
+        assert (await second.read()).type == acknowledged
+    async with house.client() as third:
+        await third.connected(*who, clean=True)
+        third.send(publish(b'{"r":0.5}', duplicate=True, **given))
+        assert (await third.read()).type == acknowledged, "it is in the log"
+        third.send(publish(b'{"r":0.5}', **(given | {"packet_id": 10})))
+        third.send(publish(b'{"r":0.5}', duplicate=True, **(given | {"packet_id": 11})))
+        await third.answers_ping()
+        house.log.commit()
+    assert len(house.log.of_kind(Kind.REWARD)) == 3, "the others are new"
+
+
 @pytest.mark.parametrize("leaf", ["cmd/learn", "cmd/reset", "reward"])
 async def test_a_command_for_a_device_that_was_forgotten_meanwhile_is_refused(
     house: House, leaf: str
