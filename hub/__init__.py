@@ -17,6 +17,7 @@ A device's fact goes one way, and everything else is folded from the log:
     commands    what an operator types, and what it prints
     remote      devices as Gymnasium environments, for a learner elsewhere
     settings    every setting, with its unit, default and reason
+    doctor      what is wrong with a hub's folder and machine, and what mends it
     demo        four simulated devices that use all of it from outside
 
 Start in `words.py` for the nouns, in `intake/receive.py` for the main path, and in `processes.py`

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from hub import control
-from hub.commands import agents, log, people, policies, rebuild, top
+from hub.commands import agents, doctor, log, people, policies, rebuild, top
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault, SheepfoldError
 
@@ -105,6 +105,7 @@ for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.exp
     cli.add_command(_command)
 cli.add_command(rebuild.rebuild)
 cli.add_command(top.top)
+cli.add_command(doctor.doctor)
 
 
 if __name__ == "__main__":
