@@ -16,6 +16,8 @@ GRACE: Final = 1.5
 """Times the keep-alive the client has announced."""
 SLOT_S: Final = 0.1
 """A connection is closed so much late at most."""
+LOOK_S_MAX: Final = 60.0
+"""One that is closed is let go of after so long at most."""
 
 
 class Watched(Protocol):
@@ -64,7 +66,8 @@ class KeepAlive:
             self._put(connection, limit_s)
 
     def _put(self, connection: Watched, in_s: float) -> None:
-        slot = int((self._loop.time() + in_s) / SLOT_S) + 1
+        # One that is closed stands here until its slot comes, and a keep-alive may be 27 hours.
+        slot = int((self._loop.time() + min(in_s, LOOK_S_MAX)) / SLOT_S) + 1
         self._slots.setdefault(slot, []).append(connection)
         if not self._turning:
             self._turning = True
