@@ -75,7 +75,7 @@ class Gate:
         self.people_online: dict[str, PersonClient] = {}
         self.strangers = Strangers(settings, clock)
         self.keep_alive = KeepAlive(asyncio.get_running_loop())
-        self._held: set[Connection] = set()
+        self.held: set[Connection] = set()
         """Not read from until the log has caught up."""
 
     @property
@@ -100,15 +100,19 @@ class Gate:
     def hold(self, connection: Connection) -> bool:
         """Whether the log is too far behind to take more; then `relieve` reads on."""
         if self.receiver.crowded:
-            self._held.add(connection)
+            self.held.add(connection)
             connection.pause(LOG_BEHIND)
         return self.receiver.crowded
 
     def relieve(self) -> None:
         """The log has caught up: read on from all who wait."""
-        held, self._held = self._held, set()
+        held, self.held = self.held, set()
         for connection in held:
             connection.resume(LOG_BEHIND)
+
+    def let_go(self, connection: Connection) -> None:
+        """It has ended, and waits for nothing any more."""
+        self.held.discard(connection)
 
     def disconnect(self, device: DeviceId) -> None:
         """End the device's connection; what was kept for its next one, or of it, is gone too."""
@@ -234,6 +238,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The socket is gone, by either side."""
         self._gate.strangers.leave(self)
+        self._gate.let_go(self)
         self._transport = None
         self._forget()
 
@@ -256,8 +261,8 @@ class Connection(asyncio.Protocol):
                 continue
             if len(buffer) < end:
                 break
-            if self._client is not None and self._gate.hold(self):
-                break
+            if self._gate.hold(self):
+                break  # a CONNECT too: it opens a session, which the log has to take
             packet = bytes(buffer[at:end])
             at = end
             if self._client is not None:

@@ -386,6 +386,20 @@ async def test_while_the_log_is_behind_nothing_is_read_and_then_nothing_is_missi
     assert house.observed() == [("heater", 1), ("heater", 2)]
 
 
+async def test_while_the_log_is_behind_nobody_is_let_in_and_then_everybody_is(
+    open_house: Callable[..., Any],
+) -> None:
+    house = await open_house(ManualLog())
+    house.log.crowded = True
+    async with house.client() as client:
+        client.connect_with("heater", KEY)
+        await become(lambda: len(house.gate.held) == 1)
+        assert house.log.pending == []
+        house.log.crowded = False
+        house.gate.relieve()
+        assert (await client.read()).type == CONNACK
+
+
 async def test_qos_0_is_answered_after_the_commit_at_qos_0(open_house: Callable[..., Any]) -> None:
     house = await open_house(ManualLog())
     async with house.client() as client:
