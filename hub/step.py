@@ -8,7 +8,7 @@ The intake places it, the action room chooses and delivers; the two rooms meet h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from hub.errors import DeviceFault
     from hub.registry.fold import Spec
     from hub.words import Answer, Event, Observation, SessionId
+
+
+REPEATS_MAX: Final = 16
+"""Repeats of one step that wait for its answer; above, the oldest is told to come again."""
 
 
 class Reply(Protocol):
@@ -164,6 +168,7 @@ class Step:
         "number",
         "observation",
         "observation_at",
+        "repeats",
         "replies",
         "seq",
         "session",
@@ -208,6 +213,9 @@ class Step:
         self.observation_at = 0
         """Index of the observation's own event in `events`."""
         self.replies: list[Reply] = []
+        """All who are to be answered."""
+        self.repeats: list[Reply] = []
+        """Those of them who only sent it again, the oldest first."""
         self.seq = 0
         """Of the observation, 0 until durable."""
         self.chosen = False
@@ -216,6 +224,16 @@ class Step:
         """What every repeat is given; None until durable."""
         self.timer: Timer | None = None
         """Who sees to it that it is answered; None = nobody."""
+
+    def reply_too(self, repeat: Reply) -> Reply | None:
+        """One more who sent it is to be answered; who is not any more for that, if there is one."""
+        self.replies.append(repeat)
+        self.repeats.append(repeat)
+        if len(self.repeats) <= REPEATS_MAX:
+            return None
+        oldest = self.repeats.pop(0)
+        self.replies.remove(oldest)
+        return oldest
 
     @property
     def ends_episode(self) -> bool:

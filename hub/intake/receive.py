@@ -19,7 +19,7 @@ from hub.intake import episodes
 from hub.intake.device import Past
 from hub.intake.observation import REWARD_MAX, check, decode
 from hub.intake.rewards import Rewards
-from hub.step import Content, Step
+from hub.step import REPEATS_MAX, Content, Step
 from hub.words import Code, EndedBy, Event, Kind, Observation
 from hub.words import Protocol as DeviceProtocol
 
@@ -355,7 +355,10 @@ class Receiver:
             raise _busy("the hub is stopping", message)  # it would have to be begun once more
         if message.s is not None:
             known.wire_number = message.s  # the same: the log keeps a u16 unwrapped
-        known.replies.append(reply)
+        left = known.reply_too(reply)
+        if left is not None:
+            why = f"sent more than {REPEATS_MAX} times before there was an action"
+            left.refuse(_busy(why, message), acknowledge=False)
         if known.seq:
             reply.durable(known.seq)
         if known.timer is None:

@@ -12,6 +12,7 @@ from hub.facts import EpisodeEnded, Refusal
 from hub.intake.receive import Receiver
 from hub.learner.experience.transitions import Follow
 from hub.settings import StepSettings
+from hub.step import REPEATS_MAX
 from hub.words import AgentName, Code, DeviceId, Kind, Message, Protocol
 from tests.intake.fakes import (
     EagerLog,
@@ -427,6 +428,17 @@ def test_a_step_told_busy_and_sent_again_goes_back_to_the_action_room() -> None:
     step.chosen, step.timer = True, None  # the device was told `busy`
     room.send(s=0)
     assert room.delivery.begun == [step, step]
+
+
+def test_of_the_repeats_of_one_step_that_is_not_answered_only_the_newest_wait() -> None:
+    room = Room()
+    room.delivery.silent = True
+    first = room.send(s=0)
+    repeats = [room.send(s=0) for _ in range(REPEATS_MAX + 3)]
+    (step,) = room.delivery.begun
+    assert step.replies == [first, *repeats[3:]]
+    assert [reply.fault.code for reply in repeats[:3]] == [Code.BUSY] * 3
+    assert not any(reply.heard for reply in [first, *repeats[3:]])
 
 
 # --- refusals ----------------------------------------------------------------------------------
