@@ -1,4 +1,7 @@
-"""*API keys*: what they open; a new one, whose secret is shown once; and no more of an old one."""
+"""*API keys*: what they open; a new one, whose secret is shown once; and no more of an old one.
+
+One for web pages is no secret: it is shown beside its origins and its quota.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,16 @@ from bridge.console.desk import AtDesk, ByVisit, refused, see
 from bridge.console.sessions import Flash
 from hub.control import CreateKey, CreateUserKey, RevokeKey
 from hub.errors import OperatorFault
+from hub.registry.publishable import MESSAGES_PER_S, SESSIONS, publishable
 
 if TYPE_CHECKING:
-    from hub.words import Key
+    from litestar.datastructures import FormMultiDict
+
+    from hub.words import Key, Publishable
 
 OPERATOR: Final = "operator"
-"""Kind of a key for a person's programs; the other is `device`."""
+PUBLISHABLE: Final = "publishable"
+"""Kinds of a key for a person's programs and for web pages; the third is `device`."""
 
 
 @get("/keys")
@@ -25,7 +32,8 @@ async def keys_page(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisi
     """Public ids and what they open."""
     names = [spec.agent.name for spec in visit.sight.agents()]
     rows = sorted(visit.sight.keys(), key=_order)
-    return desk.page(request, "keys.html", rows=rows, agents=names)
+    usual = {"sessions": SESSIONS, "rate": MESSAGES_PER_S}
+    return desk.page(request, "keys.html", rows=rows, agents=names, usual=usual)
 
 
 def _order(key: Key) -> tuple[bool, str, str, str]:
@@ -34,7 +42,7 @@ def _order(key: Key) -> tuple[bool, str, str, str]:
 
 @post("/keys")
 async def make(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) -> Redirect:
-    """A key of an agent, of one of its devices, or of the person's own programs."""
+    """A key of an agent, of one of its devices, for web pages, or of the person's own programs."""
     form = await request.form()
     agent, device = str(form.get("agent", "")), str(form.get("device", "")).strip() or None
     try:
@@ -44,13 +52,32 @@ async def make(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) ->
             said = "A key for your programs: it may ask and do what you may."
         else:
             visit.sight.agent(agent)
-            act = CreateKey(agent, device)
+            pages = _for_pages(form) if form.get("kind") == PUBLISHABLE else None
+            act = CreateKey(agent, device, pages)
             made = await desk.act(visit, act, lambda: visit.sight.agent(agent))
             said = f"A key of {f'device {device} of ' if device else ''}agent {agent}."
+            if pages is not None:
+                said = f"A key of agent {agent} for pages of {', '.join(pages.origins)}."
     except OperatorFault as fault:
         return refused(visit, "/keys", fault)
     visit.login.flash = Flash(said, secret=made["api_key"])
     return see("/keys")
+
+
+def _for_pages(form: FormMultiDict) -> Publishable:
+    """What a form allows a key to do that stands in a web page.
+
+    Raises:
+        OperatorFault: it can't be kept.
+    """
+    origins = tuple(str(form.get("origins", "")).replace(",", " ").split())
+    sessions, rate = (str(form.get(name, "")).strip() for name in ("sessions", "rate"))
+    try:
+        return publishable(
+            origins, int(sessions) if sessions else None, float(rate) if rate else None
+        )
+    except ValueError as error:
+        raise OperatorFault("sessions is a whole number, messages a second a number") from error
 
 
 @post("/keys/{key_id:str}/revoke")

@@ -347,6 +347,29 @@ def test_a_persons_own_key_asks_for_that_person(
     assert (status, answer) == (200, {"agent": "agent-of-bob"})
 
 
+def test_a_key_for_web_pages_has_origins_and_a_quota_and_can_be_revoked(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    bob = person("bob")
+    wanted = {"kind": "publishable", "agent": "agent-of-bob", "sessions": "7", "rate": "2.5"}
+    bob.send("/keys", **wanted, origins="https://Museum.example/page")
+    assert "is no origin" in bob.see("/keys")
+    bob.send("/keys", **wanted | {"sessions": "many"}, origins="https://museum.example")
+    assert "sessions is a whole number" in bob.see("/keys")
+    assert bob.send("/keys", **wanted | {"agent": "agent-of-alice"}).status_code == 404
+    bob.send("/keys", **wanted, origins="https://museum.example, http://localhost:8080")
+    secret = shown_secret(bob, "/keys")
+    page = bob.see("/keys")
+    assert "pages of https://museum.example, http://localhost:8080" in page
+    assert "7 sessions at once, 2.5 messages a second" in page
+    with Http(hub.ready.http) as http:
+        login = ("POST", "/shepherd/login_user/", {"apikey": secret})
+        headers = {"Origin": "https://museum.example"}
+        assert "ok" in http.ask(*login, headers)[1]
+        bob.send(f"/keys/{secret.partition('.')[0]}/revoke")
+        assert "ok" not in http.ask(*login, headers)[1]
+
+
 def test_an_admin_adds_a_user_gives_another_password_and_removes_it(
     hub: RealHub, person: Callable[[str], Person]
 ) -> None:
