@@ -82,6 +82,11 @@ def console_routes(desk: Desk) -> Router:
             *live.ROUTES,
             *policies.ROUTES,
             *take_along.ROUTES,
+            Router(
+                "/",
+                route_handlers=policies.WITH_FILES,
+                request_max_body_size=(desk.settings.upload_mb_max << 20) + policies.FORM_BYTES,
+            ),
             static,
         ],
         dependencies={
@@ -156,6 +161,8 @@ class Authentication(AbstractAuthenticationMiddleware):
         desk = desk_of(connection)
         known = desk.sessions.find(connection.cookies.get(desk.cookie))
         visit = None if known is None else desk.visit(known)
+        if visit is None and not connection.scope["route_handler"].opt.get("open"):
+            raise NotAuthorizedException("Log in first.")  # before a form of theirs is read
         return AuthenticationResult(user=visit, auth=known)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from litestar import Request, get, post
+from litestar.datastructures import UploadFile
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Redirect, Response, Template
@@ -18,6 +20,7 @@ from hub.errors import LogUnavailable, OperatorFault
 from hub.facts import CheckpointsDeleted
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.exchange.chores import Export, Prune, carry_out
+from hub.learner.exchange.importing import Job, import_meanwhile
 from hub.learner.messages import policy_path
 from hub.registry.acts import Chosen
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from hub.words import AgentName
 
 VERSIONS_SHOWN: Final = 100
+FILE_NAME_SHOWN: Final = 80
+FORM_BYTES: Final = 65_536
+"""Of a form with a file in it, beside the file."""
 PRUNE_S_MAX: Final = 20.0
 """Below `ACT_S_MAX`: acts wait for it."""
 VERSIONS: Final = """
@@ -70,6 +76,7 @@ async def policies_page(
         rows=None if found is None else [_shown(desk, spec, row) for row in found],
         has_zip=spec.agent.algorithm in ALGORITHMS,
         shown=VERSIONS_SHOWN,
+        mb_max=desk.settings.upload_mb_max,
     )
 
 
@@ -128,6 +135,48 @@ async def download(
     )
 
 
+@post("/agents/{name:str}/policies/import")
+async def upload(
+    request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit, name: FromPath[str]
+) -> Redirect:
+    """Let a policy from a file act, vetted as `sheepfold policy import` does."""
+    visit.sight.agent(name)
+    page = f"/agents/{name}/policies"
+    file = (await request.form()).get("file")
+    if not isinstance(file, UploadFile) or not file.filename:
+        return refused(visit, page, OperatorFault("choose a file: a .zip or .safetensors"))
+    with tempfile.TemporaryDirectory(prefix="sheepfold-") as folder:
+        path = Path(folder) / "policy"
+        try:
+            await asyncio.to_thread(_write, file, path)
+            made = await _imported(desk, visit, name, path)
+        except OperatorFault as fault:
+            said = str(fault).replace(str(path), f"{file.filename[:FILE_NAME_SHOWN]!r}")
+            return refused(visit, page, OperatorFault(said))
+    return back(visit, page, f"The file's policy acts, as version {made['version']}.")
+
+
+def _write(file: UploadFile, path: Path) -> None:
+    with path.open("wb") as target:
+        shutil.copyfileobj(file.file, target)
+
+
+async def _imported(desk: Desk, visit: Visit, name: str, path: Path) -> dict[str, Any]:
+    """Have the file be the agent's next version; what was said of it.
+
+    Raises:
+        OperatorFault: it is no policy, or none for this agent.
+        LogUnavailable: too many are waiting, or the log is not to be had.
+    """
+    async with desk.chore():
+        agent = visit.sight.agent(name).agent
+        bytes_max = desk.hub.settings.learner.import_mb_max << 20
+        made = await import_meanwhile(Job(agent, str(path), str(desk.hub.data), bytes_max))
+        act = ChoosePolicy(name, Chosen(made.sha256, "imported"))
+        chosen: dict[str, Any] = await desk.act(visit, act, lambda: visit.sight.agent(name))
+    return chosen
+
+
 @post("/agents/{name:str}/policies/delete-older")
 async def delete_older(desk: AtDesk, visit: ByVisit, name: FromPath[str]) -> Redirect:
     """Remove the files of versions that neither act nor are needed to go on."""
@@ -184,3 +233,4 @@ async def _version(desk: Desk, visit: Visit, name: str, version: int) -> dict[st
 
 
 ROUTES: Final = (policies_page, choose, download, delete_older)
+WITH_FILES: Final = (upload,)

@@ -177,6 +177,10 @@ class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
     episodes_max: Annotated[
         int, Meta(ge=100, description="Newest episodes of an agent that its curve is drawn from.")
     ] = 4000
+    upload_mb_max: Annotated[
+        int,
+        Meta(ge=1, le=1024, description="Largest policy file that a page takes; the command more."),
+    ] = 32
 
 
 class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):

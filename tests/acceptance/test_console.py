@@ -28,7 +28,7 @@ from tests.bridge.rooms import Rooms
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SETTINGS: Final = "[console]\nlogin_free = 3\nlogin_wait_s_max = 30.0\n"
+SETTINGS: Final = "[console]\nlogin_free = 3\nlogin_wait_s_max = 30.0\nupload_mb_max = 1\n"
 ADMIN: Final = "root"
 WRONG: Final = 5
 """Tries of somebody who does not know the password."""
@@ -308,6 +308,33 @@ def test_an_older_version_acts_again_and_the_files_of_others_go(
         f'attachment; filename="agent-of-alice-v{acts + 1}.safetensors"'
     )
     assert len(file.content) > 1000
+
+
+def test_a_policy_is_taken_in_from_a_file_and_vetted_first(
+    hub: RealHub, person: Callable[[str], Person]
+) -> None:
+    bob = person("bob")
+    page = "/agents/agent-of-bob/policies"
+    until(lambda: "acts</span>" in bob.see(page), "a version")
+    acts = hub.ask(control.Show("agent", "agent-of-bob"))["policy"]
+    file = bob.get(f"{page}/{acts}/zip").content
+
+    def upload(to: Person, body: bytes, **fields: str) -> httpx.Response:
+        data = {"_csrf_token": to.token(), **fields}
+        return to.http.post(f"{page}/import", data=data, files={"file": ("mine.zip", body)})
+
+    assert upload(person("alice"), file).status_code == 404
+    assert upload(bob, file, _csrf_token="0" * 128).status_code == 403
+    upload(bob, b"nonsense")
+    assert "&#39;mine.zip&#39;" in bob.see(page)
+    assert bob.http.post(f"{page}/import", data={"_csrf_token": bob.token()}).status_code == 303
+    assert "choose a file" in bob.see(page)
+    assert upload(bob, bytes(2 << 20)).status_code == 413
+    assert hub.ask(control.Show("agent", "agent-of-bob"))["policy"] == acts
+    assert upload(bob, file).status_code == 303
+    assert "policy acts, as version" in bob.see(page)
+    assert hub.ask(control.Show("agent", "agent-of-bob"))["policy"] == acts + 1
+    assert "imported by bob" in bob.see(page)
 
 
 # --- the other pages -----------------------------------------------------------------------------

@@ -9,6 +9,8 @@ held against a network made from the agent's own declaration, and written as tha
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import resource
 import subprocess
@@ -77,12 +79,38 @@ def import_policy(job: Job) -> Imported:
         )
     except subprocess.TimeoutExpired as error:
         raise OperatorFault(f"{job.file} could not be read in {2 * CPU_S_MAX} s") from error
-    if done.returncode == 0:
-        return msgspec.json.decode(done.stdout, type=Imported)
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    if done.returncode == 1 and said:
-        raise OperatorFault(said[-1])
-    raise OperatorFault(f"{job.file} could not be read: its reader ended with {done.returncode}")
+    return _outcome(job, done.returncode, done.stdout, done.stderr)
+
+
+async def import_meanwhile(job: Job) -> Imported:
+    """The same, while the loop goes on; the process ends with the task.
+
+    Raises:
+        OperatorFault: as `import_policy`.
+    """
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub.learner.exchange.importing", stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    try:
+        async with asyncio.timeout(2 * CPU_S_MAX):
+            out, said = await process.communicate(msgspec.json.encode(job))
+    except TimeoutError as error:
+        raise OperatorFault(f"{job.file} could not be read in {2 * CPU_S_MAX} s") from error
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    assert process.returncode is not None, "it has said all"
+    return _outcome(job, process.returncode, out, said)
+
+
+def _outcome(job: Job, code: int, out: bytes, said: bytes) -> Imported:
+    if code == 0:
+        return msgspec.json.decode(out, type=Imported)
+    lines = said.decode(errors="replace").strip().splitlines()
+    if code == 1 and lines:
+        raise OperatorFault(lines[-1])
+    raise OperatorFault(f"{job.file} could not be read: its reader ended with {code}")
 
 
 def main() -> None:
