@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.acceptance.boards import Workbench
 from tests.acceptance.devices import Http
 from tests.acceptance.real_hub import RealHub
 
@@ -54,6 +55,13 @@ def http(hub: RealHub) -> Iterator[Http]:
     http = Http(hub.ready.http)
     yield http
     http.close()
+
+
+@pytest.fixture(scope="module")
+def workbench(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Workbench:
+    """Where firmware is built and run; what it needs has to be there where `--boards` says so."""
+    required = bool(pytestconfig.getoption("--boards", default=False))
+    return Workbench(tmp_path_factory.mktemp("boards"), required=required)
 
 
 @pytest.fixture
