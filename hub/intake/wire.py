@@ -6,12 +6,17 @@ parsed and only what it sends is built, save CONNECT, which the gate hands on wi
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
 from hub.errors import Malformed
+from hub.intake.fields import Reader, blob_bytes, checked_filter, packet_of, text_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LENGTH_BYTES_MAX: Final = 4
 PROTOCOL_LEVEL: Final = 4
@@ -38,6 +43,8 @@ class PacketType(IntEnum):
     PINGREQ = 12
     PINGRESP = 13
     DISCONNECT = 14
+    AUTH = 15
+    """MQTT 5 only."""
 
 
 class ConnectCode(IntEnum):
@@ -98,6 +105,16 @@ class Connect(Struct, frozen=True):
     will_qos: int = 0
     will_retain: bool = False
 
+    @property
+    def lasts_s(self) -> float:
+        """How long its session stands without a connection (3.1.2.4)."""
+        return 0.0 if self.clean_session else math.inf
+
+    @property
+    def lacks_client_id(self) -> bool:
+        """Its session is to last under no name (3.1.3-8)."""
+        return not self.client_id and not self.clean_session
+
 
 class Publish(Struct, frozen=True, gc=False):
     """3.3."""
@@ -126,58 +143,74 @@ class Unsubscribe(Struct, frozen=True):
     filters: list[str]
 
 
-def read_head(buffer: bytes | bytearray, at: int = 0) -> Head | None:
-    """The fixed header at `at`, None when more bytes are needed.
+class ReadHead(Protocol):
+    """Reads fixed headers; `read_head` is one."""
 
-    Raises:
-        Malformed: reserved type or flags, a length of over four bytes (2.2.3), or one that the
-            type can't have.
+    def __call__(self, buffer: bytes | bytearray, at: int = 0) -> Head | None:
+        """The fixed header at `at`, None when more bytes are needed.
+
+        Raises:
+            Malformed: reserved type or flags, a length of over four bytes (2.2.3), or one that the
+                type can't have.
+        """
+        ...
+
+
+def head_reader(
+    flags_of: Mapping[PacketType, int], lengths: Mapping[PacketType, int], *, shortest: bool = False
+) -> ReadHead:
+    """Of the packets that clients may send: their reserved flags, and lengths where there is one.
+
+    `shortest`: a length must not take more bytes than it needs.
     """
-    if len(buffer) < at + 2:
-        return None
-    packet_type, flags = _TYPES.get(buffer[at]) or _read_type(buffer[at])
-    length = 0
-    for i in range(LENGTH_BYTES_MAX):
-        if len(buffer) <= at + 1 + i:
+    types = _types_of(flags_of)
+
+    def read_head(buffer: bytes | bytearray, at: int = 0) -> Head | None:
+        if len(buffer) < at + 2:
             return None
-        byte = buffer[at + 1 + i]
-        length |= (byte & 0x7F) << (7 * i)
-        if not byte & 0x80:
-            # CRUCIAL: the broker behind does not read what a PINGREQ has too much, but takes it for
-            # the next packet: one that nobody has checked.
-            if LENGTHS.get(packet_type, length) != length:
-                raise Malformed(f"{packet_type.name} of {length} bytes")
-            return Head(packet_type, flags, 2 + i, length)
-    raise Malformed("remaining length has more than four bytes (2.2.3)")
+        found = types.get(buffer[at])
+        if found is None:
+            raise Malformed(_why_not(buffer[at], flags_of))
+        packet_type, flags = found
+        length = 0
+        for i in range(LENGTH_BYTES_MAX):
+            if len(buffer) <= at + 1 + i:
+                return None
+            byte = buffer[at + 1 + i]
+            length |= (byte & 0x7F) << (7 * i)
+            if not byte & 0x80:
+                # CRUCIAL: the broker behind does not read what a PINGREQ has too much, but takes
+                # it for the next packet: one that nobody has checked.
+                if lengths.get(packet_type, length) != length:
+                    raise Malformed(f"{packet_type.name} of {length} bytes")
+                if i and not byte and shortest:
+                    raise Malformed("remaining length of more bytes than it needs (1.5.5-1)")
+                return Head(packet_type, flags, 2 + i, length)
+        raise Malformed("remaining length has more than four bytes (2.2.3)")
+
+    return read_head
 
 
-def _read_type(first: int) -> tuple[PacketType, int]:
-    """Packet type and flags in the first byte (2.2).
+def _types_of(flags_of: Mapping[PacketType, int]) -> dict[int, tuple[PacketType, int]]:
+    """Of each first byte that a client may send: an enum takes a third of a microsecond to make."""
+    types = {kind << 4 | flags: (kind, flags) for kind, flags in flags_of.items()}
+    for flags in range(16):
+        if flags & 0x06 != 0x06:
+            types[PacketType.PUBLISH << 4 | flags] = PacketType.PUBLISH, flags
+    return types
 
-    Raises:
-        Malformed: they can't stand together, or are reserved.
-    """
+
+def _why_not(first: int, flags_of: Mapping[PacketType, int]) -> str:
+    """What is wrong with the first byte of a packet (2.2)."""
     kind, flags = first >> 4, first & 0x0F
-    if kind == 0 or kind > PacketType.DISCONNECT:
-        raise Malformed(f"packet type {kind} is reserved (MQTT 3.1.1, 2.2.1)")
-    packet_type = PacketType(kind)
-    if packet_type is PacketType.PUBLISH:
-        if flags & 0x06 == 0x06:
-            raise Malformed("QoS 3 does not exist (3.3.1.2)")
-    elif FLAGS.get(packet_type) != flags:
-        raise Malformed(f"{packet_type.name} with flags {flags:04b} (2.2.2)")
-    return packet_type, flags
+    if kind == PacketType.PUBLISH:
+        return "QoS 3 does not exist (3.3.1.2)"
+    if kind == 0 or (kind == PacketType.AUTH and PacketType.AUTH not in flags_of):
+        return f"packet type {kind} is reserved (2.2.1)"
+    return f"{PacketType(kind).name} with flags {flags:04b} (2.2.2)"
 
 
-_TYPES: Final = {
-    first: _read_type(first)
-    for first in (
-        *(kind << 4 | flags for kind, flags in FLAGS.items()),
-        *(PacketType.PUBLISH << 4 | flags for flags in range(16) if flags & 0x06 != 0x06),
-    )
-}
-"""Of each first byte that a client may send: looked up, for an enum takes a third of a microsecond
-to be made."""
+read_head: Final = head_reader(FLAGS, LENGTHS)
 
 
 def read_connect(body: bytes) -> Connect:
@@ -186,7 +219,7 @@ def read_connect(body: bytes) -> Connect:
     Raises:
         Malformed: anything 3.1 does not allow; `BadProtocol` for another protocol level.
     """
-    reader = _Reader(body)
+    reader = Reader(body)
     name, level = reader.text(), reader.u8()
     if name != "MQTT" or level != PROTOCOL_LEVEL:
         raise BadProtocol(f"protocol {name!r} level {level}; this is MQTT 3.1.1 (level 4)")
@@ -220,7 +253,7 @@ def read_publish(flags: int, body: bytes) -> Publish:
     Raises:
         Malformed: no or an impossible topic, or packet id 0.
     """
-    reader = _Reader(body)
+    reader = Reader(body)
     topic = reader.text()
     if not topic or "+" in topic or "#" in topic:
         raise Malformed(f"topic {topic!r} can't be published to (3.3.2-2, 4.7.3-1)")
@@ -245,10 +278,10 @@ def read_subscribe(body: bytes) -> Subscribe:
     Raises:
         Malformed: no filter, a malformed filter or QoS.
     """
-    reader = _Reader(body)
+    reader = Reader(body)
     packet_id, filters = reader.packet_id(), []
     while not reader.done:
-        topic_filter, qos = _checked_filter(reader.text()), reader.u8()
+        topic_filter, qos = checked_filter(reader.text()), reader.u8()
         if qos > 2:
             raise Malformed("requested QoS above 2 (3.8.3-4)")
         filters.append((topic_filter, qos))
@@ -263,10 +296,10 @@ def read_unsubscribe(body: bytes) -> Unsubscribe:
     Raises:
         Malformed: no filter or a malformed one.
     """
-    reader = _Reader(body)
+    reader = Reader(body)
     packet_id, filters = reader.packet_id(), []
     while not reader.done:
-        filters.append(_checked_filter(reader.text()))
+        filters.append(checked_filter(reader.text()))
     if not filters:
         raise Malformed("UNSUBSCRIBE without a filter (3.10.3-2)")
     return Unsubscribe(packet_id, filters)
@@ -286,18 +319,20 @@ def read_packet_id(body: bytes) -> int:
 def connect(packet: Connect) -> bytes:
     """Build a CONNECT: what the gate hands on with the device's own id."""
     flags = packet.clean_session << 1
-    body = [_text(packet.client_id)]
+    body = [text_bytes(packet.client_id)]
     if packet.will_topic is not None:
         flags |= 0x04 | packet.will_qos << 3 | packet.will_retain << 5
-        body += [_text(packet.will_topic), _blob(packet.will_payload)]
+        body += [text_bytes(packet.will_topic), blob_bytes(packet.will_payload)]
     if packet.username is not None:
         flags |= 0x80
-        body.append(_text(packet.username))
+        body.append(text_bytes(packet.username))
     if packet.password is not None:
         flags |= 0x40
-        body.append(_blob(packet.password))
-    start = _text("MQTT") + bytes((PROTOCOL_LEVEL, flags)) + packet.keep_alive_s.to_bytes(2, "big")
-    return _packet(PacketType.CONNECT, 0, start + b"".join(body))
+        body.append(blob_bytes(packet.password))
+    start = (
+        text_bytes("MQTT") + bytes((PROTOCOL_LEVEL, flags)) + packet.keep_alive_s.to_bytes(2, "big")
+    )
+    return packet_of(PacketType.CONNECT << 4, start + b"".join(body))
 
 
 def connack(code: ConnectCode, *, session_present: bool = False) -> bytes:
@@ -327,7 +362,7 @@ def pubcomp(packet_id: int) -> bytes:
 
 def suback(packet_id: int, codes: list[int]) -> bytes:
     """Build a SUBACK (3.9): for each filter the QoS granted, or `NOT_GRANTED`."""
-    return _packet(PacketType.SUBACK, 0, packet_id.to_bytes(2, "big") + bytes(codes))
+    return packet_of(PacketType.SUBACK << 4, packet_id.to_bytes(2, "big") + bytes(codes))
 
 
 def unsuback(packet_id: int) -> bytes:
@@ -345,88 +380,9 @@ def publish(
     retain: bool = False,
 ) -> bytes:
     """Build a PUBLISH (3.3); `retain` only where it was kept before its subscription (3.3.1-8)."""
-    body = _text(topic) + (packet_id.to_bytes(2, "big") if qos else b"") + payload
-    return _packet(PacketType.PUBLISH, qos << 1 | duplicate << 3 | retain, body)
+    body = text_bytes(topic) + (packet_id.to_bytes(2, "big") if qos else b"") + payload
+    return packet_of(PacketType.PUBLISH << 4 | qos << 1 | duplicate << 3 | retain, body)
 
 
 class BadProtocol(Malformed):
     """Another protocol or level: answered with CONNACK 1 before closing (3.1.2-2)."""
-
-
-class _Reader:
-    """Takes fields from a packet's body, in order."""
-
-    __slots__ = ("at", "body")
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.at = 0
-
-    @property
-    def done(self) -> bool:
-        return self.at >= len(self.body)
-
-    def u8(self) -> int:
-        return self._take(1)[0]
-
-    def u16(self) -> int:
-        return int.from_bytes(self._take(2), "big")
-
-    def packet_id(self) -> int:
-        packet_id = self.u16()
-        if packet_id == 0:
-            raise Malformed("packet id 0 (2.3.1-1)")
-        return packet_id
-
-    def blob(self) -> bytes:
-        return self._take(self.u16())
-
-    def text(self) -> str:
-        """UTF-8 without NUL or surrogates (1.5.3)."""
-        try:
-            text = self.blob().decode()
-        except UnicodeDecodeError as error:
-            raise Malformed(f"not UTF-8: {error.reason} (1.5.3-1)") from error
-        if "\0" in text:
-            raise Malformed("NUL in a string (1.5.3-2)")
-        return text
-
-    def end(self) -> None:
-        if not self.done:
-            raise Malformed(f"{len(self.body) - self.at} bytes too many")
-
-    def _take(self, count: int) -> bytes:
-        end = self.at + count
-        if end > len(self.body):
-            raise Malformed("a field reaches past the end of its packet")
-        taken = self.body[self.at : end]
-        self.at = end
-        return taken
-
-
-def _checked_filter(topic_filter: str) -> str:
-    """4.7.1: `#` only last and alone in its level, `+` alone in its level."""
-    levels = topic_filter.split("/")
-    for i, level in enumerate(levels):
-        bad_hash = "#" in level and (level != "#" or i != len(levels) - 1)
-        if bad_hash or ("+" in level and level != "+") or not topic_filter:
-            raise Malformed(f"topic filter {topic_filter!r} (4.7.1)")
-    return topic_filter
-
-
-def _packet(packet_type: PacketType, flags: int, body: bytes) -> bytes:
-    head = bytearray((packet_type << 4 | flags,))
-    length = len(body)
-    while True:
-        length, low = divmod(length, 128)
-        head.append(low | (0x80 if length else 0))
-        if not length:
-            return bytes(head) + body
-
-
-def _text(text: str) -> bytes:
-    return _blob(text.encode())
-
-
-def _blob(blob: bytes) -> bytes:
-    return len(blob).to_bytes(2, "big") + blob
