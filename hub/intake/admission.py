@@ -90,7 +90,7 @@ def admit_connect(
         raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
     if packet.will_topic not in (None, device_topic(settings.base, device, "status")):
         raise TurnedAway(ConnectCode.NOT_AUTHORIZED)
-    if not packet.client_id and not packet.clean_session:
+    if packet.lacks_client_id:
         raise TurnedAway(ConnectCode.BAD_CLIENT_ID)  # 3.1.3-8, though the user name says who it is
     return Admission(
         device=device,
@@ -127,6 +127,6 @@ def _admit_person(people: People, packet: Connect, secret: str) -> PersonAdmissi
         raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
     if packet.will_topic is not None:
         raise TurnedAway(ConnectCode.NOT_AUTHORIZED)  # there is nothing for it to be about
-    if not packet.client_id and not packet.clean_session:
+    if packet.lacks_client_id:
         raise TurnedAway(ConnectCode.BAD_CLIENT_ID)
     return PersonAdmission(user, fingerprint(secret))

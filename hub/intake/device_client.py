@@ -1,6 +1,7 @@
 """A device's end of MQTT, once its key was accepted: all packets it may send, and their answers.
 
-Rule 1: a device reaches only topics below its own id; any other publish closes the connection.
+Rule 1: a device reaches only topics below its own id; any other publish closes the connection, or
+    is refused where MQTT has a way to.
 Rule 2: PUBACK and PUBREC mean that it is on disk, or refused for good; QoS 2 is taken once.
 Rule 3: its will is published when the connection ends without a DISCONNECT, before a newer
     connection of the device is served.
@@ -10,18 +11,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hub.errors import DeviceFault, Malformed
+from hub.errors import DeviceFault
 from hub.intake import wire
-from hub.intake.publish import Publications
-from hub.topics import DEVICE_PUBLISHES, device_topic
+from hub.intake.reasons import Breach, Reason
+from hub.topics import DEVICE_PUBLISHES, device_leaf, device_topic
 from hub.words import Code
 
 if TYPE_CHECKING:
     from hub.intake.admission import Admission
+    from hub.intake.dialect import Dialect
     from hub.intake.gate import Connection, Gate
     from hub.intake.outbox import Outbox
     from hub.intake.session import Session
     from hub.intake.wire import Connect, Head, Publish
+    from hub.intake.wire5 import Disconnect
 
 STATUS: Final = "status"
 
@@ -31,6 +34,7 @@ class DeviceClient:
 
     __slots__ = (
         "_admission",
+        "_dialect",
         "_gate",
         "_line",
         "_outbox",
@@ -47,25 +51,20 @@ class DeviceClient:
         session: Session,
         outbox: Outbox,
         connect: Connect,
+        dialect: Dialect,
     ) -> None:
+        self._dialect = dialect
         self._gate = gate
         self._line = line
         self._admission = admission
         self._outbox = outbox
         self._prefix = device_topic(gate.settings.base, admission.device, "")
         self._will = connect if connect.will_topic is not None else None
-        self.publications = Publications(
-            line,
-            gate.receiver,
-            gate.sessions,
-            session,
-            outbox,
-            gate.settings.unacknowledged_max,
-        )
+        self.publications = dialect.publications(gate, line, session, outbox)
 
     def begin(self) -> None:
         """CONNACK has left: send what waited for the device."""
-        self._outbox.attach(self._line.send)
+        self._outbox.attach(self._line.send, self._dialect.limits)
 
     def check(self) -> None:
         """What the device was let in with still holds.
@@ -75,7 +74,8 @@ class DeviceClient:
         """
         if not self._admission.holds(self._gate.registry):
             device = self._admission.device
-            raise Malformed(f"device {device!r}: its key was revoked, or it was moved")
+            text = f"device {device!r}: its key was revoked, or it was moved"
+            raise Breach(Reason.ADMINISTRATIVE_ACTION, text)
 
     def handle(self, head: Head, packet: bytes) -> None:
         """One whole packet.
@@ -87,35 +87,38 @@ class DeviceClient:
         body = packet[head.body_at :]
         match head.type:
             case wire.PacketType.PUBLISH:
-                self._publish(wire.read_publish(head.flags, body))
+                self._publish(self._dialect.read_publish(head.flags, body))
             case wire.PacketType.PUBACK:
-                self._outbox.acknowledged(wire.read_packet_id(body))
+                self._outbox.acknowledged(self._dialect.read_puback(body))
             case wire.PacketType.PINGREQ:
                 self._line.send(wire.PINGRESP)
             case wire.PacketType.SUBSCRIBE:
-                self._subscribe(wire.read_subscribe(body))
+                self._subscribe(self._dialect.read_subscribe(body))
             case wire.PacketType.UNSUBSCRIBE:
-                unsubscribe = wire.read_unsubscribe(body)
-                self._outbox.unsubscribe(unsubscribe.filters)
-                self._line.send(wire.unsuback(unsubscribe.packet_id))
+                unsubscribe = self._dialect.read_unsubscribe(body)
+                were_there = self._outbox.unsubscribe(unsubscribe.filters)
+                self._line.send(self._dialect.unsuback(unsubscribe.packet_id, were_there))
             case _:
                 self._handle_rarer(head, body)
 
     def _handle_rarer(self, head: Head, body: bytes) -> None:
         match head.type:
             case wire.PacketType.PUBREL:
-                packet_id = wire.read_packet_id(body)
-                self._outbox.releases.release(packet_id)
-                self._line.send(wire.pubcomp(packet_id))
+                packet_id = self._dialect.read_pubrel(body)
+                known = self._outbox.releases.release(packet_id)
+                self._line.send(self._dialect.pubcomp(packet_id, known=known))
             case wire.PacketType.PUBREC:
-                self._outbox.received(wire.read_packet_id(body))
+                packet_id, refused = self._dialect.read_pubrec(body)
+                self._outbox.received(packet_id, refused=refused)
             case wire.PacketType.PUBCOMP:
-                self._outbox.completed(wire.read_packet_id(body))
+                self._outbox.completed(self._dialect.read_pubcomp(body))
             case wire.PacketType.DISCONNECT:
-                self._will = None
-                self._line.close()
+                self._disconnect(self._dialect.read_disconnect(body))
             case wire.PacketType.CONNECT:
-                raise Malformed("a second CONNECT (3.1.0-2)")
+                raise Breach(Reason.PROTOCOL_ERROR, "a second CONNECT (3.1.0-2)")
+            case wire.PacketType.AUTH:
+                text = "AUTH: only a password or a certificate is taken"
+                raise Breach(Reason.BAD_AUTHENTICATION_METHOD, text)
             case _:  # what only a server sends has no valid flags in `read_head`
                 raise AssertionError(head.type)
 
@@ -125,7 +128,8 @@ class DeviceClient:
         Raises:
             Malformed: its topic is not the device's.
         """
-        self._own_leaf(publish)
+        if self._leaf(publish) is None:
+            return
         limit = self._admission.packet_bytes_max
         text = f"{head.length} bytes, this agent's devices may send {limit}"
         if self._is_new(publish):
@@ -137,17 +141,25 @@ class DeviceClient:
 
     def gone(self) -> None:
         """The connection has ended, or a newer one takes over; called once or more."""
-        self._outbox.detach(self._line.send)
-        self._outbox.releases.forget_unacknowledged()
-        device = self._admission.device
-        if self._outbox.clean and self._gate.outboxes.get(device) is self._outbox:
-            del self._gate.outboxes[device]  # 3.1.2.4: it lasts as long as the connection
+        if self._outbox.detach(self._line.send):
+            self._outbox.releases.forget_unacknowledged()
+            self._gate.outboxes.close(self._admission.device, self._outbox)
         will, self._will = self._will, None
         if will is not None:
             self._tell(will.will_payload, qos=will.will_qos, retain=will.will_retain)
 
+    def _disconnect(self, disconnect: Disconnect) -> None:
+        """3.14.4: the will goes with anything but success."""
+        if disconnect.reason == Reason.SUCCESS:
+            self._will = None
+        if disconnect.lasts_s is not None:
+            self._outbox.lasts_s = disconnect.lasts_s
+        self._line.close()
+
     def _publish(self, publish: Publish) -> None:
-        leaf = self._own_leaf(publish)
+        leaf = self._leaf(publish)
+        if leaf is None:
+            return
         if publish.qos == 2 and not self._is_new(publish):
             return
         if leaf != STATUS:
@@ -174,22 +186,25 @@ class DeviceClient:
             self._line.send(wire.pubrec(publish.packet_id))
         return False
 
-    def _own_leaf(self, publish: Publish) -> str:
-        """The topic below the device's own id.
+    def _leaf(self, publish: Publish) -> str | None:
+        """The topic below the device's own id; None: it is not to go there, and was told so.
 
         Raises:
-            Malformed: it is another's, or the hub's to publish; 3.1.1 has no other way to say so
-                than closing the connection (3.3.5-2).
+            Breach: it is another's, or the hub's to publish, and there is no other way to say so
+                than closing the connection (3.1.1, 3.3.5-2).
         """
         leaf = publish.topic.removeprefix(self._prefix)
-        if leaf == publish.topic or leaf not in DEVICE_PUBLISHES:
-            device = self._admission.device
-            raise Malformed(f"device {device!r} may not publish to {publish.topic!r}")
-        return leaf
+        if leaf != publish.topic and leaf in DEVICE_PUBLISHES:
+            return leaf
+        text = f"device {self._admission.device!r} may not publish to {publish.topic!r}"
+        known = device_leaf(self._gate.settings.base, publish.topic) is not None
+        reason = Reason.NOT_AUTHORIZED if known else Reason.TOPIC_NAME_INVALID
+        self.publications.deny(publish, reason, text)
+        return None
 
     def _subscribe(self, subscribe: wire.Subscribe) -> None:
         codes, due = self._outbox.subscribe(subscribe.filters)
-        self._line.send(wire.suback(subscribe.packet_id, codes))
+        self._line.send(self._dialect.suback(subscribe.packet_id, codes))
         for leaf in due:
             kept = self._gate.broker.retained(self._outbox.topic(leaf))
             if kept is not None:

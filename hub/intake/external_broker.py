@@ -211,7 +211,7 @@ class _Device(Publications):
         session: Session,
         settings: MqttSettings,
     ) -> None:
-        outbox = Outbox(session.device.id, settings.base, clean=True, unreleased_max=0)
+        outbox = Outbox(session.device.id, settings.base, lasts_s=0, unreleased_max=0)
         super().__init__(
             _NoLine(), receiver, sessions, session, outbox, settings.unacknowledged_max
         )

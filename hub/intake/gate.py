@@ -17,9 +17,12 @@ from hub.errors import Malformed
 from hub.intake import wire
 from hub.intake.admission import Admission, TurnedAway, admit_connect
 from hub.intake.device_client import DeviceClient
+from hub.intake.dialect import MQTT_3, dialect_of
 from hub.intake.keep_alive import GRACE, KeepAlive
-from hub.intake.outbox import HUB_STATUS, Outbox
-from hub.intake.person_client import PersonClient, has_room, session_id
+from hub.intake.outbox import HUB_STATUS
+from hub.intake.outboxes import Outboxes
+from hub.intake.person_client import PersonClient, check_session, session_id
+from hub.intake.reasons import Breach, Reason, reason_of
 from hub.intake.strangers import Strangers
 from hub.tls import certified_name
 from hub.topics import device_topic, hub_status
@@ -70,8 +73,7 @@ class Gate:
         self.commands = commands
         self.settings = settings
         self.connections: dict[DeviceId, Connection] = {}
-        self.outboxes: dict[DeviceId, Outbox] = {}
-        """Subscriptions of each device; they outlive a connection without clean session."""
+        self.outboxes = Outboxes(settings)
         self.people_online: dict[str, PersonClient] = {}
         self.strangers = Strangers(settings, clock)
         self.keep_alive = KeepAlive(asyncio.get_running_loop())
@@ -95,6 +97,8 @@ class Gate:
 
     async def stop(self) -> None:
         """End every session."""
+        for connection in self.connections.values():
+            connection.say_goodbye(Reason.SERVER_SHUTTING_DOWN)
         await self.broker.stop()
 
     def hold(self, connection: Connection) -> bool:
@@ -110,15 +114,11 @@ class Gate:
         for connection in held:
             connection.resume(LOG_BEHIND)
 
-    def let_go(self, connection: Connection) -> None:
-        """It has ended, and waits for nothing any more."""
-        self.held.discard(connection)
-
     def disconnect(self, device: DeviceId) -> None:
         """End the device's connection; what was kept for its next one, or of it, is gone too."""
         if device in self.connections:
-            self.connections[device].end()
-        self.outboxes.pop(device, None)
+            self.connections[device].end(Reason.ADMINISTRATIVE_ACTION)
+        self.outboxes.forget(device)
         for leaf in ("status", "state"):
             topic = device_topic(self.settings.base, device, leaf)
             if self.broker.retained(topic) is not None:
@@ -135,30 +135,20 @@ class Gate:
         """The protocol of a new socket: for `loop.create_server`."""
         return Connection(self)
 
-    def open_outbox(self, device: DeviceId, *, clean: bool) -> tuple[Outbox, bool]:
-        """What goes to the device, and whether it is resumed (3.1.2.4)."""
-        outbox = self.outboxes.get(device)
-        if outbox is not None and not outbox.clean and not clean:
-            return outbox, True
-        outbox = self.outboxes[device] = Outbox(
-            device, self.settings.base, clean=clean, unreleased_max=self.settings.unacknowledged_max
-        )
-        return outbox, False
-
     def tell(
         self, device: DeviceId, leaf: str, payload: bytes, *, qos: int, retain: bool = False
     ) -> None:
         """To the device and to people, as far as they have subscribed and may hear it."""
         outbox = self.outboxes.get(device)
         if outbox is not None:
-            outbox.publish(leaf, payload, qos)
+            outbox.pass_on(leaf, payload, qos, retained=retain)
         topic = device_topic(self.settings.base, device, leaf)
         self.broker.publish(topic, payload, qos=qos, retain=retain)
 
     def say_offline(self) -> None:
         """The hub is stopping: whoever listens to its status is told."""
         for outbox in self.outboxes.values():
-            outbox.publish(HUB_STATUS, b"offline", 1)
+            outbox.pass_on(HUB_STATUS, b"offline", 1, retained=True)
         self.broker.publish(hub_status(self.settings.base), b"offline", qos=1, retain=True)
 
 
@@ -169,6 +159,7 @@ class Connection(asyncio.Protocol):
         "_buffer",
         "_certified",
         "_client",
+        "_dialect",
         "_gate",
         "_limit",
         "_loop",
@@ -199,6 +190,8 @@ class Connection(asyncio.Protocol):
         self._limit = self._settings.connect_bytes_max
         self._client: DeviceClient | PersonClient | None = None
         """None until CONNECT was accepted."""
+        self._dialect = MQTT_3
+        """As its CONNECT began."""
         self.peer: tuple[str, int] = ("", 0)
         self._certified: str | None = None
         """The name in the client's certificate, if it has shown one."""
@@ -231,14 +224,13 @@ class Connection(asyncio.Protocol):
             self.send(wire.connack(wire.ConnectCode.BAD_PROTOCOL))
             self.close()
         except Malformed as error:
-            if self._client is not None:
-                self._client.say_goodbye(str(error))
+            self._part(error)
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The socket is gone, by either side."""
         self._gate.strangers.leave(self)
-        self._gate.let_go(self)
+        self._gate.held.discard(self)
         self._transport = None
         self._forget()
 
@@ -249,7 +241,7 @@ class Connection(asyncio.Protocol):
         while self._transport is not None and not self._transport.is_closing():
             if self._pauses:
                 break  # what came in the same piece waits too
-            head = wire.read_head(buffer, at)
+            head = self._dialect.read_head(buffer, at)
             if head is None:
                 break
             end = at + head.body_at + head.length
@@ -268,7 +260,8 @@ class Connection(asyncio.Protocol):
             if self._client is not None:
                 self._client.handle(head, packet)
             elif head.type is wire.PacketType.CONNECT:
-                self._connect(wire.read_connect(packet[head.body_at :]))
+                self._dialect = dialect_of(packet[head.body_at :])
+                self._connect(self._dialect.read_connect(packet[head.body_at :]))
             else:
                 raise Malformed("the first packet must be CONNECT (3.1.0-1)")
         del buffer[:at]
@@ -278,13 +271,14 @@ class Connection(asyncio.Protocol):
 
         False = its topic has not arrived yet.
         """
+        text = f"{head.type.name} of {head.length} bytes, {self._limit} are taken"
         if self._client is None or head.type is not wire.PacketType.PUBLISH:
-            raise Malformed(f"{head.type.name} of {head.length} bytes, {self._limit} are taken")
-        publish = wire.read_publish_head(head.flags, start)
+            raise Breach(Reason.PACKET_TOO_LARGE, text)
+        publish = self._dialect.read_publish_head(head.flags, start)
         if publish is None and len(start) < self._limit:
             return False
         if publish is None or head.length > SKIP_BYTES_MAX:
-            raise Malformed(f"PUBLISH of {head.length} bytes, {self._limit} are taken")
+            raise Breach(Reason.PACKET_TOO_LARGE, text)
         self._client.handle_large(head, publish)
         return True
 
@@ -297,10 +291,8 @@ class Connection(asyncio.Protocol):
             admission = admit_connect(
                 gate.registry, gate.people, packet, self._settings, self._certified
             )
-            if not isinstance(admission, Admission) and not has_room(
-                gate, session_id(admission.user, packet, self.name)
-            ):
-                raise TurnedAway(wire.ConnectCode.UNAVAILABLE)
+            if not isinstance(admission, Admission):
+                check_session(gate, session_id(admission.user, packet, self.name), self._dialect)
         except TurnedAway as refusal:
             self._turn_away(refusal.code)
             return
@@ -318,19 +310,19 @@ class Connection(asyncio.Protocol):
         self._limit = admission.packet_bytes_max
         old = gate.connections.get(device)
         if old is not None:
-            old.end()
+            old.end(Reason.SESSION_TAKEN_OVER)
         gate.connections[device] = self
-        outbox, resumed = gate.open_outbox(device, clean=packet.clean_session)
+        outbox, resumed = gate.outboxes.open(device, packet, self._dialect)
         session = gate.sessions.open(device, admission.agent, Protocol.MQTT, key=admission.key)
-        self._client = DeviceClient(gate, self, admission, session, outbox, packet)
-        self.send(wire.connack(wire.ConnectCode.ACCEPTED, session_present=resumed))
+        self._client = DeviceClient(gate, self, admission, session, outbox, packet, self._dialect)
+        self.send(self._dialect.accepted(gate, admission, resumed=resumed))
         self._client.begin()
 
     def _turn_away(self, code: wire.ConnectCode) -> None:
         """Answer, late where this address was refused often; nothing more is read meanwhile."""
         self.pause(REFUSED)
         self.silent_s_max = 0.0
-        answer = wire.connack(code)
+        answer = self._dialect.refused(code)
         late_s = self._gate.strangers.failed(self)
         if late_s:
             self._loop.call_later(late_s, self._refuse, answer)
@@ -391,6 +383,12 @@ class Connection(asyncio.Protocol):
             assert self._transport is not None
             self._transport.resume_reading()
 
+    def say_goodbye(self, reason: Reason, why: str = "") -> None:
+        """Why the connection is closed, where its MQTT has a packet for that."""
+        packet = self._dialect.goodbye(reason, why, connected=self._client is not None)
+        if packet:
+            self.send(packet)
+
     def close(self) -> None:
         """End the connection once what was written has left, or it takes too long to.
 
@@ -408,8 +406,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def end(self) -> None:
+    def end(self, reason: Reason | None = None) -> None:
         """End the connection, and have its device's next one find that done: its will is sent."""
+        if reason is not None:
+            self.say_goodbye(reason)
         self.close()
         self._forget()
         if self._transport is not None and self._transport.get_write_buffer_size():
@@ -422,8 +422,14 @@ class Connection(asyncio.Protocol):
         try:
             self._client.check()
         except Malformed as error:
-            self._client.say_goodbye(str(error))
+            self._part(error)
             self.end()
+
+    def _part(self, error: Malformed) -> None:
+        """Say why nothing more is taken from the client."""
+        if self._client is not None:
+            self._client.say_goodbye(str(error))
+        self.say_goodbye(reason_of(error), str(error))
 
     def _forget(self) -> None:
         client = self._client

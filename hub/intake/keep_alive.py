@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from hub.intake.reasons import Reason
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -38,7 +40,7 @@ class Watched(Protocol):
         """Else it needs no watching."""
         ...
 
-    def close(self) -> None:
+    def end(self, reason: Reason) -> None:
         """It was silent."""
         ...
 
@@ -89,6 +91,6 @@ class KeepAlive:
             return
         silent_s = now_s - connection.heard_s if connection.is_read else 0.0
         if silent_s >= limit_s:
-            connection.close()
+            connection.end(Reason.KEEP_ALIVE_TIMEOUT)
         else:
             self._put(connection, limit_s - silent_s)

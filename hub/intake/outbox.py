@@ -8,13 +8,15 @@ Rule 3: while the device is away only the newest message of each topic waits for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hub.intake import wire
 from hub.intake.releases import Releases
 from hub.topics import DEVICE_HEARS, device_topic, hub_status, matches
 
 if TYPE_CHECKING:
+    from asyncio import TimerHandle
     from collections.abc import Callable
 
 IN_FLIGHT_MAX: Final = 16
@@ -38,8 +40,19 @@ def may_subscribe(base: str, device: str, topic_filter: str) -> bool:
     return any(matches(topic_filter, device_topic(base, device, leaf)) for leaf in DEVICE_HEARS)
 
 
+class Limits(NamedTuple):
+    """What a client says it can take."""
+
+    packets: int
+    """Not acknowledged yet, at once."""
+    packet_bytes: float
+
+
+NO_LIMITS: Final = Limits(wire.PACKET_ID_MAX, math.inf)
+
+
 class Outbox:
-    """Outlives the connection, unless that was made with a clean session."""
+    """Outlives the connection for as long as that wanted it to."""
 
     __slots__ = (
         "_base",
@@ -51,15 +64,18 @@ class Outbox:
         "_packet_id",
         "_released",
         "_send",
-        "clean",
+        "forgetting",
+        "lasts_s",
         "releases",
     )
 
-    def __init__(self, device: str, base: str, *, clean: bool, unreleased_max: int) -> None:
+    def __init__(self, device: str, base: str, *, lasts_s: float, unreleased_max: int) -> None:
         self._device = device
         self._base = base
-        self.clean = clean
-        """MQTT 3.1.1, 3.1.2.4: the next connection must not find it."""
+        self.lasts_s = lasts_s
+        """Without a connection; 0 = the next one must not find it."""
+        self.forgetting: TimerHandle | None = None
+        """While there is no connection and it does not last for ever."""
         self._filters: dict[str, int] = {}
         self._granted: dict[str, tuple[int, str]] = {}
         """Leaf to QoS and topic, for the topics the device has subscribed to."""
@@ -73,8 +89,15 @@ class Outbox:
         self.releases = Releases(unreleased_max)
         """The device's own QoS 2 publishes."""
 
-    def attach(self, send: Callable[[bytes], None]) -> None:
+    def keep(self) -> None:
+        """It is not to be forgotten any more, or is already."""
+        if self.forgetting is not None:
+            self.forgetting.cancel()
+            self.forgetting = None
+
+    def attach(self, send: Callable[[bytes], None], limits: Limits = NO_LIMITS) -> None:
         """A connection is ready: send again what was not acknowledged, then what waited (4.4)."""
+        del limits  # 3.1.1 has none
         self._send = send
         for packet in self._in_flight.values():
             send(bytes((packet[0] | DUPLICATE,)) + packet[1:])
@@ -84,10 +107,12 @@ class Outbox:
         for leaf, (payload, qos) in mailbox.items():
             self.publish(leaf, payload, qos)
 
-    def detach(self, send: Callable[[bytes], None]) -> None:
-        """The connection is gone; nothing is sent until the next one."""
-        if self._send == send:
-            self._send = None
+    def detach(self, send: Callable[[bytes], None]) -> bool:
+        """The connection is gone; nothing is sent until the next one. False: that has come."""
+        if self._send != send:
+            return False
+        self._send = None
+        return True
 
     def publish(self, leaf: str, payload: bytes, qos: int, *, retained: bool = False) -> None:
         """Send to the device if it has subscribed, or keep it for when it comes back."""
@@ -96,7 +121,7 @@ class Outbox:
             return
         qos, topic = min(qos, granted[0]), granted[1]
         if self._send is None:
-            if qos and not self.clean:
+            if qos and self.lasts_s:
                 self._mailbox[leaf] = (payload, qos)
             return
         packet_id = self._next_id() if qos else 0
@@ -106,6 +131,11 @@ class Outbox:
             if len(self._in_flight) > IN_FLIGHT_MAX:
                 del self._in_flight[next(iter(self._in_flight))]
         self._send(packet)
+
+    def pass_on(self, leaf: str, payload: bytes, qos: int, *, retained: bool) -> None:
+        """What was published to whoever listens; `retained`: and is kept for those to come."""
+        del retained  # 3.3.1-9: those who have subscribed already are not told
+        self.publish(leaf, payload, qos)
 
     def topic(self, leaf: str) -> str:
         """The whole topic of one of the device's leaves."""
@@ -117,11 +147,12 @@ class Outbox:
         """PUBACK."""
         self._in_flight.pop(packet_id, None)
 
-    def received(self, packet_id: int) -> None:
+    def received(self, packet_id: int, *, refused: bool = False) -> None:
         """PUBREC: the device has a QoS 2 packet, and is released from keeping its id (4.3.3).
 
         A packet that is not kept here any more is released as well, or it would ask for ever.
         """
+        assert not refused, "3.1.1 has no way to"
         self._in_flight.pop(packet_id, None)
         packet = wire.pubrel(packet_id)
         self._released[packet_id] = packet
@@ -153,11 +184,11 @@ class Outbox:
         ]
         return codes, due
 
-    def unsubscribe(self, filters: list[str]) -> None:
-        """Take UNSUBSCRIBE's filters out."""
-        for topic_filter in filters:
-            self._filters.pop(topic_filter, None)
+    def unsubscribe(self, filters: list[str]) -> list[bool]:
+        """Take UNSUBSCRIBE's filters out: which of them were there."""
+        were_there = [self._filters.pop(topic_filter, None) is not None for topic_filter in filters]
         self._grant()
+        return were_there
 
     def _grant(self) -> None:
         """3.3.5: of overlapping subscriptions the highest QoS holds."""

@@ -8,10 +8,12 @@ from zlib import crc32
 
 from hub.errors import AccessDenied, DeviceFault, Malformed, SheepfoldError
 from hub.intake import wire
+from hub.intake.admission import TurnedAway
 from hub.intake.releases import Releases
 from hub.words import Code
 
 if TYPE_CHECKING:
+    from hub.intake.dialect import Dialect
     from hub.intake.gate import Connection, Gate
     from hub.intake.wire import Connect, Head, Publish
     from hub.words import DeviceId, User
@@ -27,13 +29,21 @@ def session_id(user: User, connect: Connect, line: str) -> str:
     return f"{user.name}/{connect.client_id or line}"
 
 
-def has_room(gate: Gate, session: str) -> bool:
-    """Whether the broker may have one more session, of this id; what is there already may go on."""
+def check_session(gate: Gate, session: str, dialect: Dialect) -> None:
+    """Whether the broker can serve this client; a session that is there already may go on.
+
+    Raises:
+        TurnedAway: it does not speak the client's version, or has no room for one more session.
+    """
+    if not dialect.for_people:
+        raise TurnedAway(wire.ConnectCode.BAD_PROTOCOL)
     there = {*gate.broker.sessions, *gate.people_online}
     user = session.partition("/")[0]
     own = sum(known.partition("/")[0] == user for known in there)
     limits = gate.settings
-    return session in there or (len(there) < limits.people_max and own < limits.person_sessions_max)
+    full = len(there) >= limits.people_max or own >= limits.person_sessions_max
+    if full and session not in there:
+        raise TurnedAway(wire.ConnectCode.UNAVAILABLE)
 
 
 class PersonClient:

@@ -12,6 +12,7 @@ import msgspec
 from hub.errors import DeviceFault
 from hub.intake.commands import read_reward
 from hub.intake.observation import BOOT_MAX
+from hub.intake.reasons import Breach
 from hub.intake.wire import puback, pubrec
 from hub.payloads import Err, act_of
 from hub.spaces import Discrete, size
@@ -20,6 +21,7 @@ from hub.words import Code, DeviceId, Hello
 
 if TYPE_CHECKING:
     from hub.intake.outbox import Outbox
+    from hub.intake.reasons import Reason
     from hub.intake.receive import Receiver
     from hub.intake.session import Session, Sessions
     from hub.intake.wire import Publish
@@ -97,14 +99,14 @@ class Publications:
 
     def take(self, publish: Publish, leaf: str) -> None:
         """Handle a publish that is the hub's; its QoS 2 id is a new one."""
-        reply = MqttReply(self, leaf, publish.qos, publish.packet_id)
+        reply = self._reply(leaf, publish)
         self._begin(publish.qos)
         packet = (publish.packet_id, crc32(publish.payload)) if publish.qos else None
         self._dispatch(leaf, publish.payload, reply, packet, duplicate=publish.duplicate)
 
     def take_other(self, publish: Publish) -> bool:
         """Acknowledge a publish that is not for the log; False: it was over the quota."""
-        reply = MqttReply(self, "status", publish.qos, publish.packet_id)
+        reply = self._reply("status", publish)
         self._begin(publish.qos)
         try:
             self.session.quota.take(len(publish.payload))
@@ -117,9 +119,16 @@ class Publications:
     def refuse(self, publish: Publish, fault: DeviceFault) -> None:
         """A publish whose content was not even read."""
         self._begin(publish.qos)
-        self._receiver.refuse(
-            self.session, fault, MqttReply(self, "obs", publish.qos, publish.packet_id)
-        )
+        self._receiver.refuse(self.session, fault, self._reply("obs", publish))
+
+    def deny(self, publish: Publish, reason: Reason, why: str) -> None:
+        """A topic that the device may not publish to; no row is left.
+
+        Raises:
+            Breach: 3.1.1 has no other way to say so than closing the connection (3.3.5-2).
+        """
+        del publish
+        raise Breach(reason, why)
 
     def say_goodbye(self, why: str) -> None:
         """The last word on `err` before the connection is closed for what the device did."""
@@ -156,6 +165,10 @@ class Publications:
     def send(self, leaf: str, payload: bytes, qos: int) -> None:
         """To the device, if it has subscribed."""
         self.outbox.publish(leaf, payload, qos)
+
+    def _reply(self, leaf: str, publish: Publish) -> MqttReply:
+        """What becomes of the publish is said by this."""
+        return MqttReply(self, leaf, publish.qos, publish.packet_id)
 
     def _begin(self, qos: int) -> None:
         if qos:
@@ -231,9 +244,8 @@ class MqttReply:
 
     def act(self, answer: Answer) -> None:
         """Send the action in the encoding of its observation."""
-        encoding = ENCODINGS[self._leaf]
-        payload = _encode_f32(answer) if encoding == "f32" else _encode(answer, encoding)
-        self._publications.send(ACTION_LEAVES[encoding], payload, self._qos)
+        leaf, payload = encode_action(answer, self._leaf)
+        self._publications.send(leaf, payload, self._qos)
 
     def warn(self, fault: DeviceFault) -> None:
         """Say it on `err`."""
@@ -274,6 +286,13 @@ def _fits_f32(actions: Space) -> bool:
     if isinstance(actions, Discrete):
         return actions.start >= 0 and actions.start + actions.n - 1 <= _U16_MAX
     return size(actions) <= _U8_MAX
+
+
+def encode_action(answer: Answer, leaf: str) -> tuple[str, bytes]:
+    """Leaf and payload of the answer to an observation that came on this leaf."""
+    encoding = ENCODINGS[leaf]
+    payload = _encode_f32(answer) if encoding == "f32" else _encode(answer, encoding)
+    return ACTION_LEAVES[encoding], payload
 
 
 def _encode(answer: Answer, encoding: str) -> bytes:

@@ -5,7 +5,7 @@ PUBLISH ─▶ taken? ─▶ … on disk … ─▶ PUBREC ─▶ PUBREL ─▶ 
 
 from __future__ import annotations
 
-from hub.errors import Malformed
+from hub.intake.reasons import Breach, Reason
 
 
 class Releases:
@@ -22,13 +22,14 @@ class Releases:
         """Whether a publish is not here yet; then it is.
 
         Raises:
-            Malformed: too many are unreleased. Reading can't pause here: the release comes later.
+            Breach: too many are unreleased. Reading can't pause here: the release comes later.
         """
         if packet_id in self._ids:
             return False
         self._ids[packet_id] = False
         if len(self._ids) > self._limit:
-            raise Malformed(f"over {self._limit} QoS 2 publishes unreleased")
+            text = f"over {self._limit} QoS 2 publishes unreleased"
+            raise Breach(Reason.RECEIVE_MAXIMUM_EXCEEDED, text)
         return True
 
     def is_acknowledged(self, packet_id: int) -> bool:
@@ -43,14 +44,16 @@ class Releases:
         """It was not taken: should it come again, it is new."""
         self._ids.pop(packet_id, None)
 
-    def release(self, packet_id: int) -> None:
-        """PUBREL; the answer is PUBCOMP, for an id that is not known as well.
+    def release(self, packet_id: int) -> bool:
+        """PUBREL: whether the id was known; the answer is PUBCOMP, for one that was not as well.
 
         Raises:
-            Malformed: PUBREC was not sent yet.
+            Breach: PUBREC was not sent yet.
         """
-        if self._ids.pop(packet_id, True) is False:
-            raise Malformed(f"PUBREL {packet_id} before its PUBREC (4.3.3)")
+        acknowledged = self._ids.pop(packet_id, None)
+        if acknowledged is False:
+            raise Breach(Reason.PROTOCOL_ERROR, f"PUBREL {packet_id} before its PUBREC (4.3.3)")
+        return acknowledged is not None
 
     def forget_unacknowledged(self) -> None:
         """The connection is gone: what had no PUBREC will be sent again, and is to be taken."""

@@ -95,7 +95,7 @@ async def test_a_connect_after_a_refused_one_is_not_looked_at(house: House) -> N
 @pytest.mark.parametrize(
     "body",
     [
-        b"\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00",  # MQTT 5
+        b"\x00\x04MQTT\x06\x02\x00\x00\x00\x00\x00",  # one that does not exist
         b"\x00\x06MQIsdp\x03\x02\x00\x00\x00\x00",  # MQTT 3.1
     ],
 )

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pytest
 
-from hub.intake import wire
+from hub.intake import wire, wire5
+from hub.intake.properties import Property, properties_bytes
+from hub.intake.wire import PacketType
 from hub.topics import DEVICE_PUBLISHES
 from hub.words import Kind, User
+from tests.intake import raw_client5
 from tests.intake.house import KEY, House
 from tests.intake.raw_client import PUBACK, PUBLISH
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.intake.gate import Connection
+    from hub.intake.properties import Value
 
 SEED: Final = 20261129
 PER_CONNECTION: Final = 25
@@ -37,6 +41,8 @@ FOREIGN: Final = [
     for device in ("heater", "#", "hub", "agents")
     for leaf in ("obs", "act", "err", "cfg", "state", "status", "hello", "cmd/learn", "act/mp")
 ] + ["$SYS/broker", "rl/v1", "other"]
+
+ACKNOWLEDGEMENTS: Final = (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBCOMP)
 
 pytestmark = pytest.mark.timeout(36_000)
 
@@ -98,6 +104,15 @@ class Attack:
         connection._flush()
         return connection, line
 
+    def connect5(self, device: str, **more: Any) -> tuple[Connection, Memory]:
+        """The same by MQTT 5."""
+        connection = self.house.gate.accept()
+        line = Memory(connection)
+        connection.connection_made(line)
+        connection.data_received(raw_client5.connect(device, KEY, keep_alive_s=60, **more))
+        connection._flush()
+        return connection, line
+
     async def step_honestly(self) -> None:
         """The honest device is acknowledged and answered in the same turn of the loop."""
         self.honest_line.written.clear()
@@ -151,6 +166,35 @@ def good_packets() -> list[bytes]:
     ]
 
 
+def good_packets5() -> list[bytes]:
+    """The same by MQTT 5, with all that it may say besides."""
+    act, status = "rl/v1/mallory/act", "rl/v1/mallory/status"
+    asks: dict[Property, Value] = {
+        Property.RESPONSE_TOPIC: act,
+        Property.CORRELATION_DATA: b"7",
+        Property.USER_PROPERTY: [("a", "b")],
+    }
+    can = {Property.SESSION_EXPIRY_S: 1, Property.RECEIVE_MAXIMUM: 2}
+    return [
+        raw_client5.connect("mallory", KEY, properties_bytes(can), will=(status, b"off")),
+        wire5.publish("rl/v1/mallory/obs", b'{"s":1,"o":[1,2],"r":0.5}', asks, qos=1, packet_id=7),
+        wire5.publish("rl/v1/mallory/obs", b'{"s":2,"o":[1,2]}', asks, qos=2, packet_id=8),
+        wire5.publish("rl/v1/mallory/obs/mp", b"\x81\xa1o\x92\x01\x02"),
+        wire5.publish("rl/v1/mallory/obs/f32", b"\x14\x02" + bytes(14), asks),
+        wire5.publish("rl/v1/mallory/hello", b'{"v":1,"b":7}', qos=1, packet_id=9),
+        wire5.publish("rl/v1/heater/obs", b'{"o":[1,2]}', qos=1, packet_id=10),
+        wire5.publish(status, b"online", qos=1, packet_id=11, retain=True),
+        raw_client5.subscribe(act, "rl/v1/mallory/#", options=0x2D),
+        raw_client5.unsubscribe(act),
+        *(wire5.acknowledgement(kind, 1) for kind in ACKNOWLEDGEMENTS),
+        wire5.acknowledgement(PacketType.PUBREC, 1, 0x97, {Property.REASON_STRING: "no"}),
+        wire5.acknowledgement(PacketType.PUBREL, 8),
+        b"\xc0\0",
+        bytes.fromhex("e0 07 04 05 11 00000007"),
+        bytes.fromhex("f0 06 18 04 15 0001 61"),
+    ]
+
+
 def mutated(packet: bytes, chance: np.random.Generator) -> bytes:
     """A few bytes changed, cut out, doubled or put in."""
     made = bytearray(packet)
@@ -172,11 +216,13 @@ def mutated(packet: bytes, chance: np.random.Generator) -> bytes:
 
 async def test_mutated_packets_harm_nobody(attack: Attack, packets: int) -> None:
     """No crash, no row of another device, memory bounded, and an honest device is answered."""
-    good, chance = good_packets(), attack.chance
+    versions = (attack.connect, good_packets()), (attack.connect5, good_packets5())
+    chance = attack.chance
     tracemalloc.start()
     held = tracemalloc.get_traced_memory()[0]
     for round_number in range(packets // PER_CONNECTION):
-        connection, line = attack.connect("mallory")
+        connect, good = versions[round_number % 2]
+        connection, line = connect("mallory")
         for choice in chance.integers(0, len(good), PER_CONNECTION).tolist():
             connection.data_received(mutated(good[choice], chance))
             if line.closed:
@@ -197,16 +243,18 @@ async def test_mutated_packets_harm_nobody(attack: Attack, packets: int) -> None
 async def test_no_topic_leads_to_another_device(attack: Attack, packets: int) -> None:
     """Of generated topics only the device's own are taken; the others leave no row and end it."""
     chance = attack.chance
+    versions = (attack.connect, wire.publish), (attack.connect5, wire5.publish)
     for number in range(max(1, packets // 10)):
         topic = "/".join(PIECES[i] for i in chance.integers(0, len(PIECES), chance.integers(1, 6)))
         if number % 2:
             topic = f"rl/v1/{topic}"
-        connection, line = attack.connect("mallory")
+        connect, publish = versions[number % 3 > 0]
+        connection, line = connect("mallory")
         attack.forget()
-        connection.data_received(wire.publish(topic, b'{"o":[1,2]}'))
-        assert line.closed == (topic not in OWN), topic
-        if line.closed:
-            assert attack.house.log.events == [], topic
+        qos = int(number % 3 == 1)  # by MQTT 5 only, which has an answer to it but closing
+        connection.data_received(publish(topic, b'{"o":[1,2]}', qos=qos, packet_id=1))
+        assert qos or line.closed == (topic not in OWN), topic
+        assert topic in OWN or attack.house.log.events == [], topic
         line.close()
         await asyncio.sleep(0)
         if number % 10 == 0:
@@ -216,27 +264,35 @@ async def test_no_topic_leads_to_another_device(attack: Attack, packets: int) ->
             await asyncio.sleep(0)
 
 
-async def test_no_filter_lets_another_devices_messages_in(attack: Attack, packets: int) -> None:
+@pytest.mark.parametrize("version", [3, 5])
+async def test_no_filter_lets_another_devices_messages_in(
+    attack: Attack, packets: int, version: int
+) -> None:
     """Whatever filter is granted takes in nothing but the device's own topics."""
+    connect = attack.connect5 if version == 5 else attack.connect
+    properties, code_at = (b"\0", 5) if version == 5 else (b"", 4)
     chance = attack.chance
-    connection, line = attack.connect("mallory")
-    for number in range(max(1, packets // 10)):
+    connection, line = connect("mallory")
+    for number in range(max(1, packets // 20)):
         pieces = [PIECES[i] for i in chance.integers(0, len(PIECES), chance.integers(1, 5))]
         topic_filter = "/".join(pieces)
         if number % 2:
             topic_filter = f"rl/v1/mallory/{topic_filter}"
         line.written.clear()
-        body = b"\0\1" + _text(topic_filter) + b"\1"
+        body = b"\0\1" + properties + _text(topic_filter) + b"\1"
         connection.data_received(bytes((0x82, len(body))) + body)
         connection._flush()
         if line.closed:  # malformed
             await asyncio.sleep(0)
-            connection, line = attack.connect("mallory")
+            connection, line = connect("mallory")
             continue
-        if line.written[4] == 1:
+        if line.written[code_at] == 1:
             assert not any(_takes_in(topic_filter, topic) for topic in FOREIGN), topic_filter
         else:
-            assert line.written[4] == wire.NOT_GRANTED
+            assert line.written[code_at] >= wire.NOT_GRANTED
+        unsubscribe = body[:-1]  # or the next would be one too many
+        connection.data_received(bytes((0xA2, len(unsubscribe))) + unsubscribe)
+        connection._flush()
     line.close()
 
 

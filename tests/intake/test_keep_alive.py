@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, cast
 
 from hub.intake.keep_alive import LOOK_S_MAX, SLOT_S, KeepAlive
+from hub.intake.reasons import Reason
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,8 +49,9 @@ class Line:
         self.is_read = True
         self.is_open = True
 
-    def close(self) -> None:
+    def end(self, reason: Reason) -> None:
         """It was silent."""
+        assert reason is Reason.KEEP_ALIVE_TIMEOUT
         self.is_open = False
 
 
@@ -62,7 +64,7 @@ def test_a_closed_connection_is_let_go_of_long_before_its_keep_alive_is_over() -
     loop, keep_alive = watch()
     line = Line()
     keep_alive.expect(line, 65_535 * 1.5)
-    line.close()
+    line.is_open = False
     known = weakref.ref(line)
     del line
     loop.advance(LOOK_S_MAX + 2 * SLOT_S)
