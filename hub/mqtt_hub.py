@@ -77,6 +77,7 @@ def read_address(text: str) -> Address:
     try:
         parts = urlsplit(text)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as a name is looked up: "a..b" is none
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/"):
@@ -90,6 +91,21 @@ def read_address(text: str) -> Address:
         user=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
     )
+
+
+def trust(ca_file: str) -> ssl.SSLContext:
+    """What a broker's certificate is checked by: the system's, or those of a PEM file.
+
+    Raises:
+        OperatorFault: the file can't be read, or has none.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise OperatorFault(
+            f"setting mqtt.broker_ca_file = {ca_file!r} can't be used: {error}; "
+            "it must be a PEM file with the certificates that are trusted"
+        ) from error
 
 
 class Incoming(Struct, frozen=True, gc=False):
@@ -120,7 +136,7 @@ class HubLink:
         status_topic: where `online` is retained, and `offline` as our will.
         under_way_max: messages that the broker may send before we acknowledge the first (MQTT 5).
         retry_s_max: longest wait before the next try to connect.
-        ca_file: certificates that are trusted, PEM; empty = the system's.
+        trusted: from `trust`, for an address with TLS.
     """
 
     def __init__(
@@ -132,7 +148,7 @@ class HubLink:
         status_topic: str,
         under_way_max: int,
         retry_s_max: float,
-        ca_file: str = "",
+        trusted: ssl.SSLContext | None = None,
     ) -> None:
         self._address = address
         self._client_id = client_id
@@ -140,7 +156,7 @@ class HubLink:
         self._status_topic = status_topic
         self._under_way_max = under_way_max
         self._retry_s_max = retry_s_max
-        self._ca_file = ca_file
+        self._trusted = trusted
         self._loop = asyncio.get_running_loop()
         self._client = self._make(MQTTv5)
         self._fd = -1
@@ -165,7 +181,7 @@ class HubLink:
                 log.info("connected to broker %s", self._address)
                 await self._lost.wait()
                 why = "the connection was lost"
-            except (OSError, Refused) as error:
+            except (OSError, ValueError, Refused) as error:  # a name that is none is a ValueError
                 why = str(error)
             finally:
                 self._detach()
@@ -224,7 +240,7 @@ class HubLink:
         if self._address.user is not None:
             client.username_pw_set(self._address.user, self._address.password)
         if self._address.tls:
-            client.tls_set_context(ssl.create_default_context(cafile=self._ca_file or None))
+            client.tls_set_context(self._trusted)
         client.will_set(self._status_topic, b"offline", qos=1, retain=True)
         client.max_queued_messages_set(QUEUED_MAX)
         client.max_inflight_messages_set(OUT_MAX)

@@ -22,7 +22,7 @@ from hub.intake.admission import packet_bytes_max
 from hub.intake.outbox import Outbox
 from hub.intake.publish import MqttReply, Publications
 from hub.intake.wire import Publish
-from hub.mqtt_hub import HubLink, Incoming, read_address
+from hub.mqtt_hub import HubLink, Incoming, read_address, trust
 from hub.payloads import Err
 from hub.registry.buckets import Buckets
 from hub.topics import DEVICE_PUBLISHES, OPERATOR_PUBLISHES, device_leaf, device_topic, hub_status
@@ -63,6 +63,7 @@ class ExternalBroker:
         self._settings = settings
         self._clock = clock
         self._address = read_address(settings.broker)
+        self._trusted = trust(settings.broker_ca_file) if self._address.tls else None
         self._link: HubLink | None = None
         self._running: asyncio.Task[None] | None = None
         self._devices: dict[DeviceId, _Device] = {}
@@ -92,7 +93,7 @@ class ExternalBroker:
             status_topic=hub_status(settings.base),
             under_way_max=settings.broker_under_way_max,
             retry_s_max=settings.broker_retry_s_max,
-            ca_file=settings.broker_ca_file,
+            trusted=self._trusted,
         )
         self._link.on_message = self._receive
         self._running = asyncio.get_running_loop().create_task(self._link.run())

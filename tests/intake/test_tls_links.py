@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.mqtt import BrokerLink
-from hub.mqtt_hub import Address, HubLink, Incoming
+from hub.mqtt_hub import Address, HubLink, Incoming, trust
 from tests.acceptance.certificates import Authority
 from tests.acceptance.real_hub import until
 from tests.intake.house import become
@@ -71,7 +71,7 @@ def hub_link(broker: OneRecord) -> HubLink:
         status_topic="rl/v1/hub/status",
         under_way_max=100,
         retry_s_max=1.0,
-        ca_file=broker.ca_file,
+        trusted=trust(broker.ca_file),
     )
 
 
