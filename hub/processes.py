@@ -124,7 +124,7 @@ class Hub:
         self.pool.choose = self.deliver.choose
         self.receiver = Receiver(self.registry, self.log, self.external, clock, settings.step)
         self.silence = Silence(self.registry, self.sessions, self.log, clock, settings.step)
-        self.gate, self.states = self._open_gate(loop)
+        self.gate, self.states = self._make_door(loop)
         acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool)
         self.control = Control(
             acts,
@@ -148,7 +148,7 @@ class Hub:
         )
         self.stopping = asyncio.Event()
 
-    def _open_gate(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate | ExternalBroker, States]:
+    def _make_door(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate | ExternalBroker, States]:
         """The door for MQTT, and what is said there of each device."""
         mqtt, rooms = self.settings.mqtt, (self.registry, self.sessions, self.receiver)
         commands = Commands(
@@ -312,13 +312,13 @@ async def _open_listeners(hub: Hub, stack: AsyncExitStack) -> tuple[int, int, in
     And what the front end has to say, if anything.
     """
     settings = hub.settings
-    mqtt, ws = await _open_gate(hub, stack) if isinstance(hub.gate, Gate) else (0, 0)
+    mqtt, ws = await _listen_for_mqtt(hub, stack) if isinstance(hub.gate, Gate) else (0, 0)
     http_socket = _listen(settings.hub.host, settings.http.port, "--http-port")
     told = await stack.enter_async_context(_front_end(settings.http.app)(hub, http_socket))
     return http_socket.getsockname()[1], mqtt, ws, told
 
 
-async def _open_gate(hub: Hub, stack: AsyncExitStack) -> tuple[int, int]:
+async def _listen_for_mqtt(hub: Hub, stack: AsyncExitStack) -> tuple[int, int]:
     """The ports of the hub's own broker."""
     gate, settings = hub.gate, hub.settings
     assert isinstance(gate, Gate)
