@@ -1,4 +1,8 @@
-"""Debian's mosquitto with the configuration of `deploy/mosquitto`, in a process of its own."""
+"""Debian's mosquitto, in a process of its own.
+
+with device_broker(tmp_path, ["heater"]) as broker:
+    broker.address, broker.kill_nine(), broker.start()
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import pytest
 
@@ -25,16 +29,26 @@ class Mosquitto:
     """Started, killed, and started again on the same port with what it had written down.
 
     Args:
-        folder: of its own.
-        users: who may connect, besides `hub` and `operator`; all with the same PASSWORD.
+        folder: it makes one of its own there.
+        configuration: `{folder}` and `{port}` are put in.
+        acl: who may say and hear what.
+        users: who may connect; all with the same PASSWORD.
     """
 
-    def __init__(self, folder: Path, users: Iterable[str]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, configuration: str, acl: Path, users: Iterable[str]) -> None:
+        self.port = _free_port()
+        self.folder = folder / f"broker-{self.port}"
+        self.folder.mkdir()
         self._program = found("mosquitto")
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
-        self._configure(["hub", "operator", *users])
+        self._configure(configuration, acl, users)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill_nine()
 
     @property
     def address(self) -> str:
@@ -43,8 +57,8 @@ class Mosquitto:
 
     def start(self) -> None:
         """Returns when it listens."""
-        with (self._folder / "says.txt").open("ab") as says:
-            command = [self._program, "-c", str(self._folder / "mosquitto.conf")]
+        with (self.folder / "says.txt").open("ab") as says:
+            command = [self._program, "-c", str(self.folder / "mosquitto.conf")]
             self._process = subprocess.Popen(command, stdout=says, stderr=says)
         until(self._listens, f"mosquitto on port {self.port}")
 
@@ -57,25 +71,30 @@ class Mosquitto:
 
     def _listens(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "says.txt").read_text()
+        assert self._process.poll() is None, (self.folder / "says.txt").read_text()
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0
 
-    def _configure(self, users: list[str]) -> None:
-        """The deployed files, with this folder and port in place of the machine's."""
-        passwords = self._folder / "passwords"
+    def _configure(self, configuration: str, acl: Path, users: Iterable[str]) -> None:
+        passwords = self.folder / "passwords"
         passwords.touch(0o600)
         for user in users:
             command = [found("mosquitto_passwd"), "-b", str(passwords), user, PASSWORD]
             subprocess.run(command, check=True, capture_output=True)
-        shutil.copy(DEPLOYED / "acl", self._folder / "acl")
-        (self._folder / "acl").chmod(0o600)
-        text = (DEPLOYED / "mosquitto.conf").read_text()
-        text = text.replace("/etc/mosquitto/", f"{self._folder}/")
-        text = text.replace("/var/lib/mosquitto/", f"{self._folder}/")
-        text = text.replace("listener 1883 ", f"listener {self.port} ")
+        shutil.copy(acl, self.folder / "acl")
+        (self.folder / "acl").chmod(0o600)
+        text = configuration.format(folder=self.folder, port=self.port)
         # Debian's starts as root and becomes `mosquitto`, who may not read a test's folder.
-        (self._folder / "mosquitto.conf").write_text(text + "user root\n")
+        (self.folder / "mosquitto.conf").write_text(text + "user root\n")
+
+
+def device_broker(folder: Path, devices: Iterable[str]) -> Mosquitto:
+    """Set up as `deploy/mosquitto` has it, for these devices, `hub` and `operator`."""
+    text = (DEPLOYED / "mosquitto.conf").read_text()
+    text = text.replace("/etc/mosquitto/", "{folder}/")
+    text = text.replace("/var/lib/mosquitto/", "{folder}/")
+    text = text.replace("listener 1883 ", "listener {port} ")
+    return Mosquitto(folder, text, DEPLOYED / "acl", ["hub", "operator", *devices])
 
 
 def found(program: str) -> str:

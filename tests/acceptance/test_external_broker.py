@@ -15,7 +15,7 @@ from hub.clock import SystemClock
 from hub.demo.over_mqtt import MqttExchange
 from hub.words import DeviceId
 from tests.acceptance.devices import Http, Mqtt, Walker
-from tests.acceptance.mosquitto import PASSWORD, Mosquitto
+from tests.acceptance.mosquitto import PASSWORD, device_broker
 from tests.acceptance.paho_client import PahoClient
 from tests.acceptance.real_hub import HOST, until
 from tests.acceptance.test_kill import assert_logged_once, await_steps
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.acceptance.mosquitto import Mosquitto
     from tests.acceptance.real_hub import RealHub
 
 DEVICES: Final = ("w-0", "w-1", "w-2")
@@ -35,12 +36,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """Running; it knows the walkers and a stranger that no agent has."""
-    folder = tmp_path / "mosquitto"
-    folder.mkdir()
-    broker = Mosquitto(folder, [*DEVICES, "stranger"])
-    broker.start()
-    yield broker
-    broker.kill_nine()
+    with device_broker(tmp_path, [*DEVICES, "stranger"]) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hub.federation.payloads import Announcement, Gains
 from hub.mqtt import BrokerLink
 from tests.acceptance.cart import Cart
-from tests.acceptance.meeting_place import MeetingPlace
+from tests.acceptance.meeting_place import federation_at, meeting_place
 from tests.acceptance.mosquitto import PASSWORD
 from tests.acceptance.real_hub import HOST, until
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.acceptance.mosquitto import Mosquitto
     from tests.acceptance.real_hub import RealHub
 
 pytestmark = pytest.mark.acceptance
@@ -31,19 +32,19 @@ USERS: Final = ("site-a", "site-b", "listener")
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[MeetingPlace]:
-    with MeetingPlace(tmp_path) as broker:
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with meeting_place(tmp_path) as broker:
         yield broker
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[MeetingPlace]:
-    with MeetingPlace(tmp_path, USERS) as broker:
+def guarded(tmp_path: Path) -> Iterator[Mosquitto]:
+    with meeting_place(tmp_path, USERS) as broker:
         yield broker
 
 
-def site(new_hub: Callable[[str], RealHub], broker: MeetingPlace, name: str) -> RealHub:
-    hub = new_hub(broker.settings(name))
+def site(new_hub: Callable[[str], RealHub], broker: Mosquitto, name: str) -> RealHub:
+    hub = new_hub(federation_at(broker, name))
     hub.start()
     return hub
 
@@ -56,7 +57,7 @@ def count(hub: RealHub, what: str) -> int:
     return int(hub.value(f"SELECT count(*) FROM {what}"))
 
 
-def heard(broker: MeetingPlace, topic: str, kind: type[Any]) -> Any:
+def heard(broker: Mosquitto, topic: str, kind: type[Any]) -> Any:
     """The next message on a topic, as it is documented."""
     found: list[Any] = []
     link = BrokerLink("listener", HOST, broker.port, login=("listener", PASSWORD))
@@ -73,7 +74,7 @@ def heard(broker: MeetingPlace, topic: str, kind: type[Any]) -> Any:
 
 
 def test_replicas_of_one_hub_advise_those_of_the_other_whatever_is_killed(
-    new_hub: Callable[[str], RealHub], guarded: MeetingPlace
+    new_hub: Callable[[str], RealHub], guarded: Mosquitto
 ) -> None:
     broker = guarded
     a, b = site(new_hub, broker, "site-a"), site(new_hub, broker, "site-b")
@@ -117,7 +118,7 @@ def test_replicas_of_one_hub_advise_those_of_the_other_whatever_is_killed(
 
 
 def test_a_newcomer_hub_over_a_bridge_begins_with_what_the_other_knows(
-    new_hub: Callable[[str], RealHub], broker: MeetingPlace, tmp_path: Path
+    new_hub: Callable[[str], RealHub], broker: Mosquitto, tmp_path: Path
 ) -> None:
     a = site(new_hub, broker, "site-a")
     with Cart(a, a.make_agent("cart", hubs="policies", parameters=PPO), "a-1") as knows:
@@ -126,7 +127,7 @@ def test_a_newcomer_hub_over_a_bridge_begins_with_what_the_other_knows(
             return statistics.fmean(knows.returns[-10:] or [0.0])
 
         until(lambda: mean() > 90, "a has learnt something", timeout_s=3 * LONG_S)
-    with MeetingPlace(tmp_path, bridged_to=broker.port) as theirs:
+    with meeting_place(tmp_path, bridged_to=broker.port) as theirs:
         b = site(new_hub, theirs, "site-b")
         key = b.make_agent("cart", hubs="policies", parameters=PPO)
         until(lambda: count(b, "policies WHERE agent = 'cart'"), "b has joined", timeout_s=LONG_S)
@@ -138,7 +139,7 @@ def test_a_newcomer_hub_over_a_bridge_begins_with_what_the_other_knows(
 
 
 def test_a_flood_and_huge_or_random_messages_cost_the_hub_nothing(
-    new_hub: Callable[[str], RealHub], broker: MeetingPlace
+    new_hub: Callable[[str], RealHub], broker: Mosquitto
 ) -> None:
     b = site(new_hub, broker, "site-b")
     key = b.make_agent("cart", sharing="advice", hubs="policies", parameters=PPO)
