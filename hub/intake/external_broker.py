@@ -40,6 +40,8 @@ HEARD: Final = (*(leaf for leaf in DEVICE_PUBLISHES if leaf != "status"), *OPERA
 BROKER: Final = "broker"
 """Who commands, in the log: the broker knows, and does not say."""
 STRANGERS_MAX: Final = 10_000
+HELD_MAX: Final = 1000
+"""A connection brings a few before its reading pauses; those of QoS 1 come again on the next."""
 AGAIN_S: Final = 1.0
 """After something could not be made durable, until the broker is asked for it again."""
 
@@ -67,7 +69,7 @@ class ExternalBroker:
         self._link: HubLink | None = None
         self._running: asyncio.Task[None] | None = None
         self._devices: dict[DeviceId, _Device] = {}
-        self._held: deque[Incoming] = deque()
+        self.held: deque[Incoming] = deque(maxlen=HELD_MAX)
         """Read, and not taken yet: the log is behind."""
         self._again: asyncio.TimerHandle | None = None
         self._carrying: set[asyncio.Task[None]] = set()
@@ -110,9 +112,9 @@ class ExternalBroker:
 
     def relieve(self) -> None:
         """The log has caught up: take what waits, and read on."""
-        while self._held and not self._receiver.crowded:
-            self._take(self._held.popleft())
-        if not self._held and self._link is not None:
+        while self.held and not self._receiver.crowded:
+            self._take(self.held.popleft())
+        if not self.held and self._link is not None:
             self._link.resume()
 
     def disconnect(self, device: DeviceId) -> None:
@@ -147,12 +149,20 @@ class ExternalBroker:
             self._link.lose()
 
     def _receive(self, message: Incoming) -> None:
-        if self._held or self._receiver.crowded:
-            self._held.append(message)
+        if self.held or self._receiver.crowded:
+            if self.held and self.held[-1].connection != message.connection:
+                self._forget_older()
+            self.held.append(message)
             assert self._link is not None, "it brought the message"
             self._link.pause()
         else:
             self._take(message)
+
+    def _forget_older(self) -> None:
+        """On a new connection the broker sends all again that waits to be acknowledged."""
+        never_again = [message for message in self.held if not message.qos]
+        self.held.clear()
+        self.held.extend(never_again)
 
     def _take(self, message: Incoming) -> None:
         found = device_leaf(self._settings.base, message.topic)
