@@ -19,7 +19,7 @@ import pytest
 from tests.architecture.tree import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.acceptance.real_hub import RealHub
 
@@ -30,6 +30,8 @@ CHECKED: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=u
 
 # What each plant does with an action, as SQL over a transition: the next value is this one.
 THERMOSTAT: Final = "obs[1] + 0.02 * (5 - obs[1]) + 0.8 * action[1]"
+LAMP: Final = "next_obs[2] + 0.7 * action[1]"
+TANK: Final = "obs[1] + 0.05 * action[1] - 0.04 * sqrt(obs[1])"
 CLOSE: Final = 1e-3
 """The device computes in float32, the log in float64."""
 
@@ -67,7 +69,7 @@ class Workbench:
         self.run(gcc, *STRICT, *CHECKED, "-o", program, EXAMPLES / source, *flags)
         return program
 
-    def run(self, *command: object) -> str:
+    def run(self, *command: object, environment: Mapping[str, str] | None = None) -> str:
         """What it printed; it ended well, knowing nothing of this repository."""
         done = subprocess.run(
             [str(word) for word in command],
@@ -75,6 +77,7 @@ class Workbench:
             text=True,
             timeout=RUN_S_MAX,
             cwd=self.folder,
+            env=environment,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,66 @@
+"""A lamp that learns to keep a desk at the same brightness, for boards with WiFi that run CircuitPython."""
+import json, math, os, random
+import adafruit_minimqtt.adafruit_minimqtt as MQTT
+
+STEPS, WANTED, REPEAT_S = int(os.getenv("SHEEPFOLD_STEPS") or 0), 0.7, 2
+
+try:
+    import wifi, socketpool
+    wifi.radio.connect(os.getenv("CIRCUITPY_WIFI_SSID"), os.getenv("CIRCUITPY_WIFI_PASSWORD"))
+    pool = socketpool.SocketPool(wifi.radio)
+except ImportError:
+    import socket as pool                       # on a desk
+
+device = os.getenv("SHEEPFOLD_DEVICE")
+topic = f"rl/v1/{device}"
+boot = random.getrandbits(32)                   # never the same again
+answer = {}
+
+
+def look(step):
+    return 0.3 + 0.3 * math.sin(step / 20)      # on a board: analogio.AnalogIn(board.A0).value / 65535
+
+
+def shine(brightness):
+    pass                                        # on a board: pwmio.PWMOut(board.LED).duty_cycle = …
+
+
+def on_message(client, from_topic, payload):
+    answer.update(json.loads(payload))
+    if from_topic.endswith("/err"):
+        raise RuntimeError(answer["m"])
+
+
+client = MQTT.MQTT(broker=os.getenv("SHEEPFOLD_HUB"), port=int(os.getenv("SHEEPFOLD_PORT")), client_id=device,
+                   username=device, password=os.getenv("SHEEPFOLD_KEY"), socket_pool=pool, socket_timeout=0.05)
+client.on_message = on_message
+
+
+def connect():
+    client.connect()
+    client.subscribe([(f"{topic}/act", 0), (f"{topic}/err", 0)])
+
+
+def act(step, seen, reward):
+    """The hub's action; the same step is sent again until it is there."""
+    observation = json.dumps({"b": boot, "s": step, "o": seen, "r": reward})
+    while True:
+        try:
+            client.publish(f"{topic}/obs", observation)
+            for _ in range(int(REPEAT_S / 0.05)):
+                client.loop(0.05)
+                if answer.get("s") == step:
+                    return answer["a"]
+        except (MQTT.MMQTTException, OSError):
+            client.reconnect()
+
+
+connect()
+daylight, lamp, reward, step = look(0), 0.0, 0.0, 0
+while not STEPS or step < STEPS:                # on a board it never ends
+    lamp = act(step, [daylight + 0.7 * lamp, daylight], reward)[0]
+    step += 1
+    daylight = look(step)
+    shine(lamp)
+    reward = -abs(daylight + 0.7 * lamp - WANTED)
+print(f"{step} steps, the desk at {daylight + 0.7 * lamp:.2f}")

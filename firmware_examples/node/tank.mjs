@@ -1,0 +1,39 @@
+// A tank that learns to keep its level: `npm install mqtt; node tank.mjs mqtt://HUB:1883 DEVICE KEY [STEPS]`.
+// ws://HUB:8083 will do as well.
+import mqtt from "mqtt";
+
+const [url, device, key, steps = "100"] = process.argv.slice(2);
+const topic = `rl/v1/${device}`;
+const boot = Math.floor(Math.random() * 2 ** 32); // never the same again
+const repeatMs = 2000;
+let level = 1, step = 0, repeat;
+
+const client = mqtt.connect(url, { username: device, password: key, clientId: device, reconnectPeriod: 1000 });
+
+function observe() {
+  const observation = { b: boot, s: step, o: [level], r: -Math.abs(level - 2) };
+  client.publish(`${topic}/obs`, JSON.stringify(observation));
+  clearTimeout(repeat);
+  repeat = setTimeout(observe, repeatMs); // the same step again, until it is answered
+}
+
+function end(code, text) {
+  clearTimeout(repeat);
+  (code ? console.error : console.log)(text);
+  client.end(true, () => process.exit(code));
+}
+
+client.on("connect", async () => {
+  await client.subscribeAsync([`${topic}/act`, `${topic}/err`]);
+  observe();
+});
+client.on("error", (error) => end(1, error.message));
+client.on("message", (from, payload) => {
+  const answer = JSON.parse(payload);
+  if (from.endsWith("/err")) return end(1, answer.m);
+  if (answer.s !== step) return; // of a repeat: it says nothing new
+  level += 0.05 * answer.a - 0.04 * Math.sqrt(level);
+  step += 1;
+  if (step < Number(steps)) observe();
+  else end(0, `${step} steps, the level at ${level.toFixed(2)} m`);
+});
