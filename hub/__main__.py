@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from hub import control
-from hub.commands import agents, doctor, log, people, policies, rebuild, top
+from hub.commands import agents, doctor, log, mapping, people, policies, rebuild, top
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault, SheepfoldError
 
@@ -99,7 +99,14 @@ def schemas(*, check: bool) -> None:
         raise OperatorFault(f"stale: {', '.join(wrong)}; run 'sheepfold schemas'")
 
 
-for _group in (agents.agent, policies.policy, people.device, people.key, people.user):
+for _group in (
+    agents.agent,
+    mapping.mapping,
+    policies.policy,
+    people.device,
+    people.key,
+    people.user,
+):
     cli.add_command(_group)
 for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.export):
     cli.add_command(_command)

@@ -20,6 +20,7 @@ from hub.frames import LENGTH, frame
 from hub.log.address import listen
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
+from hub.registry.mapping_acts import MappingAct, ShowMappings
 from hub.step import Appender
 from hub.turn import Turn
 from hub.words import DeviceId, Publishable
@@ -165,7 +166,8 @@ AgentAct = (
     | ForgetDevice
 )
 UserAct = CreateUser | SetPassword | RemoveUser | CreateUserKey
-Request = AgentAct | UserAct | Show | Position | SealNow | Status | Watch
+Act = AgentAct | UserAct | MappingAct
+Request = Act | Show | ShowMappings | Position | SealNow | Status | Watch
 
 
 class Done(Struct, frozen=True, tag="done"):
@@ -295,7 +297,7 @@ class Control:
         except OSError as error:
             return NotDone(f"the system refused: {error}")
 
-    async def act(self, act: AgentAct | UserAct, by: str, allowed: Callable[[], object]) -> Any:
+    async def act(self, act: Act, by: str, allowed: Callable[[], object]) -> Any:
         """Have it done in somebody's name; `allowed` is asked when nothing else can change.
 
         Raises:
@@ -307,6 +309,8 @@ class Control:
             allowed()
             if isinstance(act, UserAct):
                 events, answer = self._decide_on_user(act, hashed, by)
+            elif isinstance(act, MappingAct):
+                events, answer = self._acts.mappings.decide(act, by)
             else:
                 events, answer = self._decide(act, by)
             if isinstance(act, ForgetDevice):
@@ -328,6 +332,8 @@ class Control:
         match request:
             case Show(what, name):
                 return self._show(what, name)
+            case ShowMappings(name):
+                return self._acts.mappings.show(name)
             case Status():
                 return self._status()
             case Watch():
@@ -424,14 +430,14 @@ class Control:
         return lists[what]()
 
 
-def _takes_away(act: AgentAct | UserAct) -> bool:
+def _takes_away(act: Act) -> bool:
     """Whether connections may be open that would not be let in after it."""
     if isinstance(act, ChangeAgent):
         return act.changes.get("status") == "deleted"
     return isinstance(act, RevokeKey | RemoveUser)
 
 
-async def _hashed(request: AgentAct | UserAct) -> bytes:
+async def _hashed(request: Act) -> bytes:
     """Of the password in it; in a thread and before the lock: every device would feel 0.1 s."""
     if isinstance(request, CreateUser | SetPassword):
         return await asyncio.to_thread(hash_password, request.password)

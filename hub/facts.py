@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from hub.mappings import Mapping, MappingName
 from hub.words import (
     Agent,
     Code,
@@ -174,6 +175,23 @@ class CheckpointsDeleted(Struct, frozen=True, tag="checkpoints_deleted"):
     by: str
 
 
+class MappingMade(Struct, frozen=True, tag="mapping_made"):
+    """From now on devices of the event's agent may send as a Mapping says."""
+
+    name: MappingName
+    version: int
+    """Counts up from 1 for each name; observations name it in their payload."""
+    mapping: Mapping
+    by: str
+
+
+class MappingRemoved(Struct, frozen=True, tag="mapping_removed"):
+    """Nothing is read by a Mapping any more."""
+
+    name: MappingName
+    by: str
+
+
 class Sealed(Struct, frozen=True, tag="sealed"):
     """All events from `seq_first` to `seq_last` stand in Parquet segments too."""
 
@@ -329,6 +347,8 @@ Fact = (
     | LoginRefused
     | CurveCleared
     | CheckpointsDeleted
+    | MappingMade
+    | MappingRemoved
     | Sealed
     | SessionOpened
     | EpisodeEnded

@@ -39,6 +39,7 @@ from hub.figures import watched
 from hub.intake.commands import Commands
 from hub.intake.door import make_door
 from hub.intake.gate import Gate
+from hub.intake.mapping.bound import check_mapping
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
@@ -125,7 +126,7 @@ class Hub:
         self.receiver = Receiver(self.registry, self.log, self.external, clock, settings.step)
         self.silence = Silence(self.registry, self.sessions, self.log, clock, settings.step)
         self.gate, self.states = self._make_door(loop)
-        acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool)
+        acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool, check_mapping)
         self.control = Control(
             acts,
             self.registry,

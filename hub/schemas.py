@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from hub import facts, payloads, topics, words
+from hub import facts, mappings, payloads, topics, words
 from hub.federation import payloads as between_hubs
 from hub.intake.observation import LONG_NAMES
 from hub.learner.algorithms.describe import algorithms_page
@@ -46,6 +46,7 @@ WORDS: Final[dict[str, tuple[Any, str]]] = {
     "announcement": (between_hubs.Announcement, "topic `policy/<hub>` of a broker of hubs"),
     "want": (between_hubs.Want, "topic `want/<hub>` there"),
     "gains": (between_hubs.Gains, "topic `advice/<hub>` there"),
+    "mapping": (mappings.Mapping, "`sheepfold mapping try`, as TOML or JSON"),
     "fact": (facts.Fact, "column `payload` of the view `events`, by kind"),
 }
 """File name, type, and where an outsider meets it."""
@@ -145,9 +146,13 @@ def _as_received(document: dict[str, Any]) -> dict[str, Any]:
 
 def _notes(title: str) -> dict[str, str]:
     """What stands below each field of a Struct, which only its source still knows."""
-    struct = next(
-        vars(room)[title] for room in (payloads, between_hubs, facts, words) if title in vars(room)
-    )
+    rooms = (payloads, between_hubs, facts, mappings, words)
+    struct = next(vars(room)[title] for room in rooms if title in vars(room))
+    parts = [part for part in struct.__mro__ if part.__module__ == struct.__module__]
+    return {name: note for part in parts for name, note in _notes_in(part).items()}
+
+
+def _notes_in(struct: type) -> dict[str, str]:
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
     notes = {}
     for field, below in itertools.pairwise(getattr(body, "body", [])):

@@ -34,6 +34,7 @@ from hub.registry.deadline import check_deadline, usual_deadline_ms
 from hub.registry.declared import read_safety
 from hub.registry.fold import ADMIN
 from hub.registry.limits import check_limits
+from hub.registry.mapping_acts import MappingActs
 from hub.registry.publishable import check as check_publishable
 from hub.topics import is_device_id
 from hub.words import Agent, AgentName, DeviceId, Event, Hubs, Key, KeyId, Kind, Sharing, User
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.registry.fold import Registry
+    from hub.registry.mapping_acts import CheckMapping
     from hub.words import Publishable
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
@@ -65,6 +67,7 @@ class Acts:
         random_bytes: for seeds and secrets.
         check: refuses an agent no learner could run (`OperatorFault`).
         policies: the versions that are there, and those to come.
+        check_mapping: as `MappingActs` has it.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class Acts:
         random_bytes: Callable[[int], bytes],
         check: Callable[[Agent], object],
         policies: Policies,
+        check_mapping: CheckMapping,
     ) -> None:
         self._registry = registry
         self._now_us = now_us
         self._random_bytes = random_bytes
         self._check = check
         self._policies = policies
+        self.mappings = MappingActs(registry, now_us, check_mapping)
 
     def create_agent(self, declared: NewAgent, by: str) -> tuple[list[Event], Any]:
         """A new agent with its first, agent-wide key; the answer shows the key, once."""

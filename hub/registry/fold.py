@@ -31,6 +31,8 @@ from hub.facts import (
     LoggedIn,
     LoggedOut,
     LoginRefused,
+    MappingMade,
+    MappingRemoved,
     PolicyChosen,
     PolicyMade,
     Refusal,
@@ -41,6 +43,7 @@ from hub.facts import (
     UserMade,
     UserRemoved,
 )
+from hub.mappings import Mapping, MappingName
 from hub.spaces import Space
 from hub.words import Agent, AgentName, DeviceId, Key, KeyId, Kind, User
 
@@ -88,6 +91,20 @@ class Trained(Struct, frozen=True):
     sha256: str
 
 
+class Registered(Struct, frozen=True):
+    """A mapping as it stands."""
+
+    name: MappingName
+    agent: AgentName
+    version: int
+    mapping: Mapping
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What its numbers are called, in order."""
+        return tuple(field.name for field in self.mapping.observations)
+
+
 class Begun(Struct, frozen=True):
     """Where an agent's learning began: at its declaration, or when it was restarted."""
 
@@ -130,6 +147,10 @@ class Registry:
         """Policies that operators put in place, by version; their files are never removed."""
         self.guests: dict[AgentName, list[Guest]] = {}
         """Who may advise an agent's replicas from other hubs."""
+        self.mappings: dict[MappingName, Registered] = {}
+        """Another dict whenever one is added or removed, so that one look tells."""
+        self.mapping_versions: dict[MappingName, int] = {}
+        """The last of each name there ever was: none is given twice."""
         self._made_us: dict[AgentName, dict[int, int]] = {}
         self.cleared_us: dict[AgentName, int] = {}
         """Hub time from which on the console shows an agent's curve, where it was cleared."""
@@ -153,7 +174,7 @@ class Registry:
                 self._open_login(event, fact)
             case PolicyMade() | PolicyChosen():
                 self._apply_policy(event, fact)
-            case CurveCleared() | GuestsTaken():
+            case CurveCleared() | GuestsTaken() | MappingMade() | MappingRemoved():
                 self._apply_newest(event, fact)
             case (
                 Advised()
@@ -200,13 +221,17 @@ class Registry:
             return
         self.agents[agent.name] = spec_of(agent)
 
-    def _apply_newest(self, event: Event, fact: CurveCleared | GuestsTaken) -> None:
-        """Of these only the last of an agent counts."""
+    def _apply_newest(
+        self, event: Event, fact: CurveCleared | GuestsTaken | MappingMade | MappingRemoved
+    ) -> None:
+        """Of these only the last of an agent, or of a mapping, counts."""
         name = AgentName(event.agent)
         if isinstance(fact, CurveCleared):
             self.cleared_us[name] = event.ts
-        else:
+        elif isinstance(fact, GuestsTaken):
             self.guests[name] = fact.guests
+        else:
+            self._apply_mapping(name, fact)
 
     def _apply_device(self, agent: AgentName, fact: DeviceAdded | DeviceForgotten) -> None:
         device = fact.device
@@ -217,6 +242,13 @@ class Registry:
         self.devices.pop(device, None)
         self.forgotten[device] = agent
         self.logins = {h: it for h, it in self.logins.items() if it.device != device}
+
+    def _apply_mapping(self, agent: AgentName, fact: MappingMade | MappingRemoved) -> None:
+        mappings = {name: one for name, one in self.mappings.items() if name != fact.name}
+        if isinstance(fact, MappingMade):
+            self.mapping_versions[fact.name] = fact.version
+            mappings[fact.name] = Registered(fact.name, agent, fact.version, fact.mapping)
+        self.mappings = mappings
 
     def _begin(self, fact: AgentMade | AgentRestarted, seq: int) -> None:
         name = fact.agent.name

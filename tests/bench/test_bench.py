@@ -15,6 +15,7 @@ from tests.bench.__main__ import main
 from tests.bench.log_analyst import QUESTIONS
 from tests.bench.log_bench import LogFigures
 from tests.bench.log_rows import walk_rows
+from tests.bench.mapping_bench import measure as measure_mappings
 from tests.bench.report import AgentsResults, LearnerResults, LogResults, Results
 from tests.bench.sharing_bench import measure as measure_sharing
 from tests.bench.walk import walk
@@ -135,3 +136,9 @@ def test_the_walk_rewards_every_step_but_the_first_of_an_episode() -> None:
     assert sum(step.done for step in steps) > 50
     for before, step in pairwise(steps):
         assert (step.reward is None) == before.done
+
+
+def test_a_mapping_costs_what_is_promised() -> None:
+    costs = {cost.name: cost for cost in measure_mappings(observations=300)}
+    assert costs["tasmota"].us < 10, "names and places"
+    assert costs["jmespath"].us < 30

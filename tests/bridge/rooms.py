@@ -18,6 +18,7 @@ from bridge.app import create_app
 from hub.action.deliver import Deliver
 from hub.action.external import External
 from hub.action.guard import Guard
+from hub.intake.mapping.bound import check_mapping
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
@@ -26,6 +27,7 @@ from hub.log import recover
 from hub.log.memory import MemoryLog
 from hub.registry.acts import Acts, NewAgent
 from hub.registry.fold import Registry
+from hub.registry.mapping_acts import AddMapping
 from hub.settings import HttpSettings, Settings, StepSettings
 from hub.spaces import neutral
 from hub.step import Choice
@@ -35,6 +37,7 @@ from tests.intake.fakes import Policies
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hub.mappings import Mapping
     from hub.processes import Hub
     from hub.step import Step
     from hub.words import Event, Publishable
@@ -84,7 +87,12 @@ class Rooms:
         """Why it is not; None = it is."""
         self._seed = 0
         self._acts = Acts(
-            self.registry, self.clock.now_us, self._random, read_parameters, Policies()
+            self.registry,
+            self.clock.now_us,
+            self._random,
+            read_parameters,
+            Policies(),
+            check_mapping,
         )
         recovered = recover.fold(list(self.log.events))
         restore(recovered, self.registry, self.sessions, self.clock)
@@ -150,6 +158,10 @@ class Rooms:
     def change_agent(self, name: str, **changes: Any) -> None:
         """`sheepfold agent update`."""
         self._act(self._acts.change_agent(name, changes, "operator"))
+
+    def add_mapping(self, name: str, agent: str, mapping: Mapping) -> None:
+        """`sheepfold mapping add`."""
+        self._act(self._acts.mappings.decide(AddMapping(name, agent, mapping), "operator"))
 
     def move(self, device: str, agent: str) -> None:
         """`sheepfold device move`."""

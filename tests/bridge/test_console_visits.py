@@ -15,6 +15,7 @@ from bridge.console.policies import pruned
 from hub.control import Control, CreateUser
 from hub.facts import PolicyChosen
 from hub.histogram import Seen
+from hub.intake.mapping.bound import check_mapping
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import policy_path
 from hub.registry.acts import Acts
@@ -42,7 +43,9 @@ def visit_of(rooms: Rooms, name: str) -> tuple[Desk, Visit]:
 
 
 def control_of(rooms: Rooms) -> Control:
-    acts = Acts(rooms.registry, rooms.clock.now_us, bytes, read_parameters, Policies())
+    acts = Acts(
+        rooms.registry, rooms.clock.now_us, bytes, read_parameters, Policies(), check_mapping
+    )
     log = cast("Any", Ledger())
     return Control(acts, rooms.registry, log, Archive(log), print, print, print, dict, Seen)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hub.ask import ask
 from hub.control import Control
 from hub.histogram import Seen
+from hub.intake.mapping.bound import check_mapping
 from hub.log.segments.manifest import Seal
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry
@@ -92,6 +93,7 @@ class ControlRoom:
             lambda count: next(drawn).to_bytes(count, "big"),
             lambda _: None,
             self.policies,
+            check_mapping,
         )
         self.archive = Archive(self.log)
         self.control = Control(

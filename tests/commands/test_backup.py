@@ -12,6 +12,7 @@ from hub import control
 from hub.ask import ask
 from hub.control import Control
 from hub.histogram import Seen
+from hub.intake.mapping.bound import check_mapping
 from hub.log.segments.archive import Archive
 from hub.registry.access import agent_of, operator_of, password_matches
 from hub.registry.acts import Acts
@@ -45,7 +46,7 @@ class Stored(Registry):
     def control(self) -> Control:
         """Not open yet."""
         link, clock = self.log.link, ManualClock()
-        acts = Acts(self, clock.now_us, os.urandom, lambda _: None, Policies())
+        acts = Acts(self, clock.now_us, os.urandom, lambda _: None, Policies(), check_mapping)
         archive = Archive(
             self.data,
             LogSettings(),

@@ -18,6 +18,7 @@ from hub.errors import HubFault, LogUnavailable, OperatorFault
 from hub.facts import AgentMade, Alert, DeviceForgotten
 from hub.frames import LENGTH, frame, receive_frame
 from hub.histogram import Seen
+from hub.intake.mapping.bound import check_mapping
 from hub.registry.access import operator_of, password_matches
 from hub.registry.acts import Acts, NewAgent
 from hub.registry.fold import Registry
@@ -256,7 +257,7 @@ def test_a_hub_that_ends_before_it_answers_is_an_error_of_its_own(tmp_path: Path
 
 async def test_an_act_that_nobody_waits_for_any_more_keeps_its_turn_until_it_is_folded() -> None:
     registry, log = Registry(), ManualLog()
-    acts = Acts(registry, ManualClock().now_us, bytes, lambda _: None, Policies())
+    acts = Acts(registry, ManualClock().now_us, bytes, lambda _: None, Policies(), check_mapping)
     ledger = cast("Any", log)
     room = control.Control(acts, registry, ledger, Archive(ledger), print, print, print, dict, Seen)
     with pytest.raises(TimeoutError):

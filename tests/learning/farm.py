@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from hub.facts import AgentMade
+from hub.intake.mapping.bound import check_mapping
 from hub.learner.acting.flock import Choosing, open_chooser
 from hub.learner.messages import LoggedPolicy, Made, Question, payload_of, policy_path
 from hub.learner.training.train import KINDS, Trainer
@@ -60,7 +61,9 @@ class Farm:
         self._due: list[tuple[int, Made]] = []
         self._read = 0
         self._behind = 0
-        self._acts = Acts(self.registry, lambda: 0, self._chance.bytes, lambda _: None, self)
+        self._acts = Acts(
+            self.registry, lambda: 0, self._chance.bytes, lambda _: None, self, check_mapping
+        )
         payload = msgspec.json.encode(AgentMade(agent, "test")).decode()
         self.append(Event(Kind.ADMIN, ts=0, agent=agent.name, payload=payload))
         self._trainer = self._start()

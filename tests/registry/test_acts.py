@@ -9,6 +9,7 @@ import pytest
 
 from hub.errors import AccessDenied, OperatorFault
 from hub.facts import Origin, PolicyMade
+from hub.intake.mapping.bound import check_mapping
 from hub.registry.access import agent_of, fingerprint, operator_of
 from hub.registry.acts import Acts, Chosen, NewAgent
 from hub.registry.fold import Login, Registry
@@ -31,7 +32,14 @@ class Office:
         self.log: list[Event] = []
         self._drawn = 0
         self.policies = Policies()
-        self.acts = Acts(self.registry, lambda: 1, self._random_bytes, self._check, self.policies)
+        self.acts = Acts(
+            self.registry,
+            lambda: 1,
+            self._random_bytes,
+            self._check,
+            self.policies,
+            check_mapping,
+        )
         self.checked: list[Agent] = []
 
     def do(self, result: tuple[list[Event], Any]) -> Any:

@@ -1,0 +1,9 @@
+"""Legacy payloads: what devices say that know nothing of this hub, as observations and back.
+
+read      a mapping as an operator wrote it
+mapper    payload ─▶ document ─▶ numbers ─▶ Message, by one mapping
+formats, senml, sparkplug    payload ─▶ document
+paths, readings, units       document ─▶ number
+command   action ─▶ the device's own words
+topics    a device's own topics, and whose they are
+"""
