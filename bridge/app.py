@@ -3,6 +3,7 @@
 POST /v1/step  /v1/reward                        native.py
 POST /v1/env/{device}/reset  …/step              remote.py
 POST /remote/{device}/post_…_request/             multiserver.py
+POST /v1/map/{mapping}                           mapped.py
 POST /shepherd/login_user/  /shepherd/env/       shepherd.py
      /v1/ws                                      websocket.py, line.py
 POST /v1/sql                                     sql.py
@@ -40,6 +41,7 @@ from bridge.console.templating import template_config
 from bridge.front import DevicesFirst
 from bridge.health import health_routes
 from bridge.http import endpoint
+from bridge.mapped import ROUTE, Mapped
 from bridge.metrics import metrics_route
 from bridge.multiserver import MultiServer
 from bridge.native import Native
@@ -50,6 +52,7 @@ from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
 from bridge.websocket import WebSockets
+from hub.intake.mapping.bound import Mappings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -123,6 +126,8 @@ def create_app(hub: Hub) -> DevicesFirst:
     body_bytes_max = hub.settings.http.body_bytes_max
     remote = Remote(hub.registry, hub.external, hub.sessions.quotas, body_bytes_max)
     desk = Desk(hub)
+    mappings = Mappings(hub.registry)
+    mapped = Mapped(hub.registry, hub.receiver, mappings, native, body_bytes_max)
 
     def serve(
         handle: Callable[[Request], Awaitable[Response]],
@@ -139,6 +144,7 @@ def create_app(hub: Hub) -> DevicesFirst:
     litestar = Litestar(
         route_handlers=[
             *(_mounted(path, application) for path, application in devices.items()),
+            _mounted(ROUTE, mapped.serve, below=True),
             _mounted("/v1/sql", Sql(hub, body_bytes_max).serve),
             *remote.routes(),
             *MultiServer(hub.registry, remote, body_bytes_max).routes(),
@@ -171,8 +177,9 @@ def _mounted(
     application: Application,
     *,
     websocket: bool = False,
+    below: bool = False,
 ) -> ControllerRouterHandler:
-    @asgi(path, copy_scope=False)
+    @asgi(path, copy_scope=False, is_mount=below)
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.WEBSOCKET and not websocket:
             await refuse(scope, send, errors.not_found("there is no WebSocket here: /v1/ws is one"))

@@ -57,7 +57,7 @@ class Native:
         try:
             key, spec = self._known(request)
             document = _object(request)
-            device, session = self._enter(key, spec, document)
+            device, session = self.enter(key, spec, document.get("device"))
             self._receiver.admit(session, len(request.body))
             answer = await take(session, spec, document)
         except DeviceFault as fault:
@@ -96,14 +96,14 @@ class Native:
         except AccessDenied as error:
             raise NoKey(str(error)) from error
 
-    def _enter(self, key: Key, spec: Spec, document: dict[str, object]) -> tuple[str, Session]:
-        """The device that speaks, and its session.
+    def enter(self, key: Key, spec: Spec, named: object) -> tuple[str, Session]:
+        """The device that speaks, and its session; the key may name it, too.
 
         Raises:
             AccessDenied: the key is not for this device.
-            DeviceFault: the document names no device.
+            DeviceFault: nothing names a device.
         """
-        device = document.get("device") or key.device
+        device = named or key.device
         if not isinstance(device, str):
             raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
         agent = spec.agent.name

@@ -212,6 +212,7 @@ def document() -> bytes:
         paths[f"/remote/{{device}}/post_{verb}_request/"] = {
             "post": _multiserver_operation(verb, answer) | {"parameters": [device]}
         }
+    paths["/v1/map/{mapping}"] = {"post": _mapped_operation(references)}
     paths["/v1/ws"] = {"get": _websocket_operation(references)}
     paths["/v1/sql"] = {"post": _sql_operation(references)}
     paths["/v1/actions/{seq}"] = {"get": _explanation_operation(references)}
@@ -270,6 +271,25 @@ def _multiserver_operation(verb: str, answer: str) -> dict[str, Any]:
             "200": {"description": f"{answer}.", "content": given},
             **dict.fromkeys(("400", "401", "403", "409", "413", "422"), refused),
             "503": {"description": "Ask again."},
+        },
+        "security": [{"bearer": []}, {"header": []}, {"password": []}],
+    }
+
+
+def _mapped_operation(references: dict[str, Any]) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": references["Problem"]}}
+    refused = {"description": "Refused.", "content": problem}
+    name = {"name": "mapping", "in": "path", "required": True, "schema": {"type": "string"}}
+    device = {"name": "device", "in": "query", "schema": {"type": "string"}}
+    act = {"application/json": {"schema": references["Act"]}, "text/plain": {}}
+    return {
+        "summary": "What a legacy device posts, read by a mapping (docs/legacy.md).",
+        "parameters": [name, device],
+        "requestBody": {"required": True, "content": {"*/*": {}}},
+        "responses": {
+            "200": {"description": "The action, in the words of the mapping.", "content": act},
+            "204": {"description": "Nothing of the mapping was there, or the episode is over."},
+            **dict.fromkeys(("400", "401", "403", "404", "413", "422", "429", "503"), refused),
         },
         "security": [{"bearer": []}, {"header": []}, {"password": []}],
     }

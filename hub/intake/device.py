@@ -18,6 +18,7 @@ from hub.step import Content
 from hub.words import WINDOW_STEPS, Code, EndedBy
 
 if TYPE_CHECKING:
+    from hub.intake.mapping.mapper import Memory
     from hub.intake.rewards import Rewards
     from hub.step import Held, Step
     from hub.words import AgentName, Answer, DeviceId, Floats, SessionId
@@ -90,6 +91,7 @@ class Device:
         "id",
         "last_action",
         "last_return",
+        "memory",
         "packets",
         "refused",
         "rewards",
@@ -157,6 +159,8 @@ class Device:
         """Those that came by MQTT with a packet id; None before any."""
         self.last_action: Floats | None = None
         self.held: Held | None = None
+        self.memory: Memory | None = None
+        """Of what it said before, where a mapping reads it."""
 
     @property
     def waits(self) -> bool:

@@ -11,6 +11,7 @@ from msgspec import structs
 from hub.errors import DeviceFault
 from hub.facts import EpisodeEnded
 from hub.intake.device import BOOTS, Device, Episode, Past
+from hub.intake.mapping.take import remembered
 from hub.intake.receive import content_of
 from hub.mask import read_mask
 from hub.spaces import unflatten
@@ -56,6 +57,8 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
     device.heard_s = clock.monotonic() - max(0, clock.now_us() - newest.ts) / MICROSECONDS
     device.seen_us = newest.ts
     device.session = SessionId(newest.session)
+    assert newest.obs is not None, "an observation event has values"
+    device.memory = remembered(newest.obs, newest.payload)
     for event in observations:
         assert event.step is not None
         action = actions.get(event.step)
