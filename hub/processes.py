@@ -39,6 +39,7 @@ from hub.figures import watched
 from hub.intake.commands import Commands
 from hub.intake.door import make_door
 from hub.intake.gate import Gate
+from hub.intake.handshake import serve_tls
 from hub.intake.mapping.bound import check_mapping
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
@@ -325,13 +326,13 @@ async def _listen_for_mqtt(hub: Hub, stack: AsyncExitStack) -> tuple[int, int]:
     assert isinstance(gate, Gate)
     mqtt_socket = _listen(settings.hub.host, settings.mqtt.port, "--mqtt-port")
     context = None if hub.tls is None else hub.tls.context
-    server = await asyncio.get_running_loop().create_server(
-        gate.accept,
-        sock=mqtt_socket,
-        ssl=context,
-        ssl_handshake_timeout=settings.mqtt.connect_timeout_s if context else None,
-    )
-    stack.callback(server.close)
+    if context is None:
+        server = await asyncio.get_running_loop().create_server(gate.accept, sock=mqtt_socket)
+        stack.callback(server.close)
+    else:
+        stack.callback(mqtt_socket.close)
+        accepting = asyncio.create_task(serve_tls(gate, mqtt_socket, context))
+        stack.push_async_callback(_ended, accepting)
     ws_socket = _listen(settings.hub.host, settings.mqtt.ws_port, "--ws-port")
     await stack.enter_async_context(open_websocket(gate, ws_socket, context))
     return mqtt_socket.getsockname()[1], ws_socket.getsockname()[1]

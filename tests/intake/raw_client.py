@@ -10,6 +10,7 @@ from hub.intake import wire
 from hub.intake.wire import Connect
 
 if TYPE_CHECKING:
+    import ssl
     from types import TracebackType
 
 WAIT_S = 20.0
@@ -51,13 +52,16 @@ class Packet(NamedTuple):
 class RawClient:
     """One socket to the gate."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._context = context
         self._reader = asyncio.StreamReader()
         self._writer: asyncio.StreamWriter | None = None
 
     async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, ssl=self._context
+        )
         return self
 
     async def __aexit__(
