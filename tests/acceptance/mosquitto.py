@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2]
 DEPLOYED: Final = ROOT / "deploy" / "mosquitto"
 PASSWORD: Final = "a password"
+CLIENTS: Final = ("mosquitto_pub", "mosquitto_rr", "mosquitto_sub")
+"""Debian has them in a package of their own."""
 
 
 class Mosquitto:
@@ -102,11 +104,12 @@ def found(program: str) -> str:
     path = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
     where = shutil.which(program, path=path)
     if where is None:
-        installed = subprocess.run([ROOT / "scripts" / "apt", "mosquitto"], check=False)
+        package = "mosquitto-clients" if program in CLIENTS else "mosquitto"
+        installed = subprocess.run([ROOT / "scripts" / "apt", package], check=False)
         where = shutil.which(program, path=path)
         if installed.returncode or where is None:
             assert os.geteuid(), "CI, which is root, must be able to install mosquitto"
-            pytest.skip("needs mosquitto: scripts/apt mosquitto")
+            pytest.skip(f"needs {program}: scripts/apt {package}")
     return where
 
 

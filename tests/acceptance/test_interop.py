@@ -1,17 +1,23 @@
-"""What any MQTT 3.1.1 client expects of its server, tried with paho (after eclipse's own suite)."""
+"""What any MQTT client expects of its server, tried with paho (after eclipse's own suite).
+
+The last tests are of MQTT 5, by paho and by mosquitto's commands.
+"""
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from hub import control
 from hub.intake import wire
 from tests.acceptance.devices import Mqtt
+from tests.acceptance.mosquitto import found
+from tests.acceptance.paho5_client import Paho5Client
 from tests.acceptance.paho_client import PahoClient
-from tests.acceptance.real_hub import until
+from tests.acceptance.real_hub import HOST, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from tests.acceptance.real_hub import RealHub
 
 NOT_GRANTED: Final = 0x80
+OBSERVATION: Final = b'{"s":1,"o":[0,0,0,0]}'
 
 pytestmark = pytest.mark.acceptance
 
@@ -48,6 +55,20 @@ class Home:
         """A dashboard of the user."""
         port = self._hub.ready.mqtt
         return PahoClient(port, self.user, self._user_key, client_id=client_id, clean=clean)
+
+    def lamp5(self, *, key: str = "", **options: Any) -> Paho5Client:
+        """The device by MQTT 5."""
+        return Paho5Client(self._hub.ready.mqtt, self.device, key or self._key, **options)
+
+    def person5(self) -> Paho5Client:
+        """The user by MQTT 5."""
+        return Paho5Client(self._hub.ready.mqtt, self.user, self._user_key)
+
+    def command(self, program: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """The device by one of mosquitto's commands, which speaks MQTT 5."""
+        where = ["-V", "5", "-h", HOST, "-p", str(self._hub.ready.mqtt)]
+        command = [found(program), *where, "-u", self.device, "-P", self._key, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     def raw(self) -> tuple[Mqtt, str]:
         """The device as bytes, and its key."""
@@ -255,3 +276,85 @@ def test_a_dashboard_sees_how_a_device_fares_and_switches_its_learning(
         late.subscribe(f"{home.topic}/state", 0)
         until(lambda: late.messages, "it is retained")
         assert late.messages[0].retain
+
+
+# --- MQTT 5 ------------------------------------------------------------------------------------
+
+
+def test_mqtt_5_request_and_response(home: Home) -> None:
+    with home.lamp5() as client:
+        code, resumed, said = client.accepted
+        assert (code, resumed) == (0, False)
+        assert said.AssignedClientIdentifier == home.device
+        assert (said.ReceiveMaximum, said.SharedSubscriptionAvailable) == (64, 0)
+        assert client.subscribe(f"{home.topic}/#", 1) == 1
+        asks: dict[str, Any] = {
+            "ResponseTopic": f"{home.topic}/mine/1",
+            "CorrelationData": b"\0\1",
+        }
+        assert client.publish(f"{home.topic}/obs", OBSERVATION, **asks) == (0, "")
+        (act,) = client.hear(1)
+        assert act.topic == f"{home.topic}/mine/1"
+        assert act.payload.startswith(b'{"s":1,"a":')
+        assert act.properties is not None
+        assert act.properties.CorrelationData == b"\0\1"  # type: ignore[attr-defined]  # paho's way
+        assert act.properties.MessageExpiryInterval >= 1  # type: ignore[attr-defined]  # as above
+
+
+def test_mqtt_5_reason_codes(home: Home) -> None:
+    with home.lamp5() as client:
+        assert client.subscribe("rl/v1/other/act", 1) == 0x87
+        code, why = client.publish(f"{home.topic}/obs", b'{"o":[1]}')
+        assert (code, why[:6]) == (0x99, "shape:")
+        assert client.publish("rl/v1/other/obs", OBSERVATION)[0] == 0x87
+        assert client.publish("elsewhere", b"")[0] == 0x90
+        # paho does not look at the reason in a PUBREC: it releases the id, which is free already.
+        assert client.publish(f"{home.topic}/obs", b'{"o":[1]}', 2)[0] == 0x92
+        assert client.publish(f"{home.topic}/obs", OBSERVATION, 2)[0] == 0
+        client.paho.publish("rl/v1/other/obs", OBSERVATION, 0)
+        until(lambda: bool(client.ended), "the connection ends")
+        assert client.ended == [0x87]
+
+
+def test_mqtt_5_session_expiry_and_take_over(home: Home) -> None:
+    lasting: dict[str, Any] = {"clean": False, "SessionExpiryInterval": 600}
+    with home.lamp5(**lasting) as old:
+        assert old.subscribe(f"{home.topic}/act", 1) == 1
+        with home.lamp5(**lasting) as new:
+            until(lambda: bool(old.ended), "the older is told")
+            assert old.ended == [0x8E]
+            assert new.accepted[:2] == (0, True)
+            new.publish(f"{home.topic}/obs", OBSERVATION)
+            assert new.hear(1)[0].topic == f"{home.topic}/act"
+    with home.lamp5(clean=False) as client:
+        assert client.accepted[1] is True
+    with home.lamp5(clean=False) as client:  # the one before said nothing of how long
+        assert client.accepted[1] is False
+
+
+def test_mqtt_5_who_is_refused_is_told_why(home: Home) -> None:
+    with home.lamp5(key="a wrong key") as stranger:
+        assert stranger.accepted[0] == 0x86
+    with home.person5() as person:
+        assert person.accepted[0] == 0x84
+
+
+def test_mqtt_5_an_operator_forgets_the_device(hub: RealHub, home: Home) -> None:
+    with home.lamp5() as client:
+        hub.ask(control.ForgetDevice(home.device))
+        until(lambda: bool(client.ended), "the connection ends")
+        assert client.ended == [0x98]
+
+
+def test_mqtt_5_mosquittos_commands(home: Home) -> None:
+    """`mosquitto_rr` asks and is answered, `mosquitto_pub` is told, `mosquitto_sub` is refused."""
+    answer = f"{home.topic}/mine"
+    asked = home.command(
+        "mosquitto_rr", "-t", f"{home.topic}/obs", "-e", answer, "-q", "1", "-m", "[0,0,0,0]"
+    )
+    assert asked.stdout.startswith('{"s":0,"a":'), asked
+    told = home.command("mosquitto_pub", "-t", f"{home.topic}/obs", "-q", "1", "-m", "[0]")
+    assert "Payload format invalid" in told.stderr, told
+    assert "shape: obs has 1 values" in told.stderr, told
+    refused = home.command("mosquitto_sub", "-t", "rl/v1/+/act", "-W", "20")
+    assert "denied" in (refused.stdout + refused.stderr).lower(), refused
