@@ -55,6 +55,8 @@ from hub.log.segments.archive import Archive
 from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, spec_of
 from hub.registry.quotas import Quotas
+from hub.settings import supervised
+from hub.supervisor import Supervisor
 from hub.tls import read_tls
 from hub.words import Event, Kind
 
@@ -297,7 +299,11 @@ async def _serve(settings: Settings) -> NoReturn:
             f"sheepfold is ready: {where}  data {hub.data}  {told}".rstrip(),
             flush=True,
         )
+        supervisor = Supervisor(supervised())
+        supervisor.say("READY=1", f"STATUS=ready: {where}")
+        stack.push_async_callback(_ended, asyncio.create_task(supervisor.keep_alive()))
         await hub.stopping.wait()
+        supervisor.say("STOPPING=1", "STATUS=answers what waits")
         await _drain(hub)
     _leave()
 
@@ -371,15 +377,16 @@ def _stop_on_signals(hub: Hub) -> None:
         os._exit(1)
 
     def renew() -> None:
-        assert hub.tls is not None
         try:
-            hub.tls.reload()
+            if hub.tls is not None:
+                hub.tls.reload()
         except OperatorFault as error:
             log.error("the certificate before still holds: %s", error)  # noqa: TRY400 - no trace
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    if hub.tls is not None:
+    # From a terminal that is closed it means the end; from systemd, `systemctl reload`.
+    if hub.tls is not None or supervised().socket:
         loop.add_signal_handler(signal.SIGHUP, renew)
 
 

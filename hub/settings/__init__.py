@@ -37,8 +37,10 @@ __all__ = [
     "QuotaSettings",
     "Settings",
     "StepSettings",
+    "Supervised",
     "TlsSettings",
     "load",
+    "supervised",
 ]
 
 ENVIRONMENT_PREFIX: Final = "SHEEPFOLD__"
@@ -240,6 +242,25 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     federation: FederationSettings = field(default_factory=FederationSettings)
+
+
+class Supervised(Struct, frozen=True):
+    """What systemd wants to be told, and where; no setting, for systemd says it by itself."""
+
+    socket: str = ""
+    """Path, or `@` and a name in the abstract namespace; empty = nobody listens."""
+    watchdog_s: float = 0.0
+    """It takes the hub for dead after so long without a word; 0 = never."""
+
+
+def supervised(environment: Mapping[str, str] | None = None) -> Supervised:
+    """What the environment says of it (sd_notify(3), sd_watchdog_enabled(3))."""
+    known = os.environ if environment is None else environment
+    watchdog_us = known.get("WATCHDOG_USEC", "")
+    if known.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        watchdog_us = ""  # it is meant for another process
+    watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else 0.0
+    return Supervised(known.get("NOTIFY_SOCKET", ""), watchdog_s)
 
 
 def load(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -11,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.devices import Http
 from tests.acceptance.real_hub import HOST, RealHub
+from tests.architecture.tree import ROOT
 from tests.commands.typed import typed
 
 if TYPE_CHECKING:
@@ -19,15 +23,28 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.acceptance
 
-STEPS: Final = 40
+STEPS: Final = 8
+SMALL: Final = ROOT / "deploy" / "hub-small.toml"
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """A hub of which one device has asked a few times, and once wrongly."""
-    hub = RealHub(tmp_path_factory.mktemp("watched") / "data")
-    hub.start()
-    key = hub.make_agent("cart")
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
+    """Where systemd hears from its services."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path_factory.mktemp("systemd") / "notify"))
+        listening.settimeout(10)
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, systemd: socket.socket) -> Iterator[RealHub]:
+    """A hub on a small box under systemd; one device has asked a few times, and once wrongly."""
+    hub = RealHub(tmp_path_factory.mktemp("watched") / "data", SMALL.read_text())
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NOTIFY_SOCKET", systemd.getsockname())
+        environment.setenv("WATCHDOG_USEC", "300000")
+        hub.start()
+    key = hub.make_agent("cart", deadline_ms=20)
     with Http(hub.ready.http) as http:
         for step in range(STEPS):
             http.step(key, {"device": "d", "s": step, "o": [0, 0, 0, 0], "r": 1.0})
@@ -71,3 +88,22 @@ def test_top_without_a_hub_says_how_to_start_one(tmp_path: Path) -> None:
     said = typed(tmp_path, "top", "--once")
     assert said.code == 1
     assert "sheepfold serve" in said.err
+
+
+def test_systemd_hears_that_the_hub_is_ready_and_then_that_it_turns(
+    hub: RealHub, systemd: socket.socket
+) -> None:
+    first, *lines = systemd.recv(1000).decode().splitlines()
+    assert first == "READY=1"
+    assert any(f":{hub.ready.http}" in line for line in lines)
+    assert {systemd.recv(1000) for _ in range(3)} == {b"WATCHDOG=1"}
+
+
+def test_a_reload_without_a_certificate_ends_nothing(hub: RealHub) -> None:
+    os.kill(hub.ready.pid, signal.SIGHUP)
+    assert typed(hub.data, "status").code == 0
+
+
+def test_doctor_finds_nothing_wrong_with_a_hub_that_runs(hub: RealHub) -> None:
+    said = typed(hub.data, "doctor")
+    assert (said.code, "wrong:" in said.out) == (0, False), said.out
