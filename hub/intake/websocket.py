@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hub.intake.gate import Gate
+    from hub.intake.strangers import Strangers
 
 SUBPROTOCOL: Final = Subprotocol("mqtt")
 FRAME_BYTES_MAX: Final = 1 << 20
@@ -35,7 +36,12 @@ async def open_websocket(
 ) -> AsyncIterator[None]:
     """Serve on a bound socket while the block runs."""
 
+    class Asking(_Counted):
+        strangers = gate.strangers
+
     async def connected(websocket: ServerConnection) -> None:
+        assert isinstance(websocket, Asking)
+        websocket.leave()  # the gate counts it from now on
         await _carry(gate, websocket)
 
     handshakes = logging.getLogger("hub.websocket")
@@ -51,6 +57,7 @@ async def open_websocket(
         ping_interval=None,  # MQTT has its own
         close_timeout=CLOSE_S,
         open_timeout=gate.settings.connect_timeout_s,
+        create_connection=Asking,
     ):
         yield
 
@@ -74,6 +81,46 @@ async def _carry(gate: Gate, websocket: ServerConnection) -> None:
         transport.close()
         connection.connection_lost(None)
         await writing
+
+
+class _Counted(ServerConnection):
+    """A socket that has not asked for MQTT yet, counted like all others.
+
+    With TLS it is once that stands: the library has no say before, but for `open_timeout`.
+    """
+
+    strangers: Strangers
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket opened."""
+        super().connection_made(transport)
+        name = self.remote_address or ("", 0)
+        self._newcomer: _Newcomer | None = _Newcomer((name[0], name[1]), self.transport)
+        if not self.strangers.enter(self._newcomer):
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.leave()
+        super().connection_lost(exc)
+
+    def leave(self) -> None:
+        """It is not to be counted here any more."""
+        newcomer, self._newcomer = self._newcomer, None
+        if newcomer is not None:
+            self.strangers.leave(newcomer)
+
+
+class _Newcomer:
+    """A `hub.intake.strangers.Socket`."""
+
+    def __init__(self, peer: tuple[str, int], transport: asyncio.Transport) -> None:
+        self.peer = peer
+        self._transport = transport
+
+    def close(self) -> None:
+        """There are too many."""
+        self._transport.abort()
 
 
 class _Transport(asyncio.Transport):
