@@ -52,7 +52,6 @@ from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
 from bridge.websocket import WebSockets
-from hub.intake.mapping.bound import Mappings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -126,8 +125,7 @@ def create_app(hub: Hub) -> DevicesFirst:
     body_bytes_max = hub.settings.http.body_bytes_max
     remote = Remote(hub.registry, hub.external, hub.sessions.quotas, body_bytes_max)
     desk = Desk(hub)
-    mappings = Mappings(hub.registry)
-    mapped = Mapped(hub.registry, hub.receiver, mappings, native, body_bytes_max)
+    mapped = Mapped(hub.registry, hub.receiver, native, body_bytes_max)
 
     def serve(
         handle: Callable[[Request], Awaitable[Response]],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bridge.http import Request
     from bridge.native import Native
-    from hub.intake.mapping.bound import Bound, Mappings
+    from hub.intake.mapping.bound import Bound
     from hub.intake.receive import Receiver
     from hub.registry.fold import Registry, Spec
     from hub.words import Answer, Key
@@ -47,13 +47,11 @@ class Mapped:
         self,
         registry: Registry,
         receiver: Receiver,
-        mappings: Mappings,
         native: Native,
         body_bytes_max: int,
     ) -> None:
         self._registry = registry
         self._receiver = receiver
-        self._mappings = mappings
         self._native = native
         self._body_bytes_max = body_bytes_max
 
@@ -71,7 +69,7 @@ class Mapped:
             key, spec = agent_of(self._registry, key_of(request.headers))
         except AccessDenied as error:
             return unauthorized(str(error))
-        bound = self._mappings.named(spec.agent.name, name)
+        bound = self._receiver.mappings.named(spec.agent.name, name)
         if bound is None:
             return not_found(f"agent {spec.agent.name!r} has no mapping {name!r:.60}")
         try:

@@ -61,7 +61,7 @@ class Command(Struct, frozen=True, omit_defaults=True):
     """How an action is told to the device: one of `values`, or `payload`."""
 
     topic: str | None = None
-    """`cmnd/{device}/POWER`; None = the action is said in the HTTP answer alone."""
+    """`cmnd/{device}/POWER`; None = the action comes on `act`, and in the HTTP answer."""
     values: list[Any] | None = None
     """Of each choice what is sent, in order: text as it is, anything else as JSON."""
     payload: Any = None

@@ -191,6 +191,15 @@ class HubLink:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, self._retry_s_max)
 
+    def listen(self, filters: list[str]) -> None:
+        """Hear these from now on, and no others."""
+        gone, new = set(self._filters) - set(filters), set(filters) - set(self._filters)
+        self._filters = filters
+        if self.online and gone:
+            self._client.unsubscribe(sorted(gone))
+        if self.online and new:
+            self._client.subscribe([(topic_filter, 1) for topic_filter in sorted(new)])
+
     def acknowledge(self, packet_id: int, connection: int) -> None:
         """The message is ours now, and the broker may forget it."""
         if connection == self.connection and self.online:

@@ -38,6 +38,7 @@ from hub.federation.link import FederationLink
 from hub.figures import watched
 from hub.intake.commands import Commands
 from hub.intake.door import make_door
+from hub.intake.external_broker import ExternalBroker
 from hub.intake.gate import Gate
 from hub.intake.handshake import serve_tls
 from hub.intake.mapping.bound import check_mapping
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.facts import Sealed
-    from hub.intake.external_broker import ExternalBroker
     from hub.settings import Settings
     from hub.words import Agent, AgentName
 
@@ -215,6 +215,8 @@ class Hub:
     def _changed(self, agent: AgentName) -> None:
         """Its declaration, its devices or their keys are others now."""
         self.quotas.changed(agent)
+        if isinstance(self.gate, ExternalBroker):
+            self.gate.listen()
         self.pool.changed(agent)
 
     def _log_fact(self, fact: Sealed) -> None:

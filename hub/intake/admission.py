@@ -88,7 +88,8 @@ def admit_connect(
             key_id, device = key.id, admit(registry, key, packet.username or "")
     except AccessDenied as error:
         raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
-    if packet.will_topic not in (None, device_topic(settings.base, device, "status")):
+    is_mapped = registry.is_mapped(spec.agent.name)
+    if not _may_will(packet.will_topic, device, settings.base, is_mapped=is_mapped):
         raise TurnedAway(ConnectCode.NOT_AUTHORIZED)
     if packet.lacks_client_id:
         raise TurnedAway(ConnectCode.BAD_CLIENT_ID)  # 3.1.3-8, though the user name says who it is
@@ -99,6 +100,16 @@ def admit_connect(
         secret=None if key_id is None else fingerprint(secret),
         packet_bytes_max=packet_bytes_max(spec, settings),
     )
+
+
+def _may_will(topic: str | None, device: DeviceId, base: str, *, is_mapped: bool) -> bool:
+    """On the device's own status; of a legacy device also outside the hub's tree.
+
+    There only its mapping hears it.
+    """
+    if topic is None or topic == device_topic(base, device, "status"):
+        return True
+    return is_mapped and not topic.startswith(f"{base}/")
 
 
 def _admit_certified(registry: Registry, name: str) -> tuple[DeviceId, Spec]:

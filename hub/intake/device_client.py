@@ -1,7 +1,8 @@
 """A device's end of MQTT, once its key was accepted: all packets it may send, and their answers.
 
 Rule 1: a device reaches only topics below its own id; any other publish closes the connection, or
-    is refused where MQTT has a way to.
+    is refused where MQTT has a way to. What legacy devices say outside the hub's tree is read by
+    their mappings, and goes no further.
 Rule 2: PUBACK and PUBREC mean that it is on disk, or refused for good; QoS 2 is taken once.
 Rule 3: its will is published when the connection ends without a DISCONNECT, before a newer
     connection of the device is served.
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.errors import DeviceFault
 from hub.intake import wire
+from hub.intake.mapping.elsewhere import Elsewhere
 from hub.intake.reasons import Breach, Reason
 from hub.topics import DEVICE_PUBLISHES, device_leaf, device_topic
 from hub.words import Code
@@ -35,6 +37,7 @@ class DeviceClient:
     __slots__ = (
         "_admission",
         "_dialect",
+        "_elsewhere",
         "_gate",
         "_line",
         "_outbox",
@@ -61,6 +64,9 @@ class DeviceClient:
         self._prefix = device_topic(gate.settings.base, admission.device, "")
         self._will = connect if connect.will_topic is not None else None
         self.publications = dialect.publications(gate, line, session, outbox)
+        self._elsewhere = Elsewhere(
+            gate.receiver.mappings, gate.settings.base, admission.agent, self.publications
+        )
 
     def begin(self) -> None:
         """CONNACK has left: send what waited for the device."""
@@ -128,7 +134,7 @@ class DeviceClient:
         Raises:
             Malformed: its topic is not the device's.
         """
-        if self._leaf(publish) is None:
+        if not self._elsewhere.has(publish.topic) and self._leaf(publish) is None:
             return
         limit = self._admission.packet_bytes_max
         text = f"{head.length} bytes, this agent's devices may send {limit}"
@@ -145,8 +151,12 @@ class DeviceClient:
             self._outbox.releases.forget_unacknowledged()
             self._gate.outboxes.close(self._admission.device, self._outbox)
         will, self._will = self._will, None
-        if will is not None:
-            self._tell(will.will_payload, qos=will.will_qos, retain=will.will_retain)
+        if will is not None and will.will_topic is not None:
+            status: bytes | None = will.will_payload
+            if not will.will_topic.startswith(self._prefix):
+                status = self._elsewhere.status(will.will_topic, will.will_payload)
+            if status is not None:
+                self._tell(status, qos=will.will_qos, retain=will.will_retain)
 
     def _disconnect(self, disconnect: Disconnect) -> None:
         """3.14.4: the will goes with anything but success."""
@@ -157,6 +167,9 @@ class DeviceClient:
         self._line.close()
 
     def _publish(self, publish: Publish) -> None:
+        if self._elsewhere.has(publish.topic):
+            self._publish_elsewhere(publish)
+            return
         leaf = self._leaf(publish)
         if leaf is None:
             return
@@ -172,6 +185,13 @@ class DeviceClient:
             return
         if self.publications.take_other(publish):
             self._tell(publish.payload, qos=publish.qos, retain=publish.retain)
+
+    def _publish_elsewhere(self, publish: Publish) -> None:
+        if publish.qos == 2 and not self._is_new(publish):
+            return
+        status = self._elsewhere.take(publish)
+        if status is not None:
+            self._tell(status, qos=publish.qos, retain=publish.retain)
 
     def _tell(self, status: bytes, *, qos: int, retain: bool) -> None:
         device = self._admission.device
@@ -203,6 +223,7 @@ class DeviceClient:
         return None
 
     def _subscribe(self, subscribe: wire.Subscribe) -> None:
+        self._outbox.elsewhere = self._gate.registry.is_mapped(self._admission.agent)
         codes, due = self._outbox.subscribe(subscribe.filters)
         self._line.send(self._dialect.suback(subscribe.packet_id, codes))
         for leaf in due:

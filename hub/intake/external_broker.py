@@ -31,6 +31,7 @@ from hub.words import Code, DeviceId, Protocol
 if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.intake.commands import Commands
+    from hub.intake.mapping.bound import Heard
     from hub.intake.receive import Receiver
     from hub.intake.session import Session, Sessions
     from hub.registry.fold import Registry
@@ -64,6 +65,7 @@ class ExternalBroker:
         self._commands = commands
         self._settings = settings
         self._clock = clock
+        self._mappings = receiver.mappings
         self._address = read_address(settings.broker)
         self._trusted = trust(settings.broker_ca_file) if self._address.tls else None
         self._link: HubLink | None = None
@@ -87,11 +89,10 @@ class ExternalBroker:
     async def start(self, hub_id: str) -> None:
         """Begin to connect; a broker that is not there yet is waited for."""
         settings = self._settings
-        prefix = f"$share/{settings.broker_share}/" if settings.broker_share else ""
         self._link = HubLink(
             self._address,
             client_id=f"sheepfold-{hub_id}",
-            filters=[f"{prefix}{settings.base}/+/{leaf}" for leaf in HEARD],
+            filters=self._filters(),
             status_topic=hub_status(settings.base),
             under_way_max=settings.broker_under_way_max,
             retry_s_max=settings.broker_retry_s_max,
@@ -99,6 +100,18 @@ class ExternalBroker:
         )
         self._link.on_message = self._receive
         self._running = asyncio.get_running_loop().create_task(self._link.run())
+
+    def listen(self) -> None:
+        """Mappings have changed: hear what they want."""
+        if self._link is not None:
+            self._link.listen(self._filters())
+
+    def _filters(self) -> list[str]:
+        """Of all that devices and operators publish, legacy devices too."""
+        settings = self._settings
+        prefix = f"$share/{settings.broker_share}/" if settings.broker_share else ""
+        native = [f"{settings.base}/+/{leaf}" for leaf in HEARD]
+        return [prefix + one for one in (*native, *sorted(self._mappings.filters))]
 
     async def stop(self) -> None:
         """Leave."""
@@ -166,6 +179,10 @@ class ExternalBroker:
 
     def _take(self, message: Incoming) -> None:
         found = device_leaf(self._settings.base, message.topic)
+        heard = self._mappings.overhear(message.topic) if found is None else None
+        if heard is not None:
+            self._take_mapped(heard, message)
+            return
         if found is None or found[1] not in HEARD or message.retained:
             self.acknowledge(message)  # what is retained was said to somebody else, some time ago
             return
@@ -179,6 +196,23 @@ class ExternalBroker:
             task.add_done_callback(self._carrying.discard)
         else:
             self._device(device).take_from(message, leaf)
+
+    def _take_mapped(self, heard: Heard, message: Incoming) -> None:
+        device = heard.device
+        assert device is not None, "it was overheard by its device"
+        if heard.is_status:  # retained or not: it is how the device is now
+            word = heard.bound.status_word(message.payload)
+            if word is not None:
+                self.tell(device, "status", word, qos=message.qos, retain=True)
+        if heard.is_status or message.retained:
+            self.acknowledge(message)
+        else:
+            self._device(device).take_mapped_from(message, heard)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int) -> None:
+        """To a topic of a legacy device's own."""
+        if self._link is not None:
+            self._link.publish(topic, payload, qos=qos)
 
     def _turn_away(self, device: DeviceId) -> None:
         self.logins_refused += 1
@@ -231,15 +265,24 @@ class _Device(Publications):
 
     def take_from(self, message: Incoming, leaf: str) -> None:
         """One message of the device."""
-        publish = Publish(
-            message.topic,
-            message.payload,
-            message.qos,
-            message.duplicate,
-            retain=False,
-            packet_id=message.packet_id,
-        )
-        reply = _Reply(self, leaf, message, self._broker)
+        publish, reply = _as_publish(message), _Reply(self, leaf, message, self._broker)
+        if self._refuses(message, reply):
+            return
+        packet = (publish.packet_id, crc32(publish.payload)) if publish.qos else None
+        self._dispatch(leaf, publish.payload, reply, packet, duplicate=publish.duplicate)
+
+    def take_mapped_from(self, message: Incoming, heard: Heard) -> None:
+        """One message of a legacy device."""
+        reply = _Reply(self, "obs", message, self._broker)
+        if not self._refuses(message, reply):
+            self._take_mapped(_as_publish(message), heard, reply)
+
+    def command(self, topic: str, payload: bytes, qos: int) -> None:
+        """To a legacy device, by the broker."""
+        self._broker.publish(topic, payload, qos=qos)
+
+    def _refuses(self, message: Incoming, reply: _Reply) -> bool:
+        """Whether it is larger than the device may send; then it is told."""
         spec = self._sessions.spec(self.session)
         limit = self._settings.packet_bytes_min
         if spec is not None:
@@ -247,13 +290,22 @@ class _Device(Publications):
         if len(message.payload) > limit:
             text = f"{len(message.payload)} bytes, this agent's devices may send {limit}"
             self._receiver.refuse(self.session, DeviceFault(Code.SIZE, text), reply)
-            return
-        packet = (publish.packet_id, crc32(publish.payload)) if publish.qos else None
-        self._dispatch(leaf, publish.payload, reply, packet, duplicate=publish.duplicate)
+        return len(message.payload) > limit
 
     def send(self, leaf: str, payload: bytes, qos: int) -> None:
         """To the device, by the broker."""
         self._broker.tell(self.device, leaf, payload, qos=qos)
+
+
+def _as_publish(message: Incoming) -> Publish:
+    return Publish(
+        message.topic,
+        message.payload,
+        message.qos,
+        message.duplicate,
+        retain=False,
+        packet_id=message.packet_id,
+    )
 
 
 class _Reply(MqttReply):

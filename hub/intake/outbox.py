@@ -24,6 +24,11 @@ IN_FLIGHT_MAX: Final = 16
 DUPLICATE: Final = 0x08
 HUB_STATUS: Final = "hub/status"
 """Stands among a device's leaves for the topic that is for all."""
+COMMANDS_MAX: Final = 4
+"""Topics outside the hub's tree on which a legacy device is told actions."""
+ELSEWHERE_MAX: Final = 16
+ELSEWHERE_LETTERS_MAX: Final = 256
+"""Filters of a legacy device outside the hub's tree: it chooses them, and the hub remembers."""
 RETAINED: Final[tuple[str, ...]] = ("status", "state", HUB_STATUS)
 """Leaves of which the last message is kept for those who subscribe later."""
 
@@ -56,6 +61,7 @@ class Outbox:
 
     __slots__ = (
         "_base",
+        "_commands",
         "_device",
         "_filters",
         "_granted",
@@ -64,6 +70,7 @@ class Outbox:
         "_packet_id",
         "_released",
         "_send",
+        "elsewhere",
         "forgetting",
         "lasts_s",
         "releases",
@@ -84,6 +91,10 @@ class Outbox:
         """PUBRELs of QoS 2 packets that the device has, until it says PUBCOMP."""
         self._mailbox: dict[str, tuple[bytes, int]] = {}
         """Leaf to the newest payload and its QoS, while the device is away."""
+        self.elsewhere = False
+        """It may subscribe outside the hub's tree too, where it hears its own actions alone."""
+        self._commands: tuple[str, ...] = ()
+        """Leaves of those: `/` and the whole topic."""
         self._packet_id = 0
         self._send: Callable[[bytes], None] | None = None
         self.releases = Releases(unreleased_max)
@@ -137,8 +148,18 @@ class Outbox:
         del retained  # 3.3.1-9: those who have subscribed already are not told
         self.publish(leaf, payload, qos)
 
+    def command(self, topic: str, payload: bytes, qos: int) -> None:
+        """An action, in the words of a legacy device, to a topic outside the hub's tree."""
+        leaf = f"/{topic}"
+        if leaf not in self._commands:
+            self._commands = (*self._commands[1 - COMMANDS_MAX :], leaf)
+            self._grant()
+        self.publish(leaf, payload, qos)
+
     def topic(self, leaf: str) -> str:
         """The whole topic of one of the device's leaves."""
+        if leaf[0] == "/":
+            return leaf[1:]
         if leaf == HUB_STATUS:
             return hub_status(self._base)
         return device_topic(self._base, self._device, leaf)
@@ -172,7 +193,9 @@ class Outbox:
         """
         codes = []
         for topic_filter, qos in filters:
-            granted = may_subscribe(self._base, self._device, topic_filter)
+            granted = may_subscribe(self._base, self._device, topic_filter) or self._may_elsewhere(
+                topic_filter
+            )
             codes.append(qos if granted else wire.NOT_GRANTED)
             if granted:
                 self._filters[topic_filter] = qos
@@ -193,13 +216,21 @@ class Outbox:
     def _grant(self) -> None:
         """3.3.5: of overlapping subscriptions the highest QoS holds."""
         self._granted = {}
-        for leaf in (*DEVICE_HEARS, HUB_STATUS):
+        for leaf in (*DEVICE_HEARS, HUB_STATUS, *self._commands):
             topic = self.topic(leaf)
             if topic in self._filters:  # the same text once, for there are many devices
                 topic = next(f for f in self._filters if f == topic)
             granted = [qos for f, qos in self._filters.items() if matches(f, topic)]
             if granted:
                 self._granted[leaf] = max(granted), topic
+
+    def _may_elsewhere(self, topic_filter: str) -> bool:
+        """A filter outside the hub's tree, of a legacy device."""
+        tree = f"{self._base}/"
+        if not self.elsewhere or topic_filter.startswith(tree):
+            return False
+        others = [f for f in self._filters if not f.startswith(tree) and f != topic_filter]
+        return len(others) < ELSEWHERE_MAX and len(topic_filter) <= ELSEWHERE_LETTERS_MAX
 
     def _next_id(self) -> int:
         """2.3.1: one that is not in use."""

@@ -175,7 +175,11 @@ class Outbox5(Outbox):
         """Why the device may not have this filter (3.9.3)."""
         if topic_filter.startswith(wire5.SHARED):
             return Reason.SHARED_NOT_SUPPORTED
-        if topic_filter != hub_status(self._base) and not self._is_own(topic_filter):
+        if (
+            topic_filter != hub_status(self._base)
+            and not self._is_own(topic_filter)
+            and not self._may_elsewhere(topic_filter)
+        ):
             return Reason.NOT_AUTHORIZED
         one_more = topic_filter not in self._filters
         if one_more and (
@@ -199,7 +203,7 @@ class Outbox5(Outbox):
         """3.3.4: of overlapping subscriptions the highest QoS holds."""
         self._granted = {}
         as_published = []
-        for leaf in (*DEVICE_HEARS, HUB_STATUS):
+        for leaf in (*DEVICE_HEARS, HUB_STATUS, *self._commands):
             topic = self.topic(leaf)
             options = [
                 chosen

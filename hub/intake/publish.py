@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
@@ -11,6 +12,8 @@ import msgspec
 
 from hub.errors import DeviceFault
 from hub.intake.commands import read_reward
+from hub.intake.mapping.reply import in_own_words
+from hub.intake.mapping.take import take
 from hub.intake.observation import BOOT_MAX
 from hub.intake.reasons import Breach
 from hub.intake.wire import puback, pubrec
@@ -20,6 +23,7 @@ from hub.topics import ENCODINGS
 from hub.words import Code, DeviceId, Hello
 
 if TYPE_CHECKING:
+    from hub.intake.mapping.bound import Heard
     from hub.intake.outbox import Outbox
     from hub.intake.reasons import Reason
     from hub.intake.receive import Receiver
@@ -104,6 +108,11 @@ class Publications:
         packet = (publish.packet_id, crc32(publish.payload)) if publish.qos else None
         self._dispatch(leaf, publish.payload, reply, packet, duplicate=publish.duplicate)
 
+    def take_mapped(self, publish: Publish, heard: Heard) -> None:
+        """Handle what a mapping reads."""
+        self._begin(publish.qos)
+        self._take_mapped(publish, heard, self._reply("obs", publish))
+
     def take_other(self, publish: Publish) -> bool:
         """Acknowledge a publish that is not for the log; False: it was over the quota."""
         reply = self._reply("status", publish)
@@ -165,6 +174,32 @@ class Publications:
     def send(self, leaf: str, payload: bytes, qos: int) -> None:
         """To the device, if it has subscribed."""
         self.outbox.publish(leaf, payload, qos)
+
+    def command(self, topic: str, payload: bytes, qos: int) -> None:
+        """To a legacy device, if it has subscribed."""
+        self.outbox.command(topic, payload, qos)
+
+    def _take_mapped(self, publish: Publish, heard: Heard, reply: MqttReply) -> None:
+        packet = (publish.packet_id, crc32(publish.payload)) if publish.qos else None
+        told = in_own_words(heard, self.device, reply, partial(self._command_at, publish.qos))
+        try:
+            self.session.quota.take(len(publish.payload))
+            mapper, payload = heard.bound.mapper, publish.payload
+            if not take(
+                self._receiver,
+                self.session,
+                mapper,
+                payload,
+                told,
+                packet=packet,
+                duplicate=publish.duplicate,
+            ):
+                reply.durable(0)  # there is nothing that could be
+        except DeviceFault as fault:
+            self._receiver.refuse(self.session, fault, reply)
+
+    def _command_at(self, qos: int, topic: str, payload: bytes) -> None:
+        self.command(topic, payload, qos)
 
     def _reply(self, leaf: str, publish: Publish) -> MqttReply:
         """What becomes of the publish is said by this."""

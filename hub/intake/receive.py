@@ -17,6 +17,7 @@ from hub.errors import DeviceFault
 from hub.facts import Refusal, Rewarded
 from hub.intake import episodes
 from hub.intake.device import Past
+from hub.intake.mapping.bound import Mappings
 from hub.intake.observation import REWARD_MAX, check, decode
 from hub.intake.rewards import Rewards
 from hub.step import REPEATS_MAX, Content, Step
@@ -62,6 +63,8 @@ class Receiver:
         self._delivery = delivery
         self._clock = clock
         self._settings = settings
+        self.mappings = Mappings(registry)
+        """How legacy devices send."""
         self._refusals: dict[str, tuple[int, int]] = {}
         self.closing = False
         """The hub is stopping: nothing new is taken."""

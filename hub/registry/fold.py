@@ -198,6 +198,10 @@ class Registry:
         """The key with this public id, None when there is none or it was revoked."""
         return self.keys.get(self._secrets.get(key_id, b""))
 
+    def is_mapped(self, agent: AgentName) -> bool:
+        """Whether its devices may send as a mapping says."""
+        return any(one.agent == agent for one in self.mappings.values())
+
     def made_us(self, agent: AgentName, version: int) -> int | None:
         """Hub time a policy version was made at; of one long superseded, the latest it may be.
 

@@ -8,6 +8,8 @@ import pytest
 
 from hub.registry.mapping_acts import AddMapping
 from tests.acceptance.devices import bearer
+from tests.acceptance.paho_client import PahoClient
+from tests.acceptance.real_hub import until
 from tests.intake.mapping.mapped import PAYLOADS, shipped
 
 if TYPE_CHECKING:
@@ -15,6 +17,33 @@ if TYPE_CHECKING:
     from tests.acceptance.real_hub import RealHub
 
 pytestmark = pytest.mark.acceptance
+
+
+def test_a_tasmota_plug_as_it_is_steps_over_mqtt_and_is_told_on_or_off(hub: RealHub) -> None:
+    key = hub.make_agent("climate", observations=[[3], [-20, 0, 0], [60, 100, 1]])
+    hub.ask(AddMapping("plug", "climate", shipped("tasmota").mapping))
+    sensor = (PAYLOADS / "tasmota.json").read_bytes()
+    will = ("tele/kitchen/LWT", b"Offline")
+    with PahoClient(hub.ready.mqtt, "kitchen", key, will=will) as plug:
+        for topic_filter in ("cmnd/kitchen/#", "cmnd/tasmotas/#"):
+            assert plug.subscribe(topic_filter, 0) == 0
+        plug.publish("tele/kitchen/LWT", b"Online", 1, retain=True)
+        plug.publish("tasmota/discovery/AB12/config", b"{}", 1, retain=True)
+        for step in range(1, 4):
+            plug.publish("tele/kitchen/STATE", b'{"POWER":"ON"}', 0)
+            plug.publish("tele/kitchen/SENSOR", sensor, 0)
+            until(lambda: len(plug.heard()) == step, "a command")  # noqa: B023 - waited for here
+        assert {said[0] for said in plug.heard()} == {"cmnd/kitchen/POWER"}
+    rows = hub.sql(
+        "SELECT kind, step, action, payload FROM events WHERE device = 'kitchen' "
+        "AND kind IN ('observation', 'action') ORDER BY seq"
+    )
+    assert [(row["kind"], row["step"]) for row in rows] == [
+        (kind, step) for step in range(3) for kind in ("observation", "action")
+    ]
+    assert [said[1] for said in plug.heard()] == [
+        (b"OFF", b"ON")[int(row["action"][0])] for row in rows if row["kind"] == "action"
+    ], "what the device was told is what the log says"
 
 
 def test_a_controller_that_posts_forms_is_told_on_or_off_and_is_in_the_log(
