@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from hub import control
-from hub.commands import agents, doctor, log, mapping, people, policies, rebuild, top
+from hub.commands import agents, doctor, log, mapping, people, policies, rebuild, tls, top
+from hub.commands.examples import show_examples
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault, SheepfoldError
 
@@ -106,6 +107,7 @@ for _group in (
     people.device,
     people.key,
     people.user,
+    tls.tls,
 ):
     cli.add_command(_group)
 for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.export):
@@ -113,6 +115,7 @@ for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.exp
 cli.add_command(rebuild.rebuild)
 cli.add_command(top.top)
 cli.add_command(doctor.doctor)
+show_examples(cli)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,7 @@ def doctor(data: Path, config: Path | None, *, mend: bool, as_json: bool) -> Non
     """Examine a data folder and the machine, whether a hub runs there or not.
 
     Exits with 1 when something is wrong and was not mended.
-
-    \b
-    sheepfold doctor --config /etc/sheepfold/hub.toml --data /var/lib/sheepfold
-    sheepfold doctor --mend
-    """  # noqa: D301 - click keeps what follows \b as it is
+    """
     from hub.doctor.examine import examine
     from hub.settings import load
 

@@ -42,12 +42,7 @@ NONE: Final = "–"  # noqa: RUF001 - a dash for a number that is none
     help="Seconds between two looks; rates and quantiles are of what came meanwhile.",
 )
 def top(data: Path, *, once: bool, as_json: bool, interval_s: float) -> None:
-    """What a running hub does now: agents, devices, rates, latencies.
-
-    \b
-    sheepfold top                       # until Ctrl-C
-    sheepfold top --once --json | jq '.agents[] | {agent, steps_per_s, answered}'
-    """  # noqa: D301 - click keeps what follows \b as it is
+    """What a running hub does now: agents, devices, rates, latencies."""
     looks = _looks(data, interval_s)
     if as_json:
         for standing in looks:

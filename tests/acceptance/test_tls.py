@@ -7,15 +7,21 @@ import signal
 import socket
 import ssl
 import urllib.request
+from queue import Queue
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
 
 from hub import control
+from hub.authority import Authority
+from hub.clock import SystemClock
 from hub.intake import wire
-from tests.acceptance.certificates import Authority
+from hub.words import DeviceId
 from tests.acceptance.devices import Mqtt
 from tests.acceptance.real_hub import HOST, RealHub, until
+from tests.commands.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,14 +33,14 @@ pytestmark = pytest.mark.acceptance
 
 
 class Secured:
-    """A hub with TLS, and the authority that it and its devices are signed by."""
+    """A hub with TLS by `sheepfold tls init`, whose authority signs its devices too."""
 
     def __init__(self, folder: Path) -> None:
-        self.authority = Authority(folder)
-        self.certificate, self.key = self.authority.sign("the hub")
-        settings = f'certificate = "{self.certificate}"\nkey = "{self.key}"\n'
-        settings += f'client_ca = "{self.authority.file}"\n'
-        self.hub = RealHub(folder / "data", f"[tls]\n{settings}")
+        self.folder = folder / "tls"
+        settings = typed(folder, "tls", "init", str(self.folder), "--name", HOST).out
+        self.authority = Authority.open(self.folder, SystemClock())
+        self.key = self.folder / "hub.key"
+        self.hub = RealHub(folder / "data", settings)
         self.hub.start()
         self.agent_key = self.hub.make_agent("cart")
 
@@ -46,6 +52,12 @@ class Secured:
         client = Mqtt(self.hub.ready.mqtt)
         client.socket = context.wrap_socket(client.socket, server_hostname=HOST)
         return client
+
+    def sign(self, device: str) -> tuple[Path, Path]:
+        """A device's certificate and key, as `sheepfold tls device` makes them."""
+        said = typed(self.folder, "tls", "device", str(self.folder), device)
+        assert said.code == 0, said.err
+        return self.folder / f"devices/{device}.pem", self.folder / f"devices/{device}.key"
 
     def serial(self) -> int:
         """Of the certificate that the hub shows now."""
@@ -90,7 +102,7 @@ def test_http_speaks_tls_too(secured: Secured) -> None:
 
 def test_a_certificate_stands_for_a_key_where_the_device_has_an_agent(secured: Secured) -> None:
     secured.hub.ask(control.AddDevice("certified", "cart"))
-    own = secured.authority.sign("certified")
+    own = secured.sign("certified")
     with secured.client(own) as client:
         assert connected(client, None) == 0
         client.observe("certified", OBSERVATION % 1, packet_id=1)
@@ -98,15 +110,41 @@ def test_a_certificate_stands_for_a_key_where_the_device_has_an_agent(secured: S
         secured.hub.ask(control.ForgetDevice("certified"))
         with pytest.raises(ConnectionError):
             client.packet()
-    with secured.client(secured.authority.sign("unknown")) as client:
+    with secured.client(secured.sign("unknown")) as client:
         assert connected(client, None) == wire.ConnectCode.BAD_CREDENTIALS
+
+
+def test_paho_steps_by_the_certificate_that_the_command_made(secured: Secured) -> None:
+    secured.hub.ask(control.AddDevice("by-paho", "cart"))
+    certificate, key = secured.sign("by-paho")
+    said: Queue[bytes] = Queue()
+
+    def subscribe(*_: object) -> None:
+        client.subscribe("rl/v1/by-paho/act", 1)
+
+    def observe(*_: object) -> None:
+        client.publish("rl/v1/by-paho/obs", OBSERVATION % 1, 1)
+
+    def hear(_client: Client, _data: object, message: MQTTMessage) -> None:
+        said.put(bytes(message.payload))
+
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.tls_set(str(secured.authority.file), str(certificate), str(key))
+    client.on_connect, client.on_subscribe, client.on_message = subscribe, observe, hear
+    client.connect(HOST, secured.hub.ready.mqtt)
+    client.loop_start()
+    try:
+        assert b'"s":1' in said.get(timeout=10)
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 def test_who_shows_a_certificate_is_nobody_else(secured: Secured) -> None:
     """Not by another's name, and not by a key that would let it be anybody of the agent."""
     secured.hub.ask(control.AddDevice("first", "cart"))
     secured.hub.ask(control.AddDevice("second", "cart"))
-    own = secured.authority.sign("first")
+    own = secured.sign("first")
     for username, password in (("second", None), ("second", secured.agent_key.encode())):
         with secured.client(own) as client:
             assert connected(client, username, password) == wire.ConnectCode.BAD_CREDENTIALS
@@ -118,7 +156,7 @@ def test_who_shows_a_certificate_is_nobody_else(secured: Secured) -> None:
 
 def test_a_certificate_of_another_authority_is_refused(secured: Secured, tmp_path: Path) -> None:
     secured.hub.ask(control.AddDevice("first", "cart"))
-    false = Authority(tmp_path, "another").sign("first")
+    false = Authority.make(tmp_path / "another", SystemClock()).certify_device(DeviceId("first"), 1)
     with pytest.raises(OSError), secured.client(false) as client:  # noqa: PT011 - when it is
         connected(client, None)  # noticed depends on the version of TLS
 
@@ -127,13 +165,11 @@ def test_a_renewed_certificate_is_taken_in_and_a_wrong_one_is_not(secured: Secur
     with secured.client() as standing:
         assert standing.connect("standing", secured.agent_key) == 0
         before = secured.serial()
-        secured.authority.sign("the hub")
+        assert typed(secured.folder, "tls", "hub", str(secured.folder), "--name", HOST).code == 0
         os.kill(secured.hub.pid, signal.SIGHUP)
         until(lambda: secured.serial() != before, "the new certificate")
         renewed = secured.serial()
-        secured.authority.sign("other", file="wrong")
-        wrong = secured.key.with_name("wrong.key").read_bytes()
-        secured.key.write_bytes(wrong)
+        secured.key.write_bytes((secured.folder / "ca.key").read_bytes())
         os.kill(secured.hub.pid, signal.SIGHUP)
         until(lambda: "still holds" in secured.hub.says.read_text(), "it says so")
         assert secured.serial() == renewed
