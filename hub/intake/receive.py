@@ -7,24 +7,25 @@ MQTT and HTTP both end here. Whatever a device sends wrong ends in `refuse` and 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import structs
 
 from hub.errors import DeviceFault
-from hub.facts import Refusal, Rewarded
+from hub.facts import Rewarded
 from hub.intake import episodes
 from hub.intake.device import Past
 from hub.intake.mapping.bound import Mappings
 from hub.intake.observation import REWARD_MAX, check, decode
+from hub.intake.refusals import Refusals
 from hub.intake.rewards import Rewards
 from hub.step import REPEATS_MAX, Content, Step
 from hub.words import Code, EndedBy, Event, Kind, Observation
 from hub.words import Protocol as DeviceProtocol
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from hub.clock import Clock
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from hub.settings import StepSettings
     from hub.step import Appender, Reply
     from hub.words import AgentName, Message
-
-REFUSAL_WINDOW_US: Final = 60_000_000
 
 
 class Delivery(Protocol):
@@ -62,15 +61,13 @@ class Receiver:
         self._log = log
         self._delivery = delivery
         self._clock = clock
-        self._settings = settings
         self.mappings = Mappings(registry)
         """How legacy devices send."""
-        self._refusals: dict[str, tuple[int, int]] = {}
+        self._refusals = Refusals(log, clock, settings.refused_per_minute)
         self.closing = False
         """The hub is stopping: nothing new is taken."""
         self.refused = 0
         """Messages refused since start."""
-        self._refused_by: defaultdict[AgentName, Counter[Code]] = defaultdict(Counter)
         self.episode_ended: Callable[[Device], None] = _pass
         """Told of each episode that a message ends."""
 
@@ -167,30 +164,11 @@ class Receiver:
     def refuse(self, session: Session, fault: DeviceFault, reply: Reply) -> None:
         """Tell the device, log it within the limit, acknowledge it: or it is sent for ever."""
         self.refused += 1
-        session.device.refused += 1
-        self._refused_by[session.agent][fault.code] += 1
-        if fault.code is Code.BUSY:
-            reply.refuse(fault, acknowledge=False)
-            return
-        if not self._may_log_refusal(session.device.id):
-            reply.refuse(fault, acknowledge=True)
-            return
-        event = Event(
-            kind=Kind.REFUSED,
-            ts=self._clock.now_us(),
-            agent=session.agent,
-            device=session.device.id,
-            session=session.id,
-            boot=session.device.boot,
-            step=fault.step,
-            reason=fault.code,
-            payload=msgspec.json.encode(Refusal(fault.code, fault.message)).decode(),
-        )
-        self._log.append([event], lambda _seq: reply.refuse(fault, acknowledge=True))
+        self._refusals.take(session, fault, reply)
 
     def refusals_of(self, agent: AgentName) -> Counter[Code]:
         """What an agent's devices were refused since start, by code."""
-        return self._refused_by.get(agent, Counter())
+        return self._refusals.of(agent)
 
     def reset(
         self,
@@ -377,14 +355,6 @@ class Receiver:
             ended = self._end_episode(session, EndedBy.RESET, self._clock.now_us())
             self._log.append([ended], _ignore)
         device.move(session.agent)
-
-    def _may_log_refusal(self, device: str) -> bool:
-        now_us = self._clock.now_us()
-        since, count = self._refusals.get(device, (now_us, 0))
-        if not 0 <= now_us - since < REFUSAL_WINDOW_US:
-            since, count = now_us, 0
-        self._refusals[device] = (since, count + 1)
-        return count < self._settings.refused_per_minute
 
 
 def _pass(_device: Device) -> None:
