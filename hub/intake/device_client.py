@@ -21,8 +21,9 @@ from hub.words import Code
 
 if TYPE_CHECKING:
     from hub.intake.admission import Admission
+    from hub.intake.connection import Connection
     from hub.intake.dialect import Dialect
-    from hub.intake.gate import Connection, Gate
+    from hub.intake.gate import Gate
     from hub.intake.outbox import Outbox
     from hub.intake.session import Session
     from hub.intake.wire import Connect, Head, Publish

@@ -26,7 +26,8 @@ from hub.topics import device_topic
 
 if TYPE_CHECKING:
     from hub.intake.admission import Admission
-    from hub.intake.gate import Connection, Gate
+    from hub.intake.connection import Connection
+    from hub.intake.gate import Gate
     from hub.intake.session import Session
     from hub.intake.wire import ConnectCode
     from hub.settings import MqttSettings

@@ -13,8 +13,9 @@ from hub.intake.releases import Releases
 from hub.words import Code
 
 if TYPE_CHECKING:
+    from hub.intake.connection import Connection
     from hub.intake.dialect import Dialect
-    from hub.intake.gate import Connection, Gate
+    from hub.intake.gate import Gate
     from hub.intake.wire import Connect, Head, Publish
     from hub.words import DeviceId, User
 

@@ -47,7 +47,7 @@ _msgpack: Final = msgspec.msgpack.Encoder()
 
 
 class Line(Protocol):
-    """The device's connection; `hub.intake.gate.Connection` is one."""
+    """The device's connection; `hub.intake.connection.Connection` is one."""
 
     def send(self, packet: bytes) -> None:
         """To the device, in order."""

@@ -22,7 +22,7 @@ LATE_S_MAX: Final = 5.0
 
 
 class Socket(Protocol):
-    """One that is open; `hub.intake.gate.Connection` is one."""
+    """One that is open; `hub.intake.connection.Connection` is one."""
 
     @property
     def peer(self) -> tuple[str, int]:

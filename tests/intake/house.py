@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hub.intake import wire
 from hub.intake.broker import Broker
 from hub.intake.commands import Commands
-from hub.intake.gate import Connection, Gate
+from hub.intake.connection import Connection
+from hub.intake.gate import Gate
 from hub.intake.people import People
 from hub.intake.receive import Receiver
 from hub.intake.session import Sessions

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from hub.intake import wire
-from hub.intake.gate import SKIP_BYTES_MAX
+from hub.intake.connection import SKIP_BYTES_MAX
 from hub.intake.wire import ConnectCode, PacketType
 from hub.registry.access import fingerprint
 from hub.registry.fold import spec_of

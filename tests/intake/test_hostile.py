@@ -24,7 +24,7 @@ from tests.intake.raw_client import PUBACK, PUBLISH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hub.intake.gate import Connection
+    from hub.intake.connection import Connection
     from hub.intake.properties import Value
 
 SEED: Final = 20261129
