@@ -118,6 +118,10 @@ class Connection(asyncio.Protocol):
         self._gate.held.discard(self)
         self._transport = None
         self._forget()
+        # What remembers the socket for a while, to look whether it is silent, keeps it alone.
+        self._client = None
+        self._dialect = MQTT_3
+        self._buffer = bytearray()
 
     # --- packets in ----------------------------------------------------------------------
 
