@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning sharing fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning bench assets wheel schemas clean
+.PHONY: help demo hub test check learning sharing fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning bench assets lock sbom wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/res
 
 assets: ## Bring what the console's pages load, by npm; `make` does it when it makes .venv
 	@scripts/assets
+
+lock: $(INSTALLED) ## Write requirements-locked.txt anew: what a hub needs, with hashes
+	@scripts/lock
+
+sbom: $(INSTALLED) ## Write what a release is made of, build/sbom.cdx.json (CycloneDX), and under which licences, build/licences.md
+	@scripts/sbom
 
 wheel: $(INSTALLED) ## Build the wheel, with the console's assets in it, into build/
 	@scripts/assets

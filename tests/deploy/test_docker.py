@@ -118,6 +118,7 @@ def test_mosquitto_in_a_container_is_as_on_a_machine_but_for_paths_and_who_may_r
     there = lines(ROOT / "deploy" / "mosquitto" / "mosquitto.conf")
     moved = [line.replace("/etc/mosquitto/", "/mosquitto/config/") for line in there]
     moved = [line.replace("listener 1883 127.0.0.1", "listener 1883") for line in moved]
+    moved = [line.replace("/var/lib/mosquitto/", "/mosquitto/data/") for line in moved]
     assert lines(DOCKER / "mosquitto.conf") == moved
 
 
