@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -50,7 +51,8 @@ ROW_POWERS: Final = range(13)
 """To 4096 events, the most of one commit (`batch_rows_max`)."""
 MICROSECOND: Final = 1e-6
 PROC: Final = Path("/proc")
-PAGE_BYTES: Final = 4096
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+"""16 KiB on some Raspberry Pis."""
 FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 """What a proxy says: who asks through it is not on loopback, though the proxy is."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -53,7 +55,10 @@ def top(data: Path, *, once: bool, as_json: bool, interval_s: float) -> None:
     if once or not console.is_terminal:
         console.print(_screen(next(looks), len_max=None))
         return
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    with (
+        suppress(KeyboardInterrupt),
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
         for standing in looks:
             live.update(_screen(standing, len_max=console.height), refresh=True)
 
@@ -96,24 +101,22 @@ def _headline(standing: Standing) -> Text:
 
 
 def _agents(agents: list[AgentStanding]) -> Table:
-    table = Table(expand=True)
-    for name in ("agent", "algorithm", "state"):
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("agent", "state"):
         table.add_column(name, no_wrap=True)
-    numbers = ("devices", "steps/s", "chosen ms", "answered ms", "fallback/s", "clamped/s")
-    for name in (*numbers, "refused/s", "policy", "to learn"):
+    numbers = ("devices", "steps\n/s", "chosen\nms", "answered\nms", "fallback\n/s", "refused\n/s")
+    for name in (*numbers, "policy", "to\nlearn"):
         table.add_column(name, justify="right")
     for agent in agents:
         state = agent.status if agent.status != "active" else "awake" if agent.awake else "asleep"
         table.add_row(
             agent.agent,
-            agent.algorithm,
             state,
             f"{agent.devices:,}",
             f"{agent.steps_per_s:,.1f}",
             _took(agent.chosen),
             _took(agent.answered),
             f"{agent.fallbacks_per_s:,.1f}",
-            f"{agent.clamps_per_s:,.1f}",
             f"{agent.refused_per_s:,.1f}",
             NONE if agent.policy is None else str(agent.policy),
             NONE if agent.waiting is None else f"{agent.waiting:,}",
@@ -122,7 +125,7 @@ def _agents(agents: list[AgentStanding]) -> Table:
 
 
 def _devices(devices: list[DeviceStanding]) -> Table:
-    table = Table(expand=True)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("device", "agent", "MQTT"):
         table.add_column(name, no_wrap=True)
     for name in ("steps/s", "refused/s", "heard", "last return"):

@@ -37,6 +37,8 @@ def is_claimed(data: Path) -> bool:
         lock = (data / LOCK).open("rb")
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True  # another user's; what only a stopped hub can be asked is left out
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
