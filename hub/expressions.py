@@ -4,7 +4,8 @@
     number  = 80 | place | + - * / | abs(number) | min(number, …) | max(number, …)
 
 What a place is, and what becomes of each piece, is for those who derive from `Reader`: conditions
-over an observation (`action/interlock.py`), rewards of a goal (`learner/algorithms/goals.py`).
+and rewards over an observation (`over_observation.py`), rewards of a goal
+(`learner/algorithms/goals.py`).
 
 Rule 1: nothing else is taken, so what is written here can read numbers and compare them, no more.
 Rule 2: Python's own parser reads the text; nothing is ever evaluated, imported or called by name.

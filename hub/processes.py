@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import msgspec
 import uvloop
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub import garbage
 from hub.action.deliver import Deliver
@@ -233,7 +233,7 @@ def check_agent(agent: Agent) -> None:
     """
     read_parameters(agent)
     check_advised(agent)
-    read_rules(spec_of(agent))
+    read_rules(spec_of(structs.replace(agent, reward=None)))  # which has been read, with its names
 
 
 def serve(settings: Settings) -> NoReturn:

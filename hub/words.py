@@ -275,6 +275,8 @@ class Agent(Struct, frozen=True):
     """Devices that may be its; None = the hub's setting."""
     hubs: Hubs = "none"
     """What agents of this name on other hubs get of what it learnt, and it of theirs."""
+    reward: str | None = None
+    """Over the observation, and instead of what devices send; None = they know it themselves."""
 
 
 class Publishable(Struct, frozen=True):

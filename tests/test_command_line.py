@@ -95,6 +95,10 @@ def test_agent_lives_through_its_commands(run: Callable[..., Said]) -> None:
     (free,) = run("agent", "update", "living", "--lag-max", "none").lines
     assert (free["lag_max"], free["cpu_percent"]) == (None, 7)
     assert run("agent", "update", "living", "--lag-max", "some").code == 2
+    (rewarded,) = run("agent", "update", "living", "--reward", "-abs(o[0])").lines
+    assert rewarded["reward"] == "-abs(o[0])"
+    assert run("agent", "update", "living", "--reward", "-abs(temp)").code == 1
+    assert run("agent", "update", "living", "--reward", "none").lines[0]["reward"] is None
     for verb, status in (("pause", "paused"), ("resume", "active"), ("delete", "deleted")):
         (changed,) = run("agent", verb, "living").lines
         assert changed["status"] == status

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from hub import spaces
-from hub.action.interlock import read_condition
 from hub.errors import DeviceFault, OperatorFault
+from hub.over_observation import read_condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable

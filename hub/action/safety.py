@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from hub.action.interlock import Undefined
 from hub.action.limits import float32_within, read_limits, read_locks
+from hub.over_observation import Undefined
 from hub.words import Floats
 
 if TYPE_CHECKING:

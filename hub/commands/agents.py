@@ -24,6 +24,7 @@ LAG_HELP: Final = "Observations that may wait for its trainer before it leaves o
 MESSAGES_HELP: Final = "That all its devices may send together; none: the hub's setting."
 BYTES_HELP: Final = "The same in bytes."
 DEVICES_HELP: Final = "That may be its."
+REWARD_HELP: Final = "Over the observation, instead of what devices send: -abs(temp - 21)."
 NUMBERS: Final = ("deadline_ms", *LIMITS)
 """Fields whose value may be none."""
 SHARING: Final = click.Choice(get_args(Sharing))
@@ -57,6 +58,7 @@ def agent() -> None:
 )
 @click.option("--deadline-ms", type=int, help="Default: 250; of an external agent none.")
 @click.option("--missing-reward", type=float, help="Stands in for a reward a device leaves out.")
+@click.option("--reward", metavar="EXPRESSION", help=REWARD_HELP)
 @click.option("--safety", metavar="JSON", help="What its actions keep to; docs/safety.md has all.")
 @click.option("--max-episode-steps", metavar="N|none", help=STEPS_HELP)
 @click.option("--silent-s", metavar="N|none", help=SILENT_HELP)
@@ -115,6 +117,7 @@ def show(name: str, data: Path) -> None:
 @click.option("--fallback", metavar="hold|none|JSON")
 @click.option("--deadline-ms", metavar="N|none", help="none for an external agent only.")
 @click.option("--missing-reward", type=float)
+@click.option("--reward", metavar="EXPRESSION|none", help=REWARD_HELP)
 @click.option("--learning", type=click.Choice(["on", "off"]))
 @click.option("--safety", metavar="JSON|none", help="Stands instead of all rules before.")
 @click.option("--max-episode-steps", metavar="N|none", help=STEPS_HELP)
@@ -138,6 +141,8 @@ def update(
     """Change what can be changed while it runs."""
     changes = {key: value for key, value in options.items() if value is not None}
     changes |= _numbers(changes)
+    if changes.get("reward") == "none":
+        changes["reward"] = None
     if fallback is not None:
         changes["fallback"] = _fallback(fallback)
     if sets:

@@ -20,6 +20,7 @@ from hub.intake.mapping.bound import Mappings
 from hub.intake.observation import REWARD_MAX, check, decode
 from hub.intake.refusals import Refusals
 from hub.intake.rewards import Rewards
+from hub.over_observation import Undefined
 from hub.step import REPEATS_MAX, Content, Step
 from hub.words import Code, EndedBy, Event, Kind, Observation
 from hub.words import Protocol as DeviceProtocol
@@ -314,7 +315,7 @@ class Receiver:
         bonus, session.device.bonus = session.device.bonus, 0.0
         if place.first:
             return None
-        reward = observation.reward
+        reward = _reward_in(spec, observation)
         if reward is None:
             reward = spec.agent.missing_reward
         if reward is None and session.protocol is DeviceProtocol.SHEPHERD:
@@ -355,6 +356,17 @@ class Receiver:
             ended = self._end_episode(session, EndedBy.RESET, self._clock.now_us())
             self._log.append([ended], _ignore)
         device.move(session.agent)
+
+
+def _reward_in(spec: Spec, observation: Observation) -> float | None:
+    """As the agent's expression has it, or else as the device sent it; None where there is none."""
+    if spec.reward is None:
+        return observation.reward
+    try:
+        reward = spec.reward(observation.values)
+    except Undefined:
+        return None
+    return reward if abs(reward) <= REWARD_MAX else None
 
 
 def _pass(_device: Device) -> None:

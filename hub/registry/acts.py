@@ -32,7 +32,7 @@ from hub.log.segments.manifest import HUB
 from hub.registry.access import fingerprint, make_secret
 from hub.registry.deadline import check_deadline, usual_deadline_ms
 from hub.registry.declared import read_safety
-from hub.registry.fold import ADMIN
+from hub.registry.fold import ADMIN, spec_of
 from hub.registry.limits import check_limits
 from hub.registry.mapping_acts import MappingActs
 from hub.registry.publishable import check as check_publishable
@@ -54,7 +54,7 @@ CHANGEABLE: Final = {
     "parameters", "sharing", "owner", "fallback", "deadline_ms", "missing_reward", "learning",
     "status", "safety", "max_episode_steps", "silent_s", "cpu_percent", "memory_mb", "lag_max",
     "messages_per_s", "bytes_per_s", "devices_max",
-    "hubs",
+    "hubs", "reward",
 }  # fmt: skip
 
 
@@ -332,8 +332,7 @@ class Acts:
 
     def _check_agent(self, agent: Agent) -> None:
         """Refuse an agent that could not be served or learnt."""
-        spaces.parse(agent.observations)
-        actions = spaces.parse(agent.actions)
+        actions = spec_of(agent, self._registry.names(agent.name)).actions
         if isinstance(actions, spaces.Dict):
             raise OperatorFault(
                 "actions are an int (Discrete), [shape, low, high] (Box), "
@@ -437,6 +436,7 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     bytes_per_s: float | None = None
     devices_max: int | None = None
     hubs: Hubs = "none"
+    reward: str | None = None
     seed: Annotated[int, Meta(ge=0, lt=1 << 32)] | None = None
     """None = one is drawn."""
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hub import spaces
+from hub.errors import OperatorFault
 from hub.facts import (
     Advised,
     AgentMade,
@@ -44,10 +45,13 @@ from hub.facts import (
     UserRemoved,
 )
 from hub.mappings import Mapping, MappingName
+from hub.over_observation import Number, read_reward
 from hub.spaces import Space
 from hub.words import Agent, AgentName, DeviceId, Key, KeyId, Kind, User
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hub.words import Event
 
 ADMIN: Final = "admin"
@@ -66,15 +70,25 @@ class Spec(Struct, frozen=True):
     agent: Agent
     observations: Space
     actions: Space
+    reward: Number | None = None
+    """Computes it of an observation; None = the device sends it."""
 
 
-def spec_of(agent: Agent) -> Spec:
+def spec_of(agent: Agent, names: Sequence[str] = ()) -> Spec:
     """The agent with its spaces.
 
+    `names` are what its mappings call the numbers of an observation.
+
     Raises:
-        OperatorFault: its declaration means none.
+        OperatorFault: its declaration means none, or its reward can't be read.
     """
-    return Spec(agent, spaces.parse(agent.observations), spaces.parse(agent.actions))
+    observations, reward = spaces.parse(agent.observations), None
+    if agent.reward is not None:
+        try:
+            reward = read_reward(agent.reward, observations, names)
+        except OperatorFault as fault:
+            raise OperatorFault(f"reward of agent {agent.name!r}: {fault}") from fault
+    return Spec(agent, observations, spaces.parse(agent.actions), reward)
 
 
 class Policy(Struct, frozen=True):
@@ -198,6 +212,10 @@ class Registry:
         """The key with this public id, None when there is none or it was revoked."""
         return self.keys.get(self._secrets.get(key_id, b""))
 
+    def names(self, agent: AgentName) -> tuple[str, ...]:
+        """What its mappings call the numbers of an observation, all alike; () without any."""
+        return next((one.fields for one in self.mappings.values() if one.agent == agent), ())
+
     def is_mapped(self, agent: AgentName) -> bool:
         """Whether its devices may send as a mapping says."""
         return any(one.agent == agent for one in self.mappings.values())
@@ -223,7 +241,7 @@ class Registry:
             self.agents.pop(agent.name, None)
             self.keys = {h: key for h, key in self.keys.items() if key.agent != agent.name}
             return
-        self.agents[agent.name] = spec_of(agent)
+        self.agents[agent.name] = spec_of(agent, self.names(agent.name))
 
     def _apply_newest(
         self, event: Event, fact: CurveCleared | GuestsTaken | MappingMade | MappingRemoved
@@ -253,6 +271,9 @@ class Registry:
             self.mapping_versions[fact.name] = fact.version
             mappings[fact.name] = Registered(fact.name, agent, fact.version, fact.mapping)
         self.mappings = mappings
+        spec = self.agents.get(agent)
+        if spec is not None and spec.agent.reward is not None:
+            self.agents[agent] = spec_of(spec.agent, self.names(agent))
 
     def _begin(self, fact: AgentMade | AgentRestarted, seq: int) -> None:
         name = fact.agent.name

@@ -15,7 +15,7 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 from hub.facts import MappingMade, MappingRemoved
 from hub.mappings import Mapping, MappingName
-from hub.registry.fold import Registered
+from hub.registry.fold import Registered, spec_of
 from hub.words import AgentName, Event, Kind
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class MappingActs:
         made = Registered(name, spec.agent.name, version, act.mapping)
         self._check_beside(made)
         self._check(made, spec)
+        spec_of(spec.agent, made.fields)  # its reward may be over names that were there before
         fact = MappingMade(name, version, act.mapping, by)
         event = self._event(fact, spec.agent.name)
         if len(event.payload or "") > MAPPING_BYTES_MAX:
@@ -124,11 +125,7 @@ class MappingActs:
                 f"mapping {made.name!r} is of agent {before.agent!r}; choose another name, or "
                 "'sheepfold mapping remove' it first"
             )
-        others = [
-            one
-            for one in self._registry.mappings.values()
-            if one.agent == made.agent and one.name != made.name
-        ]
+        others = [one for one in self._of(made.agent) if one.name != made.name]
         if len(others) >= MAPPINGS_MAX:
             raise OperatorFault(f"agent {made.agent!r} has {MAPPINGS_MAX} mappings already")
         for other in others:
@@ -143,8 +140,15 @@ class MappingActs:
 
     def _remove(self, name: str, by: str) -> tuple[list[Event], Any]:
         known = self._known(name)
+        spec = self._registry.agents.get(known.agent)
+        others = [one for one in self._of(known.agent) if one.name != known.name]
+        if spec is not None and not others:
+            spec_of(spec.agent)
         fact = MappingRemoved(known.name, by)
         return [self._event(fact, known.agent)], {"removed": name}
+
+    def _of(self, agent: AgentName) -> list[Registered]:
+        return [one for one in self._registry.mappings.values() if one.agent == agent]
 
     def _known(self, name: str) -> Registered:
         known = self._registry.mappings.get(MappingName(name))

@@ -160,3 +160,28 @@ async def test_a_refused_payload_is_in_the_log_and_holds_nothing(rooms: Rooms) -
     held = rooms.logged(Kind.OBSERVATION)[-1]
     assert struct.unpack("<3f", held.obs or b"") == pytest.approx((20, 40, 1))
     assert len(rooms.logged(Kind.REFUSED)) == 1
+
+
+async def test_the_hub_computes_the_reward_where_the_agent_says_how(rooms: Rooms) -> None:
+    key = forms(rooms)
+    rooms.change_agent("forms", reward="-abs(temp - 21) - 0.1 * power")
+    for _ in range(2):
+        await rooms.post("/v1/map/form?device=boiler", FORM, bearer(key))
+    await rooms.post("/v1/reward", {"device": "boiler", "r": 10}, bearer(key))
+    await rooms.post("/v1/map/form?device=boiler", FORM, bearer(key))
+    rooms.change_agent("forms", reward="1 / (temp - temp)")
+    await rooms.post("/v1/map/form?device=boiler", FORM, bearer(key))
+    rooms.change_agent("forms", reward=None)
+    await rooms.post("/v1/map/form?device=boiler", FORM, bearer(key))
+    rewards = [event.reward for event in rooms.logged(Kind.OBSERVATION)]
+    assert rewards == [None, pytest.approx(-0.62), pytest.approx(9.38), None, -0.25], (
+        "none on a first step; the button's on top; none that can't be computed; the device's own"
+    )
+
+
+async def test_native_steps_are_rewarded_by_the_hub_too(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart", reward="o[0] if o[1] > 0 else -1")
+    for step, seen in enumerate(([0.5, 1], [0.25, 1], [0.25, -1])):
+        sent = {"device": "d", "s": step, "o": seen, "r": 99}
+        assert (await rooms.post("/v1/step", sent, bearer(key))).status_code == 200
+    assert [event.reward for event in rooms.logged(Kind.OBSERVATION)] == [None, 0.25, -1]

@@ -16,6 +16,7 @@ from hub.mappings import MappingName
 from hub.registry.fold import Registry
 from hub.registry.mapping_acts import AddMapping, MappingAct, MappingActs, RemoveMapping
 from hub.words import Agent, AgentName, Event, Kind
+from tests.intake.fakes import floats
 from tests.intake.mapping.mapped import shipped
 
 
@@ -121,3 +122,26 @@ def test_what_could_not_serve_is_refused_with_what_would_do(act: MappingAct, say
     with pytest.raises(OperatorFault, match=says):
         room.do(act)
     assert len(room.log) == count
+
+
+def test_a_reward_over_a_mappings_names_holds_the_mapping_there() -> None:
+    room = Room()
+    room.do(add())
+    spec = room.registry.agents[AgentName("climate")]
+    agent = structs.replace(spec.agent, reward="-abs(temp - 21) - heat")
+    payload = msgspec.json.encode(AgentMade(agent, "ann")).decode()
+    room.take([Event(Kind.ADMIN, 1, agent="climate", payload=payload)])
+    computed = room.registry.agents[AgentName("climate")].reward
+    assert computed is not None
+    assert computed(floats(20, 40, 1)) == -2
+    renamed = [structs.replace(shipped("tasmota").mapping.observations[0], name="warmth")]
+    fields = [*renamed, *shipped("tasmota").mapping.observations[1:]]
+    for act in (RemoveMapping("tasmota"), add(observations=fields)):
+        with pytest.raises(OperatorFault, match="reward of agent 'climate': 'temp' is not known"):
+            room.do(act)
+    room.do(add("second", topics=["second/{device}"]))
+    room.do(RemoveMapping("tasmota"))
+    again = Registry()
+    for event in room.log:
+        again.apply(event)
+    assert again.agents[AgentName("climate")].reward is not None

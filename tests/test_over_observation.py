@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub import spaces
-from hub.action.interlock import Undefined, read_condition
 from hub.errors import OperatorFault
 from hub.expressions import DEPTH_MAX, LENGTH_MAX
+from hub.over_observation import Undefined, read_condition, read_reward
 from tests.intake.fakes import floats
 
 THREE = spaces.parse([[3], -1000.0, 1000.0])
@@ -219,3 +219,45 @@ def test_every_condition_agrees_with_python(text: str, a: float, b: float, c: fl
         assert condition(floats(a, b, c)) is expected
     except Undefined:
         assert "/" in text or "*" in text  # a NaN on the way
+
+
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        ("-abs(temp - 21) - 0.1 * heat", -2.1),
+        ("1 if temp < 20 else -1", 1.0),
+        ("o[0] + fan", 20.0),
+        ("0 if heat else 1", None),
+        ("(2 if heat > 0 and temp < 30 else 0) * 3", 6.0),
+        ("7", 7.0),
+    ],
+)
+def test_a_reward_is_over_names_and_places(text: str, reward: float | None) -> None:
+    names = ("temp", "heat", "fan")
+    if reward is None:
+        with pytest.raises(OperatorFault, match="neither true nor false"):
+            read_reward(text, THREE, names)
+        return
+    assert read_reward(text, THREE, names)(floats(19, 1, 1)) == pytest.approx(reward)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("temperature", "names there are: temp, heat"),
+        ("o[3]", "whose last value is"),
+        ("temp > 20", "write numbers"),
+        ("temp ** 2", "write numbers"),
+        ("__import__('os')", "write numbers"),
+        ("temp if temp else 0", "compare it with a number"),
+        ("1 if temp > 0 else " * 20 + "-(" * 20 + "temp" + ")" * 20, "deep"),
+    ],
+)
+def test_what_is_no_reward_is_refused_with_what_would_be(text: str, says: str) -> None:
+    with pytest.raises(OperatorFault, match=says):
+        read_reward(text, THREE, ("temp", "heat"))
+
+
+def test_a_reward_that_can_not_be_computed_is_undefined() -> None:
+    with pytest.raises(Undefined):
+        read_reward("1 / temp", THREE, ("temp",))(floats(0, 1, 1))

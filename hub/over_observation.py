@@ -1,9 +1,12 @@
-"""Conditions over an observation, as an operator writes them: `o[0] > 80 and not o[1] == 0`.
+"""Conditions and rewards over an observation, as an operator writes them: `o[0] > 80`.
 
-    condition = read_condition("o[0] / o[1] > 0.5", space)
+    condition = read_condition("o[0] / o[1] > 0.5 and not o[1] == 3", space)
     condition(observation.values)           # True or False; raises Undefined
+    reward = read_reward("-abs(temp - 21) - (0.1 if heat > 0 else 0)", space, ("temp", "heat"))
+    reward(observation.values)              # a float; raises Undefined
 
-A number is also `o[0]`, or `o["name"][0]` of a Dict space; all else is in `hub/expressions.py`.
+A number is also `o[0]`, or `o["name"][0]` of a Dict space; of a reward also a name that a mapping
+gives a number, or one number or another by a condition. All else is in `hub/expressions.py`.
 
 Rule 1: what is written here can read numbers and compare them, no more; nothing is evaluated.
 Rule 2: what can't be computed (a division by 0) is Undefined, never quietly false.
@@ -14,7 +17,7 @@ from __future__ import annotations
 import ast
 import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from hub.expressions import LENGTH_MAX, Combine, Reader
@@ -37,6 +40,21 @@ def read_condition(text: str, space: Space) -> Truth:
     """
     reader = _Conditions(text, space)
     return reader.truth(reader.body)
+
+
+def read_reward(text: str, space: Space, names: Sequence[str]) -> Number:
+    """The reward, ready to be computed of float32 observations of the space.
+
+    Args:
+        text: as written.
+        space: of the observations.
+        names: what its numbers are called, in order; empty = nothing.
+
+    Raises:
+        OperatorFault: it is no reward over this space; the message says which part and why.
+    """
+    reader = _Rewards(text, space, names)
+    return reader.number(reader.body)
 
 
 class _Conditions(Reader[Number, Truth]):
@@ -136,6 +154,40 @@ class _Conditions(Reader[Number, Truth]):
                 node, f"is not in the observation, whose last value is [{count - 1}]"
             )
         return start + index
+
+
+class _Rewards(_Conditions):
+    """The same, with names, and one number or another."""
+
+    what = "a reward"
+    valid = (
+        "write numbers, o[0] or a name of the agent's mappings, + - * /, abs, min, max, "
+        "1 if o[0] < 2 else 0, comparisons, and, or, not"
+    )
+
+    def __init__(self, text: str, space: Space, names: Sequence[str]) -> None:
+        super().__init__(text, space)
+        self._names = {name: place for place, name in enumerate(names)}
+
+    def place(self, node: ast.expr, depth: int) -> Number:
+        """`temp`, `1 if temp > 20 else 0`, or as in conditions."""
+        match node:
+            case ast.Name(id=name) if name in self._names:
+                return _component(self._names[name])
+            case ast.Name():
+                there = ", ".join(self._names) or "none"
+                raise self.refusal(node, f"is not known; names there are: {there}"[:LENGTH_MAX])
+            case ast.IfExp(test=test, body=body, orelse=other):
+                return _either(
+                    self.truth(test, depth - 1),
+                    self.number(body, depth - 1),
+                    self.number(other, depth - 1),
+                )
+        return super().place(node, depth)
+
+
+def _either(truth: Truth, one: Number, other: Number) -> Number:
+    return lambda values: one(values) if truth(values) else other(values)
 
 
 def _places(space: Space) -> dict[str | None, tuple[int, int]]:
