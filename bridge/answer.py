@@ -18,9 +18,11 @@ WAIT_S_BESIDE: Final = 2.0
 class HttpReply:
     """A `hub.step.Reply` whose end is a future."""
 
-    __slots__ = ("_done",)
+    __slots__ = ("_done", "warning")
 
     def __init__(self) -> None:
+        self.warning: str | None = None
+        """What of the observation was not taken as it was sent."""
         self._done: asyncio.Future[Answer | int] = asyncio.get_running_loop().create_future()
 
     def durable(self, seq: int) -> None:
@@ -32,7 +34,8 @@ class HttpReply:
             self._done.set_result(answer)
 
     def warn(self, fault: DeviceFault) -> None:
-        """The answer has no room for it; the log has what was taken as missing."""
+        """It goes with the answer."""
+        self.warning = fault.message if self.warning is None else f"{self.warning}; {fault.message}"
 
     def refuse(self, fault: DeviceFault, *, acknowledge: bool) -> None:
         """Refused, or not durable in time."""

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.errors import DeviceFault
+from hub.intake.observation import NAN, NAN_HINT
 from hub.words import Code
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _json(text: bytes) -> object:
     try:
         return _decode.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = " (NaN is not JSON; leave the value out)" if b"nan" in text.lower() else ""
+        hint = NAN_HINT if NAN.search(text) else ""
         raise DeviceFault(Code.PAYLOAD, f"not JSON: {error}{hint}") from error
 
 

@@ -107,9 +107,8 @@ class StepReply:
     def act(self, answer: Answer) -> None:
         """On disk with its action."""
         act = act_of(answer)
-        self._line.settle(
-            _encode(ActFrame(act.s, act.a, act.pv, act.src, answer.seq, self._device))
-        )
+        frame = ActFrame(act.s, act.a, act.pv, act.src, answer.seq, device=self._device)
+        self._line.settle(_encode(frame))
 
     def warn(self, fault: DeviceFault) -> None:
         """Beside the answer."""

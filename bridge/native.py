@@ -75,7 +75,7 @@ class Native:
             self._receiver.take(session, message, reply)
         except DeviceFault as fault:
             self._receiver.refuse(session, fault, reply)
-        return _act(await reply.answer(spec.agent.deadline_ms))
+        return _act(await reply.answer(spec.agent.deadline_ms), reply.warning)
 
     async def _reward(
         self, session: Session, spec: Spec, document: dict[str, object]
@@ -158,5 +158,5 @@ def secret_of(headers: dict[bytes, bytes]) -> str:
     raise AccessDenied("send the API key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'")
 
 
-def _act(answer: Answer) -> Act:
-    return structs.replace(act_of(answer), seq=answer.seq)
+def _act(answer: Answer, warning: str | None) -> Act:
+    return structs.replace(act_of(answer), seq=answer.seq, w=warning)

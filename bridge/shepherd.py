@@ -157,7 +157,8 @@ class Shepherd:
             answer = await reply.answer(spec.agent.deadline_ms)
         except (AccessDenied, DeviceFault) as error:
             return _refused(error, page=page)
-        return Response(200, _encode({"action": answer.action}))
+        warned = {} if reply.warning is None else {"warning": reply.warning}
+        return Response(200, _encode({"action": answer.action, **warned}))
 
     async def _end_episode(self, session: Session) -> None:
         """Durable when it returns.

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 OBSERVATIONS: Final = ("o", "obs")
 POLICY_VIOLATION: Final = 1008
 """RFC 6455, 7.4.1: the key is not accepted, or not any more."""
+NO_KEY: Final = (
+    'no header showed a key, so the first frame must: {"key": "…"}; this one was not taken. '
+    "Connect again"
+)
 NO_WEBSOCKET: Final = Response(
     HTTPStatus.UPGRADE_REQUIRED,
     b'{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"open a WebSocket"}',
@@ -126,7 +130,9 @@ class Talk:
         try:
             document = _object(frame)
             secret = document.get("key")
-            agent_of(self._all.registry, secret if isinstance(secret, str) else "")
+            if not isinstance(secret, str):
+                raise AccessDenied(NO_KEY)
+            agent_of(self._all.registry, secret)
         except (AccessDenied, DeviceFault) as error:
             self.deny(str(error))
             return False

@@ -35,6 +35,8 @@ class Act(Struct, frozen=True, omit_defaults=True):
     """Who chose it, when that was not the policy alone."""
     seq: int | None = None
     """Of the observation's event; over HTTP only."""
+    w: str | None = None
+    """What of the observation was not taken as it was sent, a sentence; over HTTP only."""
 
 
 def act_of(answer: Answer) -> Act:
@@ -62,7 +64,8 @@ class Cfg(Struct, frozen=True, omit_defaults=True):
     a: int | None = None
     """Choices of a Discrete action space, else values of an action."""
     t: int | None = None
-    """How long a device should wait for an action before it acts by itself, milliseconds."""
+    """After so many milliseconds without an observation a device counts as silent, where its agent
+    has `silent_s`; where it has none, 60,000, and nothing comes of it."""
     g: int | None = None
     """The last step seen in this boot."""
     ts: int = 0

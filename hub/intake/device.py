@@ -92,6 +92,7 @@ class Device:
         "last_action",
         "last_return",
         "memory",
+        "misspelt",
         "packets",
         "refused",
         "rewards",
@@ -157,6 +158,8 @@ class Device:
         """A person's rewards since the newest observation."""
         self.rewards: Rewards | None = None
         """Those that came by MQTT with a packet id; None before any."""
+        self.misspelt: frozenset[str] | None = None
+        """Names of fields that it was told do not exist; None before any."""
         self.last_action: Floats | None = None
         self.held: Held | None = None
         self.memory: Memory | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,7 @@ import msgspec
 from msgspec import structs
 
 from hub.errors import DeviceFault
+from hub.intake.misspelt import noted
 from hub.mask import read_mask
 from hub.spaces import check_floats, flatten
 from hub.words import FLOAT_BYTES, Code, Floats, Message, Observation
@@ -31,6 +33,13 @@ BOOT_MAX: Final = 2**32 - 1
 STEP_MAX: Final = 2**62
 REWARD_MAX: Final = 3.4028234663852886e38
 """Of float32: what learns counts in it."""
+
+NAN: Final = re.compile(rb"(?<![\w\"])NaN\b", re.IGNORECASE)
+NAN_HINT: Final = (
+    " (NaN is not JSON: leave a reward out that is not known; in an observation send the last good "
+    "value, or one that means there is none)"
+)
+"""An observation has a place for each value, so none of them can be left out."""
 
 _F32_HEAD: Final = struct.Struct("<BBHf")
 _F32_VERSION: Final = 1
@@ -65,7 +74,7 @@ def decode(encoding: str, payload: bytes) -> Message:
     try:
         document = (_json if encoding == "json" else _msgpack).decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = " (NaN is not JSON; leave the value out)" if b"nan" in payload.lower() else ""
+        hint = NAN_HINT if NAN.search(payload) else ""
         raise DeviceFault(Code.PAYLOAD, f"not {_NAMES[encoding]}: {error}{hint}") from error
     return from_document(document)
 
@@ -89,7 +98,7 @@ def from_document(document: Any) -> Message:
         message = "no observation: 'o' (or 'obs') is missing"
         raise DeviceFault(Code.PAYLOAD, message, step=_step(fields))
     try:
-        return _checked(msgspec.convert(fields, Message, strict=False))
+        return _checked(noted(msgspec.convert(fields, Message, strict=False), fields))
     except msgspec.ValidationError as error:
         raise DeviceFault(Code.TYPE, _plain(error), step=_step(fields)) from error
 

@@ -17,6 +17,7 @@ from hub.facts import Rewarded
 from hub.intake import episodes
 from hub.intake.device import Past
 from hub.intake.mapping.bound import Mappings
+from hub.intake.misspelt import warning
 from hub.intake.observation import REWARD_MAX, check, decode
 from hub.intake.refusals import Refusals
 from hub.intake.rewards import Rewards
@@ -146,10 +147,8 @@ class Receiver:
         if packet is not None and message.s is None:
             device.remember_packet(packet, place.number)
         step.replies.append(reply)
-        if observation.missing_value:
-            reply.warn(
-                DeviceFault(Code.RANGE, "reward is no float32: taken as missing", step=message.s)
-            )
+        for doubt in _doubts(device, message, observation):
+            reply.warn(doubt)
         self._delivery.begin(step)
 
     def admit(self, session: Session, size_bytes: int) -> None:
@@ -371,6 +370,16 @@ def _reward_in(spec: Spec, observation: Observation) -> float | None:
 
 def _pass(_device: Device) -> None:
     """Nobody wants to know."""
+
+
+def _doubts(device: Device, message: Message, observation: Observation) -> list[DeviceFault]:
+    """What of a message was not taken as it was sent."""
+    doubts = []
+    if observation.missing_value:
+        text = "reward is no float32: taken as missing"
+        doubts.append(DeviceFault(Code.RANGE, text, step=message.s))
+    misspelt = warning(device, message)
+    return doubts if misspelt is None else [*doubts, misspelt]
 
 
 def _ignore(_seq: int) -> None:

@@ -56,6 +56,23 @@ def test_each_observation_is_answered_with_its_action_and_seq(hub: RealHub) -> N
     assert given == [row["seq"] for row in seqs]
 
 
+def test_a_first_frame_without_a_key_is_told_what_it_must_be(hub: RealHub) -> None:
+    with opened(hub, None) as socket:
+        answer = tell(socket, {"device": "ws-1", "s": 0, "o": ZEROS})
+        assert answer["status"] == 401
+        assert "the first frame must" in answer["detail"]
+        with pytest.raises(ConnectionClosed):
+            socket.recv(ANSWER_S_MAX)
+
+
+def test_a_field_that_no_message_has_is_told_beside_the_answer(hub: RealHub) -> None:
+    with opened(hub, hub.make_agent("ws-misspelt")) as socket:
+        first = tell(socket, {"device": "ws-odd", "s": 0, "o": ZEROS, "rewrad": 1})
+        assert "no field 'rewrad'" in first["detail"]
+        assert hear(socket)["s"] == 0
+        assert tell(socket, {"device": "ws-odd", "s": 1, "o": ZEROS, "rewrad": 1})["s"] == 1
+
+
 def test_a_text_or_binary_frame_may_be_in_long_names(hub: RealHub) -> None:
     with opened(hub, hub.make_agent("ws-long")) as socket:
         assert tell(socket, '{"device":"wl","step":7,"obs":[0,0,0,0],"done":false}')["s"] == 7

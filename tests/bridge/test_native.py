@@ -66,6 +66,32 @@ async def test_end_of_an_episode_is_answered_with_null(rooms: Rooms, ending: str
     assert "src" not in answer
 
 
+async def test_what_was_not_taken_as_it_was_sent_is_said_with_the_answer(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart")
+    said = []
+    sent: list[dict[str, Any]] = [{"rewrad": 1}, {"rewrad": 2, "terminated": True}, {"r": 1e39}]
+    for step, beside in enumerate(sent):
+        answer = await rooms.post("/v1/step", STEP | {"s": step} | beside, bearer(key))
+        assert answer.status_code == 200
+        said.append(answer.json().get("w", ""))
+    assert "no field 'rewrad'" in said[0]
+    assert "no field 'terminated'" in said[1]
+    assert "rewrad" not in said[1], "it was told of that before"
+    assert said[2] == "reward is no float32: taken as missing"
+
+
+async def test_of_names_without_end_a_device_is_told_the_first_few(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart")
+    many = {f"{i}{'x' * 100}": i for i in range(20)}
+    answer = await rooms.post("/v1/step", {**STEP, "s": 0, **many}, bearer(key))
+    said = answer.json()["w"]
+    assert len(said) < 800
+    for step in range(1, 20):
+        await rooms.post("/v1/step", STEP | {"s": step, f"name-{step}": 1}, bearer(key))
+    last = await rooms.post("/v1/step", STEP | {"s": 99, "another": 1}, bearer(key))
+    assert "w" not in last.json()
+
+
 async def test_box_action_is_a_list(rooms: Rooms) -> None:
     key = rooms.make_agent("arm", actions=[[2], -1.0, 1.0])
     rooms.actor.action = struct.pack("<2f", 0.5, -0.25)

@@ -169,6 +169,13 @@ async def test_info_that_is_no_object_says_nothing(rooms: Rooms) -> None:
         assert await step(rooms, session_key, info=info) == {"action": 0}
 
 
+async def test_a_field_that_no_message_has_is_said_once_beside_the_action(rooms: Rooms) -> None:
+    session_key = await login(rooms, rooms.make_agent("cart"))
+    answers = [await step(rooms, session_key, rewrad=1) for _ in range(2)]
+    assert "no field 'rewrad'" in answers[0]["warning"]
+    assert answers[1] == {"action": 0}
+
+
 async def test_missing_reward_counts_as_zero(rooms: Rooms) -> None:
     key = rooms.make_agent("cart")
     session_key = await login(rooms, key)

@@ -30,7 +30,7 @@ def shown(message: Message) -> dict[str, Any]:
     """The fields that are not their default."""
     fields = msgspec.structs.asdict(message)
     plain = msgspec.structs.asdict(Message(o=None))
-    return {name: value for name, value in fields.items() if value != plain[name]}
+    return {name: value for name, value in fields.items() if value != plain.get(name)}
 
 
 def f32(
@@ -64,7 +64,7 @@ def f32(
         ),
         ('{"o":[1,2],"d":0,"tr":0,"i":{},"f":0,"r":0}', {"o": [1, 2], "r": 0.0, "i": {}}),
         ('{"o":[1,2],"r":null,"d":null,"s":null,"x":null,"i":null}', {"o": [1, 2]}),
-        ('{"o":[1,2],"whatever":1}', {"o": [1, 2]}),
+        ('{"o":[1,2],"whatever":1}', {"o": [1, 2], "unknown": ("whatever",)}),
         (' {"o":[1]} ', {"o": [1]}),
     ],
 )
@@ -134,8 +134,11 @@ def test_what_is_no_message_is_refused_with_its_code_and_step(
 
 
 def test_a_nan_literal_is_refused_with_the_reason() -> None:
-    with pytest.raises(DeviceFault, match="NaN is not JSON"):
+    with pytest.raises(DeviceFault, match="NaN is not JSON: leave a reward out"):
         decode("json", b'{"o":[NaN]}')
+    with pytest.raises(DeviceFault) as other:
+        decode("json", b'{"o":[1],"i":"banana"')
+    assert "NaN" not in str(other.value)
 
 
 def test_the_largest_step_and_boot_are_taken() -> None:
