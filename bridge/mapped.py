@@ -84,10 +84,10 @@ class Mapped:
     ) -> Response:
         if device is None and bound.device_of is not None:
             device = bound.device_in(body)
+        self._native.admit(key, spec, len(body))
         _, session = self._native.enter(key, spec, device)
         reply = HttpReply()
         try:
-            self._receiver.admit(session, len(body))
             if not take(self._receiver, session, bound.mapper, body, reply):
                 return NOTHING
         except DeviceFault as fault:

@@ -57,8 +57,10 @@ class Native:
         try:
             key, spec = self._known(request)
             document = _object(request)
-            device, session = self.enter(key, spec, document.get("device"))
-            self._receiver.admit(session, len(request.body))
+            named = document.get("device")
+            device = named if isinstance(named, str) else None
+            self.admit(key, spec, len(request.body))
+            device, session = self.enter(key, spec, named)
             answer = await take(session, spec, document)
         except DeviceFault as fault:
             return problem(fault, device=device)
@@ -95,6 +97,14 @@ class Native:
             return agent_of(self._registry, secret_of(request.headers))
         except AccessDenied as error:
             raise NoKey(str(error)) from error
+
+    def admit(self, key: Key, spec: Spec, size_bytes: int) -> None:
+        """One message of this size is within the quotas: asked before anything is opened for it.
+
+        Raises:
+            DeviceFault: `rate`, with the time after which it is.
+        """
+        self._sessions.quotas.of(key.id, spec.agent.name).take(size_bytes)
 
     def enter(self, key: Key, spec: Spec, named: object) -> tuple[str, Session]:
         """The device that speaks, and its session; the key may name it, too.

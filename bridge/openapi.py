@@ -254,7 +254,7 @@ def _spaces_operation(references: dict[str, Any]) -> dict[str, Any]:
         "summary": "The spaces of the key's external agent, and its devices.",
         "responses": {
             "200": {"description": "As declared.", "content": found},
-            **dict.fromkeys(("401", "422"), refused),
+            **dict.fromkeys(("401", "422", "429"), refused),
         },
         "security": [{"bearer": []}, {"header": []}],
     }

@@ -82,6 +82,7 @@ class Remote:
     def _spaces(self, headers: dict[bytes, bytes]) -> Response:
         try:
             key, spec = agent_of(self._registry, secret_of(headers))
+            self.admit(key, spec, 0)
             return Response(HTTPStatus.OK, msgspec.json.encode(self.describe(key, spec)))
         except AccessDenied as error:
             return unauthorized(str(error))

@@ -109,8 +109,9 @@ class Shepherd:
             self._expire()
             agent = spec.agent.name
             page = key.publishable is not None
+            self._sessions.quotas.of(key.id, agent).take(len(request.body))
             if key.publishable is not None:
-                self._check_room(key, key.publishable, agent, named)
+                self._check_room(key, key.publishable, named)
             if named is None:
                 device = self._next_device(agent)
                 if device not in self._registry.devices:
@@ -171,9 +172,7 @@ class Shepherd:
             self._receiver.reset(session, reply.durable)
             await reply.seq()
 
-    def _check_room(
-        self, key: Key, publishable: Publishable, agent: AgentName, named: object
-    ) -> None:
+    def _check_room(self, key: Key, publishable: Publishable, named: object) -> None:
         """A page may open one more session, which is a device of its own.
 
         Raises:
@@ -182,7 +181,6 @@ class Shepherd:
         """
         if named is not None:
             raise AccessDenied("a publishable key opens devices of its own; leave 'device' out")
-        self._sessions.quotas.of(key.id, agent).take(0)
         most = publishable.sessions_max
         if sum(open_.key == key.id for open_ in self._open.values()) >= most:
             message = f"this key has {most} open sessions, as many as it may; come again later"
@@ -255,9 +253,12 @@ class Shepherd:
         return f"this session expired: it was not used for {self._idle_s:g} s"
 
     def _next_device(self, agent: AgentName) -> DeviceId:
-        free = self._free.get(agent)
-        if free:
-            return free.pop()
+        free = self._free.get(agent, [])
+        while free:
+            device = free.pop()
+            # It may have been moved, forgotten, or logged in by its name since it was free.
+            if self._registry.devices.get(device) == agent and device not in self._newest:
+                return device
         while True:
             self._numbers += 1
             device = DeviceId(f"{HTTP_DEVICE}{self._numbers}")

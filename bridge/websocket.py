@@ -172,6 +172,7 @@ class Talk:
         try:
             document = _object(frame)
             key, spec = agent_of(self._all.registry, self.secret or "")
+            self._all.sessions.quotas.of(key.id, spec.agent.name).take(len(frame))
             if document.get("env") == "spaces":
                 self._line.settle(msgspec.json.encode(self._all.remote.describe(key, spec)))
                 return
@@ -179,10 +180,9 @@ class Talk:
             if not isinstance(device, str):
                 raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
             if "env" in document:
-                self._all.remote.admit(key, spec, len(frame))
                 self._act_for(key, spec, device, document)
             else:
-                self._take_from(key, spec, device, document, len(frame))
+                self._take_from(key, spec, device, document)
         except DeviceFault as fault:
             self._line.refuse(fault, device)
         except AccessDenied as error:
@@ -191,13 +191,10 @@ class Talk:
             else:
                 self.deny(str(error))
 
-    def _take_from(
-        self, key: Key, spec: Spec, device: str, document: dict[str, Any], size_bytes: int
-    ) -> None:
+    def _take_from(self, key: Key, spec: Spec, device: str, document: dict[str, Any]) -> None:
         """What a device says: an observation, or a person's reward."""
         receiver = self._all.receiver
         session = self._enter(key, spec, device)
-        receiver.admit(session, size_bytes)
         if not any(name in document for name in OBSERVATIONS) and _has_reward(document):
             receiver.reward(session, reward_of(document), RewardReply(self._line, device))
             return

@@ -5,7 +5,8 @@
 
 It blocks, without a thread: the protocol is that of `websockets`, the socket Python's own. A
 connection that is lost, and a hub that stops, are waited for and asked again within the time limit;
-the hub does nothing twice, for a step names the observation that it is for.
+the hub does nothing twice, for a step names the observation that it is for. What is over a quota is
+asked again when the hub has said that it may be.
 """
 
 from __future__ import annotations
@@ -114,19 +115,41 @@ class Link:
         assert self._protocol is not None, "it is open"
         for device, question in asked.items():
             if device not in answers:
-                named = question if device == NO_DEVICE else {**question, "device": device}
-                self._protocol.send_text(_encode(named))
-        self._flush()
+                self._send(device, question)
+        later: dict[str, float] = {}
         while len(answers) < len(asked):
-            for answer in self._hear(deadline):
+            for answer in self._hear_until(deadline, later):
+                _check_served(answer)
                 device = answer.get("device", NO_DEVICE)
-                status = answer.get("status")
-                if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                    raise ConnectionResetError(answer.get("detail", "the hub is busy"))
-                if status == HTTPStatus.UNAUTHORIZED:
-                    raise RemoteFault(str(answer.get("detail")), code="auth")
-                if device in asked:
+                if device not in asked:
+                    continue
+                if answer.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
+                    later[device] = _when(answer, deadline)
+                else:
                     answers[device] = answer
+            for device in [one for one, when in later.items() if when <= time.perf_counter()]:
+                del later[device]
+                self._send(device, asked[device])
+
+    def _send(self, device: str, question: Mapping[str, Any]) -> None:
+        assert self._protocol is not None, "it is open"
+        named = question if device == NO_DEVICE else {**question, "device": device}
+        self._protocol.send_text(_encode(named))
+        self._flush()
+
+    def _hear_until(
+        self, deadline: float | None, later: Mapping[str, float]
+    ) -> list[dict[str, Any]]:
+        """What comes next, or nothing when something is to be asked again before."""
+        first = min(later.values(), default=None)
+        if first is None or (deadline is not None and deadline < first):
+            return self._hear(deadline)
+        try:
+            return self._hear(first)
+        except TimeoutError as error:
+            if error.errno is not None:
+                raise
+            return []
 
     def _hear(self, deadline: float | None) -> list[dict[str, Any]]:
         """The documents of whatever comes next."""
@@ -213,6 +236,33 @@ class Link:
             "does it wait for an action?",
             device=missing[0],
         )
+
+
+def _check_served(answer: Mapping[str, Any]) -> None:
+    """Whether the hub serves, and serves us.
+
+    Raises:
+        OSError: not now.
+        RemoteFault: the key is not accepted any more.
+    """
+    status = answer.get("status")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        raise ConnectionResetError(answer.get("detail", "the hub is busy"))
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise RemoteFault(str(answer.get("detail")), code="auth")
+
+
+def _when(refusal: Mapping[str, Any], deadline: float | None) -> float:
+    """When to ask again what was over a quota, on the clock of the deadline.
+
+    Raises:
+        RemoteFault: not before it.
+    """
+    when = time.perf_counter() + float(refusal.get("retry_s", RETRY_S))
+    if deadline is not None and when > deadline:
+        device = str(refusal.get("device", NO_DEVICE))
+        raise RemoteFault(str(refusal.get("detail")), code="rate", device=device)
+    return when
 
 
 def _left_s(deadline: float | None) -> float | None:

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3 import DQN
 
 from hub.remote import (
+    Address,
     DeviceSilent,
     HubUnreachable,
     RemoteEnv,
@@ -23,6 +24,7 @@ from hub.remote import (
     make,
     make_vec,
 )
+from hub.remote.link import NO_DEVICE, Link
 from hub.remote.sb3 import RemoteVecEnv
 from hub.words import EXTERNAL
 from tests.acceptance.carts import Carts
@@ -176,6 +178,23 @@ def test_of_two_learners_the_older_is_told_and_does_not_take_the_device_back(
         assert (reward, truncated) == (0.0, True)
         old.close()
         new.close()
+
+
+def test_over_a_quota_it_waits_and_asks_again(hub: RealHub) -> None:
+    key = external(hub, "slow")
+    hub.change("slow", messages_per_s=4.0)
+    ask = {NO_DEVICE: {"env": "spaces"}}
+    link, hasty = (Link(Address.parse(address(hub, "slow", key)), s) for s in (10.0, 0.05))
+    assert all(link.exchange(ask)[NO_DEVICE]["agent"] == "slow" for _ in range(10))
+
+    def ask_in_haste() -> None:
+        while True:
+            hasty.exchange(ask)
+
+    with pytest.raises(RemoteFault, match="4 messages a second") as over:
+        ask_in_haste()
+    assert over.value.code == "rate"
+    link.close()
 
 
 @pytest.mark.parametrize("action", [2, -1, [0], 0.5, "left"])

@@ -173,6 +173,13 @@ async def test_what_a_remote_learner_asks_counts_for_the_quotas(rooms: Rooms, pa
     assert "0.5 messages a second of agent 'afar'" in taken[-1].text
 
 
+async def test_asking_for_the_spaces_counts_for_the_quotas(rooms: Rooms) -> None:
+    key = Table(rooms, messages_per_s=0.5).key
+    taken = [await rooms.ask("GET", "/v1/env", b"", bearer(key)) for _ in range(3)]
+    assert [answer.status_code for answer in taken] == [200, 429, 429]
+    assert taken[-1].headers["retry-after"] == "2"
+
+
 async def test_what_the_device_says_it_did_is_what_was_executed(rooms: Rooms) -> None:
     table = Table(rooms)
     device = table.observe(0)

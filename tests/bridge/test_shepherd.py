@@ -7,8 +7,10 @@ import struct
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from hub.words import Kind
+from hub.registry.fold import spec_of
+from hub.words import AgentName, DeviceId, Kind
 from tests.bridge.rooms import BODY_BYTES_MAX, SESSION_IDLE_S, Rooms
 
 STEP: dict[str, Any] = {"obs": [0.25, -0.5], "reward": 0.5, "done": False, "info": {}}
@@ -329,6 +331,30 @@ async def test_number_of_another_agent_is_never_taken(rooms: Rooms) -> None:
     rooms.clock.seconds += SESSION_IDLE_S + 1
     await step(rooms, await login(rooms, other))
     assert devices(rooms) == ["http-1", "http-2"]
+
+
+async def test_a_free_number_is_not_taken_while_it_is_somebody_elses(rooms: Rooms) -> None:
+    """Moved, forgotten, or logged in by its name: since it expired it is not this login's."""
+    key, _ = rooms.make_agent("cart"), rooms.make_agent("other")
+    for _ in range(3):
+        await login(rooms, key)
+    rooms.clock.seconds += SESSION_IDLE_S + 1
+    named = await login(rooms, key, device="http-1")  # the three are free now, then this one is not
+    rooms.registry.devices[DeviceId("http-2")] = AgentName("other")
+    del rooms.registry.devices[DeviceId("http-3")]
+    for _ in range(2):
+        await step(rooms, await login(rooms, key))
+    assert devices(rooms) == ["http-4", "http-5"]
+    assert await step(rooms, named) == {"action": 0}
+
+
+async def test_a_login_counts_for_the_quotas_before_a_session_is_opened(rooms: Rooms) -> None:
+    key = rooms.make_agent("cart")
+    agent = structs.replace(rooms.registry.agents[AgentName("cart")].agent, messages_per_s=0.5)
+    rooms.registry.agents[AgentName("cart")] = spec_of(agent)
+    await login(rooms, key)
+    assert_error(await rooms.shepherd("login_user/", {"apikey": key}))
+    assert list(rooms.registry.devices) == ["http-1"]
 
 
 async def test_session_key_survives_a_restart_of_the_hub(rooms: Rooms) -> None:
