@@ -103,7 +103,7 @@ async def agent_page(
 def agent_now(desk: Desk, spec: Spec) -> dict[str, Any]:
     """What a page about one agent says of this moment."""
     name = spec.agent.name
-    theirs = sorted(i for i, agent in desk.hub.registry.devices.items() if agent == name)
+    theirs = desk.rates.theirs(name)
     shown = sorted(desk.rates.newest(theirs))
     return {
         **standing(desk, spec),

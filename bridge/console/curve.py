@@ -65,17 +65,15 @@ class Follow:
         """JSON as of `curve_of`; None when there is nothing new."""
         registry = self._desk.hub.registry
         since_us = registry.cleared_us.get(self._name, 0)
-        devices = [i for i, agent in registry.devices.items() if agent == self._name]
         points: list[Point] = []
-        for device, ended in self._desk.rates.ended(devices).items():
+        for device, ended in self._desk.rates.ended(self._name, self._sent).items():
             sent = self._sent.get(device, 0)
             points += [
                 (device, one.number, one.ended_us / 1e6, one.total_reward, one.steps)
                 for one in ended
                 if one.number > sent and one.ended_us > since_us
             ]
-            if ended:
-                self._sent[device] = ended[-1].number
+            self._sent[device] = ended[-1].number
         made = self._versions()
         if not points and not made:
             return None

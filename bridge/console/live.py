@@ -49,7 +49,10 @@ async def live_agent(
     follow = Follow(desk, visit.sight.agent(name).agent.name)
     stream = Stream(request, desk, visit)
     return stream.response(
-        "live/agent.html", lambda v: agent_now(desk, v.sight.agent(name)), follow.news
+        "live/agent.html",
+        lambda v: agent_now(desk, v.sight.agent(name)),
+        follow.news,
+        alike=lambda v: v.sight.agent(name).agent.name,
     )
 
 
@@ -69,7 +72,11 @@ async def live_devices(
 ) -> ServerSentEvent:
     """The list of devices."""
     stream = Stream(request, desk, visit)
-    return stream.response("live/devices.html", lambda v: heard(desk, v.sight))
+    return stream.response(
+        "live/devices.html",
+        lambda v: heard(desk, v.sight),
+        alike=lambda v: "" if v.sight.is_admin else v.sight.name,
+    )
 
 
 @get("/live/health")
@@ -98,13 +105,24 @@ class Stream:
         self._login = visit.login
 
     def response(
-        self, template: str, part: Part, news: Callable[[], bytes | None] = lambda: None
+        self,
+        template: str,
+        part: Part,
+        news: Callable[[], bytes | None] = lambda: None,
+        alike: Callable[[Visit], str] | None = None,
     ) -> ServerSentEvent:
-        """The stream, for as long as the page is open."""
-        return ServerSentEvent(self._events(template, part, news))
+        """The stream, for as long as the page is open.
+
+        `alike`: pages of which it says the same have the same part, which is made once for them.
+        """
+        return ServerSentEvent(self._events(template, part, news, alike))
 
     async def _events(
-        self, template: str, part: Part, news: Callable[[], bytes | None]
+        self,
+        template: str,
+        part: Part,
+        news: Callable[[], bytes | None],
+        alike: Callable[[Visit], str] | None,
     ) -> AsyncIterator[ServerSentEventMessage]:
         desk = self._desk
         sent = ""
@@ -112,7 +130,7 @@ class Stream:
         try:
             while desk.sessions.holds(self._login) and not desk.hub.stopping.is_set():
                 desk.rates.look()
-                html = self._html(template, part)
+                html = self._html(template, part, alike)
                 if html is None:
                     break
                 if html != sent:
@@ -127,14 +145,20 @@ class Stream:
         finally:
             desk.live_pages -= 1
 
-    def _html(self, template: str, part: Part) -> str | None:
+    def _html(self, template: str, part: Part, alike: Callable[[Visit], str] | None) -> str | None:
         """None when what the page shows is not this person's any more."""
+        visit, engine = self._desk.visit(self._login), self._engine
+        assert engine is not None, "the application has one"
+
+        def made() -> str:
+            return str(engine.get_template(template).render(**part(visit)))
+
         try:
-            context = part(self._desk.visit(self._login))
+            if alike is None:
+                return made()
+            return self._desk.rates.once((template, alike(visit)), made)
         except NotFoundException:
             return None
-        assert self._engine is not None, "the application has one"
-        return str(self._engine.get_template(template).render(**context))
 
     async def _pause(self) -> None:
         """Until the next look; a hub that stops does not wait for pages."""

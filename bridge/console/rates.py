@@ -1,8 +1,8 @@
 """Who is heard, how fast, and how well it goes: looked at when a page asks, from what the hub has.
 
 Nothing is done for a step. While pages are open there is one look over the devices each second,
-however many pages there are, and an agent's or a device's Pulse is made once for each look. What a
-page adds is the choice of the devices that it shows.
+however many pages there are. What pages show of a look is made once for each look: an agent's or a
+device's Pulse, whose devices are an agent's, and the whole of a part that several pages have alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from hub.intake.device import Device, Ended
     from hub.processes import Hub
@@ -60,7 +60,9 @@ class Rates:
         self._per_s: dict[DeviceId, float] | None = None
         self._of_device: dict[DeviceId, Pulse] = {}
         self._of_agent: dict[AgentName, Pulse] = {}
-        """Made since the last look."""
+        self._theirs: dict[AgentName, list[DeviceId]] | None = None
+        self._parts: dict[Hashable, str] = {}
+        """All made since the last look."""
 
     def look(self) -> None:
         """Count what was taken since the last look."""
@@ -75,6 +77,23 @@ class Rates:
             self._per_s = {i: (n - before.get(i, 0)) / since_s for i, n in taken.items()}
         self._taken, self._at_s = taken, now
         self._of_device, self._of_agent = {}, {}
+        self._theirs, self._parts = None, {}
+
+    def once(self, key: Hashable, make: Callable[[], str]) -> str:
+        """A part of pages: that with this key is made once for each look."""
+        part = self._parts.get(key)
+        if part is None:
+            part = self._parts[key] = make()
+        return part
+
+    def theirs(self, agent: AgentName) -> list[DeviceId]:
+        """The agent's devices as they were when they were first asked for after the last look."""
+        if self._theirs is None:
+            theirs = defaultdict(list)
+            for device, owner in self._hub.registry.devices.items():
+                theirs[owner].append(device)
+            self._theirs = dict(theirs)
+        return self._theirs.get(agent, [])
 
     def newest(self, devices: Iterable[DeviceId]) -> list[DeviceId]:
         """Those heard last, the last first, then those not heard; `DEVICES_SHOWN` at most."""
@@ -96,20 +115,22 @@ class Rates:
 
     def agents(self, names: Iterable[AgentName]) -> dict[AgentName, Pulse]:
         """All of an agent's devices together, for each agent."""
-        names = list(names)
-        if any(name not in self._of_agent for name in names):
-            theirs: defaultdict[AgentName, list[DeviceId]] = defaultdict(list)
-            for device, agent in self._hub.registry.devices.items():
-                theirs[agent].append(device)
-            for name in names:
-                if name not in self._of_agent:
-                    self._of_agent[name] = self._pulse(theirs[name])
-        return {name: self._of_agent[name] for name in names}
+        pulses = {}
+        for name in names:
+            if name not in self._of_agent:
+                self._of_agent[name] = self._pulse(self.theirs(name))
+            pulses[name] = self._of_agent[name]
+        return pulses
 
-    def ended(self, devices: Iterable[DeviceId]) -> dict[DeviceId, list[Ended]]:
-        """The last episodes of each."""
+    def ended(self, agent: AgentName, after: Mapping[DeviceId, int]) -> dict[DeviceId, list[Ended]]:
+        """The last episodes of each device that has newer ones than the number that is given."""
         known = self._hub.sessions.devices
-        return {i: list(known[i].ended or ()) for i in devices if i in known}
+        found = {}
+        for device in self.theirs(agent):
+            ended = known[device].ended if device in known else None
+            if ended and ended[-1].number > after.get(device, 0):
+                found[device] = list(ended)
+        return found
 
     def _pulse(self, ids: list[DeviceId]) -> Pulse:
         known = self._hub.sessions.devices

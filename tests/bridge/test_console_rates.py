@@ -65,6 +65,22 @@ def test_only_the_devices_that_are_shown_are_looked_at_closely(
     assert now["pulse"].devices == MANY
 
 
+def test_a_part_that_pages_have_alike_is_made_once_for_each_look(desk: Desk, rooms: Rooms) -> None:
+    made: list[str] = []
+
+    def make() -> str:
+        made.append("")
+        return f"part {len(made)}"
+
+    desk.rates.look()
+    assert [desk.rates.once(("devices", who), make) for who in ("", "", "ann", "")] == [
+        "part 1", "part 1", "part 2", "part 1",
+    ]  # fmt: skip
+    rooms.clock.seconds += 2 * LOOK_S
+    desk.rates.look()
+    assert desk.rates.once(("devices", ""), make) == "part 3"
+
+
 def test_the_next_look_sees_what_came_since(desk: Desk, rooms: Rooms) -> None:
     device = DeviceId("d00001")
     desk.rates.look()
