@@ -196,7 +196,7 @@ class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             description="PEM file of who signs devices' certificates: one with the device's id as "
-            "common name stands for a key. Empty = keys only."
+            "common name stands for a key over MQTT; HTTP asks for keys. Empty = keys only."
         ),
     ] = ""
     client_required: Annotated[
