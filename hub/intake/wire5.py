@@ -149,12 +149,9 @@ def read_publish(flags: int, body: bytes) -> Publish:
         raise Malformed("DUP at QoS 0 (3.3.1-2)")
     packet_id = reader.packet_id() if qos else 0
     said = read_properties(reader, PacketType.PUBLISH)
-    if Property.TOPIC_ALIAS in said:
-        raise Breach(Reason.TOPIC_ALIAS_INVALID, "topic aliases are not taken: their maximum is 0")
+    response_topic = _check_published(said) if said else None
     if not topic:
         raise Breach(Reason.PROTOCOL_ERROR, "PUBLISH without a topic (3.3.2.1)")
-    if Property.SUBSCRIPTION_ID in said:
-        raise Breach(Reason.PROTOCOL_ERROR, "a subscription id from a client (3.3.4-6)")
     return Publish(
         topic,
         body[reader.at :],
@@ -162,8 +159,8 @@ def read_publish(flags: int, body: bytes) -> Publish:
         bool(flags & 0x08),
         bool(flags & 0x01),
         packet_id,
-        _check_response_topic(said),
-        said.blob(Property.CORRELATION_DATA),
+        response_topic,
+        said.blob(Property.CORRELATION_DATA) if said else None,
     )
 
 
@@ -334,6 +331,15 @@ def _lasts_s(said: Properties) -> float | None:
         return None
     expiry_s = said.number(Property.SESSION_EXPIRY_S)
     return math.inf if expiry_s == NEVER_S else float(expiry_s)
+
+
+def _check_published(said: Properties) -> str | None:
+    """What a client may say of its publish: the response topic."""
+    if Property.TOPIC_ALIAS in said:
+        raise Breach(Reason.TOPIC_ALIAS_INVALID, "topic aliases are not taken: their maximum is 0")
+    if Property.SUBSCRIPTION_ID in said:
+        raise Breach(Reason.PROTOCOL_ERROR, "a subscription id from a client (3.3.4-6)")
+    return _check_response_topic(said)
 
 
 def _check_response_topic(said: Properties) -> str | None:
