@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
+from msgspec import Struct
 
+from hub import control
+from hub.ask import ask
 from hub.commands.operate import data_option, do, print_line
 from hub.errors import DeviceFault, OperatorFault
 from hub.intake.mapping.mapper import Mapper, Memory, shown
 from hub.intake.mapping.read import read_mapping
 from hub.registry.mapping_acts import AddMapping, RemoveMapping, ShowMappings
+from hub.topics import is_device_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAYLOAD_BYTES_MAX: Final = 16 * 1024 * 1024
+SENT: Final = """
+    SELECT * FROM (
+        SELECT seq, obs, payload FROM events
+        WHERE kind = 'observation' AND device = '{device}' AND payload LIKE '{{"mapping":%'
+        ORDER BY seq DESC LIMIT {limit}
+    ) ORDER BY seq
+"""
+"""Newest observations whose payload begins as `Mapper.message` has it."""
 FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -81,6 +100,62 @@ def try_(file: Path, payloads: tuple[str, ...]) -> None:
         print_line(shown(mapper, mapped))
     if refused:
         raise OperatorFault("a payload would be refused; see above")
+
+
+@mapping.command()
+@click.argument("file", type=FILE)
+@click.argument("device")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
+@data_option
+def replay(file: Path, device: str, limit: int, data: Path) -> None:
+    """What FILE makes of what a device sent before, beside what was made of it then.
+
+    One JSON line an observation, the newest so many, in their order. Nothing is changed.
+    """
+    mapper = Mapper(file.stem, 0, read_mapping(_text_of(file)))
+    memory: Memory | None = None
+    for sent, payload in _sent(data, device, limit):
+        was = {"seq": sent.seq, "was": sent.obs}
+        try:
+            mapped = mapper.read(payload, memory)
+        except DeviceFault as fault:
+            print_line(was | {"e": fault.code, "m": fault.message})
+            continue
+        if mapped is not None:
+            memory = mapped.memory
+        print_line(was | ({"o": None} if mapped is None else shown(mapper, mapped)))
+
+
+class _Sent(Struct, frozen=True):
+    """An observation, with the text that the log keeps of what was sent."""
+
+    seq: int
+    obs: list[float]
+    payload: str
+
+
+class _Kept(Struct, frozen=True):
+    """As `Mapper.message` has it."""
+
+    raw: str = ""
+    raw64: str = ""
+
+
+def _sent(data: Path, device: str, limit: int) -> Iterator[tuple[_Sent, bytes]]:
+    """What a mapping read; a forgotten device's can't be read any more."""
+    from hub.log.analyst.ask import stream_blocking
+    from hub.log.analyst.messages import Ask
+
+    if not is_device_id(device, reserved=True):  # it stands in the query
+        raise OperatorFault(f"{device!r:.60} is no device id")
+    after: int = ask(data, control.Position()).answer["seq"]
+    query = SENT.format(device=device, limit=limit)
+    lines = b"".join(stream_blocking(data, Ask(query, "json", after=after, agents=None)))
+    for line in lines.splitlines():
+        sent = msgspec.json.decode(line, type=_Sent)
+        with suppress(msgspec.DecodeError, binascii.Error):  # a native device's own info, alike
+            kept = msgspec.json.decode(sent.payload, type=_Kept)
+            yield sent, kept.raw.encode() or base64.b64decode(kept.raw64, validate=True)
 
 
 def _text_of(file: Path) -> str:

@@ -10,9 +10,13 @@ from hub.registry.mapping_acts import AddMapping
 from tests.acceptance.devices import bearer
 from tests.acceptance.paho_client import PahoClient
 from tests.acceptance.real_hub import until
+from tests.architecture.tree import ROOT
+from tests.commands.typed import typed
 from tests.intake.mapping.mapped import PAYLOADS, shipped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.acceptance.devices import Http
     from tests.acceptance.real_hub import RealHub
 
@@ -47,7 +51,7 @@ def test_a_tasmota_plug_as_it_is_steps_over_mqtt_and_is_told_on_or_off(hub: Real
 
 
 def test_a_controller_that_posts_forms_is_told_on_or_off_and_is_in_the_log(
-    hub: RealHub, http: Http
+    hub: RealHub, http: Http, tmp_path: Path
 ) -> None:
     key = hub.make_agent("boilers", observations=[[2], [-20, 0], [60, 10]])
     hub.ask(AddMapping("boiler", "boilers", shipped("form").mapping))
@@ -66,5 +70,13 @@ def test_a_controller_that_posts_forms_is_told_on_or_off_and_is_in_the_log(
     assert [row["reward"] for row in rows] == [None, -0.25, -0.25]
     assert {(row["raw"], row["version"]) for row in rows} == {(form.decode(), "1")}
     assert rows[0]["obs"] == pytest.approx([21.5, 1.2])
+    corrected = tmp_path / "boiler.toml"
+    text = (ROOT / "deploy/mappings/form.toml").read_text()
+    corrected.write_text(text.replace('unit = "kW"', 'unit = "W"').replace("[0, 10]", "[0, 1000]"))
+    said = typed(hub.data, "mapping", "replay", str(corrected), "boiler-2", "--limit", "2")
+    assert [line["o"] for line in said.lines] == [{"temp": 21.5, "power": 1000.0}] * 2
+    assert [line["was"] for line in said.lines] == [row["obs"] for row in rows[1:]]
+    assert typed(hub.data, "mapping", "replay", str(corrected), "nobody").lines == []
+    assert typed(hub.data, "mapping", "replay", str(corrected), "a' OR 1").code == 1
     taken = "SELECT count(*) FROM transitions WHERE device = 'boiler-2'"
     assert hub.value(taken) == 2, "it is learnt from like any other"
