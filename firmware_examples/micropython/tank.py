@@ -26,5 +26,5 @@ def ask(observation):
 level = 1.0
 for step in range(STEPS):
     answer = ask({"device": device, "b": boot, "s": step, "o": [level], "r": -abs(level - WANTED)})
-    level += 0.05 * answer["a"] - 0.04 * math.sqrt(level)
+    level = max(0, level + 0.05 * answer["a"] - 0.04 * math.sqrt(level))
 print(f"{STEPS} steps, the level at {level:.2f} m")

@@ -32,7 +32,7 @@ client.on("message", (from, payload) => {
   const answer = JSON.parse(payload);
   if (from.endsWith("/err")) return end(1, answer.m);
   if (answer.s !== step) return; // of a repeat: it says nothing new
-  level += 0.05 * answer.a - 0.04 * Math.sqrt(level);
+  level = Math.max(0, level + 0.05 * answer.a - 0.04 * Math.sqrt(level));
   step += 1;
   if (step < Number(steps)) observe();
   else end(0, `${step} steps, the level at ${level.toFixed(2)} m`);

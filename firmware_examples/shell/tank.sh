@@ -16,7 +16,7 @@ while [ "$step" -lt "$steps" ]; do
     fi
     repeats=0
     pump=$(echo "$answer" | sed 's/.*"a":\([0-9]*\).*/\1/')
-    level=$(awk "BEGIN { print $level + 0.05 * $pump - 0.04 * sqrt($level) }")
+    level=$(awk "BEGIN { l = $level + 0.05 * $pump - 0.04 * sqrt($level); print (l > 0 ? l : 0) }")
     step=$((step + 1))
 done
 echo "$step steps, the level at $level m"

@@ -31,7 +31,13 @@ CHECKED: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=u
 # What each plant does with an action, as SQL over a transition: the next value is this one.
 THERMOSTAT: Final = "obs[1] + 0.02 * (5 - obs[1]) + 0.8 * action[1]"
 LAMP: Final = "next_obs[2] + 0.7 * action[1]"
-TANK: Final = "obs[1] + 0.05 * action[1] - 0.04 * sqrt(obs[1])"
+DIMMER: Final = "0.2 + 0.7 * least(1, greatest(0, obs[2] + 0.05 * (action[1] - 1)))"
+TANK: Final = "greatest(0, obs[1] + 0.05 * action[1] - 0.04 * sqrt(obs[1]))"
+FORCE: Final = "((20 * action[1] - 10) + 0.05 * obs[4] ** 2 * sin(obs[3])) / 1.1"
+CART: Final = (  # its speed, the second value
+    f"obs[2] + 0.02 * ({FORCE} - 0.05 * (9.8 * sin(obs[3]) - cos(obs[3]) * {FORCE})"
+    " / (0.5 * (4 / 3 - 0.1 * cos(obs[3]) ** 2 / 1.1)) * cos(obs[3]) / 1.1)"
+)
 CLOSE: Final = 1e-3
 """The device computes in float32, the log in float64."""
 
@@ -103,9 +109,11 @@ def steps(hub: RealHub, device: str) -> int:
     return int(hub.value(query))
 
 
-def assert_true_transitions(hub: RealHub, device: str, law: str, *, at_least: int) -> None:
+def assert_true_transitions(
+    hub: RealHub, device: str, law: str, *, at_least: int, value: int = 1
+) -> None:
     """The log's transitions are what the plant did: what was logged as done was done."""
-    false = f"abs(next_obs[1] - ({law})) > {CLOSE}"
+    false = f"abs(next_obs[{value}] - ({law})) > {CLOSE}"
     (counted,) = hub.sql(
         f"SELECT count(*) AS all, count(*) FILTER ({false}) AS false,"
         f" count(*) FILTER (reward IS NULL) AS unrewarded"

@@ -1,0 +1,120 @@
+"""Firmware for chips, built by their own compilers and run on emulated ones, wire by wire."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.acceptance.boards import (
+    CART,
+    DIMMER,
+    EXAMPLES,
+    STRICT,
+    TANK,
+    assert_true_transitions,
+    steps,
+)
+from tests.acceptance.real_hub import HOST, until
+
+if TYPE_CHECKING:
+    from tests.acceptance.boards import Workbench
+    from tests.acceptance.real_hub import RealHub
+
+pytestmark = pytest.mark.acceptance
+
+STEPS: Final = 60
+"""A serial line of 115,200 baud takes 10 ms a step."""
+QUICK_MS: Final = 20
+"""Until a learner has started the fallback answers, and need not take its time."""
+ARDUINO: Final = Path("/usr/share/arduino/hardware/arduino/avr")
+ATMEGA: Final = ("-Os", "-mrelax", "-mmcu=atmega328p", "-DF_CPU=16000000UL")
+CORE: Final = (
+    "-DARDUINO=10819", "-DARDUINO_AVR_UNO", "-DARDUINO_ARCH_AVR", "-DDECIMAL_DIG=17", "-w",
+    "-std=gnu++11", "-fno-exceptions", "-fno-threadsafe-statics", "-fpermissive", "-flto",
+    "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections",
+)  # fmt: skip
+"""As the Arduino IDE has them; warnings are those of its core."""
+
+
+@pytest.fixture(scope="module")
+def desk(workbench: Workbench) -> Path:
+    """The emulated ATmega328P, with its serial port on a socket."""
+    if not Path("/usr/include/simavr/sim_avr.h").exists():
+        workbench.missing("simavr", "libsimavr-dev")
+    program = workbench.folder / "desk"
+    gcc = workbench.tool("gcc", "gcc")
+    source = EXAMPLES / "atmega/desk.c"
+    workbench.run(gcc, "-Wall", "-Wextra", "-Werror", "-O2", "-o", program, source, "-lsimavr")
+    return program
+
+
+def defined(**words: str) -> list[str]:
+    """Texts that a firmware is built with."""
+    return [f'-D{name}="{text}"' for name, text in words.items()]
+
+
+def run_chip(hub: RealHub, workbench: Workbench, device: str, *chip: object) -> None:
+    """Until the log has its steps."""
+    with workbench.running(*chip) as process:
+        until(lambda: steps(hub, device) >= STEPS or process.poll() is not None, f"{STEPS} steps")
+        assert process.poll() is None, (workbench.folder / "says.txt").read_text()
+
+
+def test_a_lamp_on_a_bare_atmega(hub: RealHub, workbench: Workbench, desk: Path) -> None:
+    key = hub.make_agent("dimmer", observations=[[2], 0, 2], actions=3, deadline_ms=QUICK_MS)
+    program = workbench.folder / "lamp.elf"
+    compiler = workbench.tool("avr-gcc", "gcc-avr avr-libc")
+    flags = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", *defined(DEVICE="lamp-avr", KEY=key)]
+    workbench.run(compiler, *ATMEGA, *flags, "-o", program, EXAMPLES / "atmega/lamp.c")
+    chip = (desk, program, HOST, hub.ready.mqtt)
+    run_chip(hub, workbench, "lamp-avr", *chip)
+    assert_true_transitions(hub, "lamp-avr", DIMMER, at_least=STEPS - 5)
+
+
+def test_a_tank_with_the_core_of_arduino(hub: RealHub, workbench: Workbench, desk: Path) -> None:
+    key = hub.make_agent("tank", observations=[[1], 0, 20], actions=3, deadline_ms=QUICK_MS)
+    if not ARDUINO.exists():
+        workbench.missing("the core of Arduino", "arduino-core-avr")
+    core = ARDUINO / "cores/arduino"
+    folders = (
+        core,
+        ARDUINO / "variants/standard",
+        ARDUINO / "libraries/EEPROM/src",
+        EXAMPLES / "c",
+    )
+    program = workbench.folder / "tank.elf"
+    workbench.run(
+        workbench.tool("avr-gcc", "gcc-avr avr-libc"), *ATMEGA, *CORE,
+        *(f"-I{folder}" for folder in folders),
+        *defined(HUB="over a wire", DEVICE="tank-uno", KEY=key), "-DPORT=1883", "-o", program,
+        "-x", "c++", EXAMPLES / "arduino/tank/tank.ino", *sorted(core.glob("*.cpp")),
+        "-x", "c", *sorted(core.glob("*.c")),
+        "-x", "assembler-with-cpp", *sorted(core.glob("*.S")), "-lm",
+    )  # fmt: skip
+    chip = (desk, program, HOST, hub.ready.mqtt)
+    run_chip(hub, workbench, "tank-uno", *chip)
+    assert_true_transitions(hub, "tank-uno", TANK, at_least=STEPS - 5)
+
+
+def test_a_cart_on_a_bare_cortex_m3(hub: RealHub, workbench: Workbench) -> None:
+    key = hub.make_agent("cart", deadline_ms=QUICK_MS)
+    program, example = workbench.folder / "cart.elf", EXAMPLES / "cortex_m"
+    workbench.run(
+        workbench.tool("arm-none-eabi-gcc", "gcc-arm-none-eabi"),
+        "-mcpu=cortex-m3", "-mthumb", *STRICT, "-Os", "-ffreestanding", "-nostdlib",
+        *defined(DEVICE="cart-m3", KEY=key), "-T", example / "mps2.ld", "-o", program,
+        example / "cart.c", example / "start.c", "-lgcc",
+    )  # fmt: skip
+    run_chip(
+        hub, workbench, "cart-m3",
+        workbench.tool("qemu-system-arm", "qemu-system-arm"),
+        "-M", "mps2-an385", "-kernel", program, "-display", "none", "-monitor", "none",
+        "-semihosting-config", "enable=on,target=native", "-serial", "chardev:hub", "-chardev",
+        f"socket,id=hub,host={HOST},port={hub.ready.mqtt},nodelay=on,reconnect=1",
+    )  # fmt: skip
+    # Every fall ends an episode, and nothing follows an end.
+    assert_true_transitions(hub, "cart-m3", CART, at_least=STEPS // 2, value=2)
+    ended = "SELECT DISTINCT ended_by FROM episodes WHERE device = 'cart-m3' AND ended IS NOT NULL"
+    assert hub.sql(ended) == [{"ended_by": "terminated"}]
