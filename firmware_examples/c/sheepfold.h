@@ -34,7 +34,7 @@
 #ifndef SHEEP_BASE
 #define SHEEP_BASE "rl/v1/"     /* what the hub's topics begin with */
 #endif
-#ifndef SHEEP_BUFFER            /* longest packet that is read: 12 + device id + the action's payload */
+#ifndef SHEEP_BUFFER            /* longest packet that is read: 16 + device id + the action's payload */
 #ifdef SHEEP_JSON               /* speak JSON, to read along; without it f32, a third of the bytes */
 #define SHEEP_BUFFER 128
 #else
@@ -63,7 +63,8 @@ enum sheep_event {
     SHEEP_OVER,     /* the episode is over: begin anew; the next observation opens another one */
     SHEEP_FALLBACK, /* no answer: do what is safe; then observe, or the hub waits for you */
     SHEEP_REFUSED,  /* sheep_text says why; empty: the key is not good, or the action does not fit into
-                       SHEEP_BUFFER. The observation is still repeated until it is given up */
+                       SHEEP_BUFFER. The observation is repeated all the same, until it is given up:
+                       sheep_passing says that this may help */
     SHEEP_LOST      /* no word from the hub. Open your link anew where you have one to open:
                        CONNECT goes out on it with the next sheep_run */
 };
@@ -101,6 +102,7 @@ static inline void sheep_closed(sheep *s); /* your link has closed: SHEEP_LOST c
 static inline int32_t sheep_choice(const sheep *s);
 static inline float sheep_value(const sheep *s, uint8_t index); /* 0 behind the last */
 static inline const char *sheep_text(const sheep *s);
+static inline uint8_t sheep_passing(const sheep *s); /* the hub is busy, or the device too fast for it */
 
 /* --- words ------------------------------------------------------------------------------------ */
 
@@ -412,6 +414,11 @@ static inline int32_t sheep_choice(const sheep *s) {
 
 static inline const char *sheep_text(const sheep *s) {
     return (const char *)s->in + s->at;
+}
+
+static inline uint8_t sheep_passing(const sheep *s) { /* {"e":"busy" or {"e":"rate", but not "range" */
+    const char *text = sheep_text(s);
+    return *text && (text[6] == 'b' || (text[6] == 'r' && text[8] == 't'));
 }
 
 static uint8_t sheep_connack(sheep *s) {

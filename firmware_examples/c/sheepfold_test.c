@@ -192,6 +192,10 @@ static void a_refusal_says_why(void) {
     connect();
     CHECK(HEAR("\x30\x14\0\x0brl/v1/d/err{\"e\":1}") == SHEEP_REFUSED);
     CHECK(!strcmp(sheep_text(&hub), "{\"e\":1}"));
+    CHECK(!sheep_passing(&hub));
+    CHECK(HEAR("\x30\x19\0\x0brl/v1/d/err{\"e\":\"busy\"}") == SHEEP_REFUSED && sheep_passing(&hub));
+    CHECK(HEAR("\x30\x19\0\x0brl/v1/d/err{\"e\":\"rate\"}") == SHEEP_REFUSED && sheep_passing(&hub));
+    CHECK(HEAR("\x30\x1a\0\x0brl/v1/d/err{\"e\":\"range\"}") == SHEEP_REFUSED && !sheep_passing(&hub));
     CHECK(HEAR(ACT_1) == SHEEP_ACTION);
 }
 

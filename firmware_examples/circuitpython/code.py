@@ -26,9 +26,11 @@ def shine(brightness):
 
 
 def on_message(client, from_topic, payload):
-    answer.update(json.loads(payload))
-    if from_topic.endswith("/err"):
-        raise RuntimeError(answer["m"])
+    said = json.loads(payload)
+    if from_topic.endswith("/act"):
+        answer.update(said)
+    elif said["e"] not in ("busy", "rate"):     # those pass: the step is sent again
+        raise RuntimeError(said["m"])
 
 
 client = MQTT.MQTT(broker=os.getenv("SHEEPFOLD_HUB"), port=int(os.getenv("SHEEPFOLD_PORT")), client_id=device,

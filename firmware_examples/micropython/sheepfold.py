@@ -11,6 +11,7 @@ RETRY_MS = 1000         # from one call to the next while nobody answers
 DEADLINE_MS = 10_000    # without an answer the device is on its own
 KEEPALIVE_S = 60
 PACKET_MAX = 1024       # more is read over
+PASSING = ("busy", "rate")  # of the hub's errors: the same step will be taken later
 
 
 class Refused(Exception):
@@ -73,7 +74,11 @@ class Hub:
                 continue
             end = 2 + struct.unpack(">H", body)[0]
             if body[2:end] == (self.topic + "err").encode():
-                raise Refused(json.loads(body[end:])["m"])
+                error = json.loads(body[end:])
+                if error["e"] not in PASSING:
+                    raise Refused(error["m"])
+                time.sleep_ms(RETRY_MS)
+                return None
             if body[2:end] == (self.topic + "act").encode():
                 answer = json.loads(body[end:])
                 if answer["s"] == self.step:

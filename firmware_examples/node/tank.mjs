@@ -30,6 +30,7 @@ client.on("connect", async () => {
 client.on("error", (error) => end(1, error.message));
 client.on("message", (from, payload) => {
   const answer = JSON.parse(payload);
+  if (["busy", "rate"].includes(answer.e)) return; // it will pass: the step is sent again
   if (from.endsWith("/err")) return end(1, answer.m);
   if (answer.s !== step) return; // of a repeat: it says nothing new
   level = Math.max(0, level + 0.05 * answer.a - 0.04 * Math.sqrt(level));
