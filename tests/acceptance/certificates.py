@@ -34,10 +34,10 @@ class Authority:
     def sign(self, common_name: str, *, file: str = "") -> tuple[Path, Path]:
         """Certificate and key of a server at 127.0.0.1, or of a device."""
         key = ec.generate_private_key(ec.SECP256R1())
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
         certificate = (
             self._signed_for(_name(common_name), key)
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         stem = file or common_name

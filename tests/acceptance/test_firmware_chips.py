@@ -11,6 +11,7 @@ from tests.acceptance.boards import (
     CART,
     DIMMER,
     EXAMPLES,
+    RUN_S_MAX,
     STRICT,
     TANK,
     assert_true_transitions,
@@ -58,7 +59,11 @@ def defined(**words: str) -> list[str]:
 def run_chip(hub: RealHub, workbench: Workbench, device: str, *chip: object) -> None:
     """Until the log has its steps."""
     with workbench.running(*chip) as process:
-        until(lambda: steps(hub, device) >= STEPS or process.poll() is not None, f"{STEPS} steps")
+        until(
+            lambda: steps(hub, device) >= STEPS or process.poll() is not None,
+            f"{STEPS} steps",
+            timeout_s=RUN_S_MAX,
+        )
         assert process.poll() is None, (workbench.folder / "says.txt").read_text()
 
 

@@ -35,9 +35,9 @@ def lamp(hub: RealHub) -> str:
     return make_lamp(hub)
 
 
-def make_lamp(hub: RealHub) -> str:
+def make_lamp(hub: RealHub, agent: str = "lamp") -> str:
     return hub.make_agent(
-        "lamp", observations=[[2], 0, 2], actions=[[1], 0, 1], deadline_ms=QUICK_MS
+        agent, observations=[[2], 0, 2], actions=[[1], 0, 1], deadline_ms=QUICK_MS
     )
 
 
@@ -101,6 +101,22 @@ def test_a_lamp_in_micropython_trusts_its_own_hub_only(
     assert "certificate" in says.read_text().lower() or "X509" in says.read_text()
 
 
+def test_a_lamp_in_c_trusts_its_own_hub_only(
+    secured: tuple[RealHub, Authority], workbench: Workbench
+) -> None:
+    if not Path("/usr/include/mbedtls/ssl.h").exists():
+        workbench.missing("mbedTLS", "libmbedtls-dev")
+    hub, authority = secured
+    stranger = Authority(workbench.folder, "another stranger")
+    libraries = ("-lmbedtls", "-lmbedx509", "-lmbedcrypto", "-lm")
+    program = workbench.c("tls/lamp.c", *libraries, name="lamp-tls")
+    lamp = (program, "localhost", hub.ready.mqtt, "lamp-c", make_lamp(hub, "lamp-c"))
+    workbench.run(*lamp, authority.file, 100)
+    assert_true_transitions(hub, "lamp-c", LAMP, at_least=99)
+    with pytest.raises(AssertionError, match="not the hub that the authority signed"):
+        workbench.run(*lamp, stranger.file, 1)
+
+
 def test_a_tank_in_micropython_keeps_its_level_over_http(
     hub: RealHub, workbench: Workbench, tank: str
 ) -> None:
@@ -155,3 +171,12 @@ def test_a_lamp_with_the_library_of_circuitpython(
     }
     workbench.run(sys.executable, "lamp_code.py", environment=settings)
     assert_true_transitions(hub, "lamp-cp", LAMP, at_least=STEPS - 1)
+
+
+@pytest.mark.slow  # it brings 120 packages; `make firmware` runs it
+def test_a_tank_of_octave(hub: RealHub, workbench: Workbench, tank: str) -> None:
+    octave = workbench.tool("octave-cli", "octave")
+    example = EXAMPLES / "octave_matlab/tank.m"
+    url = f"http://{HOST}:{hub.ready.http}"
+    workbench.run(octave, "--no-gui", "--norc", example, url, "tank-m", tank, STEPS)
+    assert_true_transitions(hub, "tank-m", TANK, at_least=STEPS - 1)
