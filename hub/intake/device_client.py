@@ -1,8 +1,7 @@
 """A device's end of MQTT, once its key was accepted: all packets it may send, and their answers.
 
-Rule 1: a device reaches only topics below its own id; any other publish closes the connection, or
-    is refused where MQTT has a way to. What legacy devices say outside the hub's tree is read by
-    their mappings, and goes no further.
+Rule 1: a device reaches only topics below its own id; any other publish closes the connection.
+    What legacy devices say outside the hub's tree is read by their mappings, and goes no further.
 Rule 2: PUBACK and PUBREC mean that it is on disk, or refused for good; QoS 2 is taken once.
 Rule 3: its will is published when the connection ends without a DISCONNECT, before a newer
     connection of the device is served.
@@ -135,8 +134,8 @@ class DeviceClient:
         Raises:
             Malformed: its topic is not the device's.
         """
-        if not self._elsewhere.has(publish.topic) and self._leaf(publish) is None:
-            return
+        if not self._elsewhere.has(publish.topic):
+            self._leaf(publish)
         limit = self._admission.packet_bytes_max
         text = f"{head.length} bytes, this agent's devices may send {limit}"
         if self._is_new(publish):
@@ -172,8 +171,6 @@ class DeviceClient:
             self._publish_elsewhere(publish)
             return
         leaf = self._leaf(publish)
-        if leaf is None:
-            return
         if publish.qos == 2 and not self._is_new(publish):
             return
         if leaf != STATUS:
@@ -207,12 +204,12 @@ class DeviceClient:
             self._line.send(wire.pubrec(publish.packet_id))
         return False
 
-    def _leaf(self, publish: Publish) -> str | None:
-        """The topic below the device's own id; None: it is not to go there, and was told so.
+    def _leaf(self, publish: Publish) -> str:
+        """The topic below the device's own id.
 
         Raises:
-            Breach: it is another's, or the hub's to publish, and there is no other way to say so
-                than closing the connection (3.1.1, 3.3.5-2).
+            Breach: it is another's, or the hub's to publish. 3.1.1 has no other way to say so than
+                closing the connection (3.3.5-2), and who tries is no better in MQTT 5.
         """
         leaf = publish.topic.removeprefix(self._prefix)
         if leaf != publish.topic and leaf in DEVICE_PUBLISHES:
@@ -220,8 +217,7 @@ class DeviceClient:
         text = f"device {self._admission.device!r} may not publish to {publish.topic!r}"
         known = device_leaf(self._gate.settings.base, publish.topic) is not None
         reason = Reason.NOT_AUTHORIZED if known else Reason.TOPIC_NAME_INVALID
-        self.publications.deny(publish, reason, text)
-        return None
+        raise Breach(reason, text)
 
     def _subscribe(self, subscribe: wire.Subscribe) -> None:
         self._outbox.elsewhere = self._gate.registry.is_mapped(self._admission.agent)

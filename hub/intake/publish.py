@@ -15,7 +15,6 @@ from hub.intake.commands import read_reward
 from hub.intake.mapping.reply import in_own_words
 from hub.intake.mapping.take import take
 from hub.intake.observation import BOOT_MAX
-from hub.intake.reasons import Breach
 from hub.intake.wire import puback, pubrec
 from hub.payloads import Err, act_of
 from hub.spaces import Discrete, size
@@ -25,7 +24,6 @@ from hub.words import Code, DeviceId, Hello
 if TYPE_CHECKING:
     from hub.intake.mapping.bound import Heard
     from hub.intake.outbox import Outbox
-    from hub.intake.reasons import Reason
     from hub.intake.receive import Receiver
     from hub.intake.session import Session, Sessions
     from hub.intake.wire import Publish
@@ -129,15 +127,6 @@ class Publications:
         """A publish whose content was not even read."""
         self._begin(publish.qos)
         self._receiver.refuse(self.session, fault, self._reply("obs", publish))
-
-    def deny(self, publish: Publish, reason: Reason, why: str) -> None:
-        """A topic that the device may not publish to; no row is left.
-
-        Raises:
-            Breach: 3.1.1 has no other way to say so than closing the connection (3.3.5-2).
-        """
-        del publish
-        raise Breach(reason, why)
 
     def say_goodbye(self, why: str) -> None:
         """The last word on `err` before the connection is closed for what the device did."""

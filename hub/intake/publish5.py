@@ -61,23 +61,6 @@ class Publications5(Publications):
         kind = PacketType.PUBACK if qos == 1 else PacketType.PUBREC
         self._connection.send(self._refusal(kind, packet_id, reason, why))
 
-    def deny(self, publish: Publish, reason: Reason, why: str) -> None:
-        """A topic that the device may not publish to: it is told, and no row is left.
-
-        Raises:
-            Breach: at QoS 0, where it can't be told.
-        """
-        if not publish.qos:
-            super().deny(publish, reason, why)
-        try:
-            self.session.quota.take(len(publish.payload))
-        except DeviceFault as fault:
-            self.refuse(publish, fault)
-            return
-        self._receiver.refused += 1
-        self.session.device.refused += 1
-        self.turn_down(publish.qos, publish.packet_id, reason, why)
-
     def say_goodbye(self, why: str) -> None:
         """The DISCONNECT has it."""
 
