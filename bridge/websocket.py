@@ -51,7 +51,8 @@ NO_KEY: Final = (
 )
 NO_WEBSOCKET: Final = Response(
     HTTPStatus.UPGRADE_REQUIRED,
-    b'{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"open a WebSocket"}',
+    b'{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"open a WebSocket",'
+    b'"code":"payload"}',
     PROBLEM,
     headers=((b"upgrade", b"websocket"),),
 )

@@ -33,6 +33,7 @@ def place_of(settings: FederationSettings) -> Place:
     url = urlsplit(settings.broker)
     try:
         port = url.port
+        (url.hostname or "").encode("idna")  # as a name is looked up: "a..b" is none
     except ValueError:
         port = 0
     if url.scheme not in PORTS or not url.hostname or port == 0 or url.username is not None:

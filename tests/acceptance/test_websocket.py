@@ -216,7 +216,8 @@ def test_no_other_route_takes_a_websocket_and_this_one_no_request(hub: RealHub, 
         with pytest.raises(InvalidStatus) as refused:
             connect(f"ws://{HOST}:{hub.ready.http}{path}")
         assert refused.value.response.status_code in (403, 404), path
-    assert http.ask("GET", "/v1/ws")[0] == 426
+    status, refused = http.ask("GET", "/v1/ws")
+    assert (status, refused["code"]) == (426, "payload")
 
 
 def test_a_page_of_another_origin_is_refused(new_hub: Callable[[str], RealHub]) -> None:

@@ -214,7 +214,15 @@ def test_a_broker_is_named_by_scheme_host_and_port() -> None:
     assert place_of(FederationSettings(broker="mqtt://b")) == ("b", 1883, False, "")
     told = FederationSettings(broker="mqtts://b:99", ca_file="ca.pem")
     assert place_of(told) == ("b", 99, True, "ca.pem")
-    for wrong in ("b:1883", "http://b", "mqtt://", "mqtt://b:0", "mqtt://b:x", "mqtt://u:p@b"):
+    for wrong in (
+        "b:1883",
+        "http://b",
+        "mqtt://",
+        "mqtt://b:0",
+        "mqtt://b:x",
+        "mqtt://u:p@b",
+        "mqtt://a..b",
+    ):
         with pytest.raises(OperatorFault, match=r"federation\.broker"):
             place_of(FederationSettings(broker=wrong))
 

@@ -6,4 +6,8 @@ formats, senml, sparkplug    payload ─▶ document
 paths, readings, units       document ─▶ number
 command   action ─▶ the device's own words
 topics    a device's own topics, and whose they are
+bound     all mappings of agents, ready to serve
+take      a legacy payload as a step, by any door
+reply     the answer to it, over MQTT
+elsewhere what a device publishes outside the hub's tree, at its own connection
 """
