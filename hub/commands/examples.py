@@ -39,6 +39,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "agent delete": ("sheepfold agent delete heating",),
     "mapping add": ("sheepfold mapping add boiler boiler.toml --agent boilers",),
     "mapping list": ("sheepfold mapping list",),
+    "mapping replay": ("sheepfold mapping replay boiler.toml boiler-7",),
     "mapping show": ("sheepfold mapping show boiler",),
     "mapping remove": ("sheepfold mapping remove boiler",),
     "mapping try": ("sheepfold mapping try boiler.toml 't=70.7&unit=F&watts=1200'",),
