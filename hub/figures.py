@@ -58,8 +58,8 @@ class DeviceFigures(Struct, frozen=True):
     """It has an MQTT connection."""
     taken: int
     refused: int
-    heard_s: float
-    """Seconds since it was heard last."""
+    heard_s: float | None
+    """Seconds since anything was taken from it; None: nothing was since the hub's start."""
     last_return: float | None
     """Of its last whole episode; None before any."""
 
@@ -154,7 +154,7 @@ def devices_heard(hub: Hub, most: int) -> list[DeviceFigures]:
             online=device.id in hub.gate.connections,
             taken=device.taken,
             refused=device.refused,
-            heard_s=now - device.heard_s,
+            heard_s=now - device.heard_s if device.taken else None,
             last_return=device.last_return if device.episodes else None,
         )
         for device in nlargest(most, heard, key=lambda device: device.heard_s)

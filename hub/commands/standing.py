@@ -49,7 +49,7 @@ class DeviceStanding(Struct, frozen=True):
     online: bool
     steps_per_s: float
     refused_per_s: float
-    heard_s: float
+    heard_s: float | None
     last_return: float | None
 
 

@@ -137,7 +137,7 @@ def _devices(devices: list[DeviceStanding]) -> Table:
             "online" if device.online else NONE,
             f"{device.steps_per_s:,.1f}",
             f"{device.refused_per_s:,.1f}",
-            f"{device.heard_s:,.0f} s ago",
+            NONE if device.heard_s is None else f"{device.heard_s:,.0f} s ago",
             NONE if device.last_return is None else f"{device.last_return:,.1f}",
         )
     return table

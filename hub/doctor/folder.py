@@ -76,7 +76,7 @@ def modes(data: Path) -> Iterator[Finding]:
 
 
 def leftovers(data: Path) -> Iterator[Finding]:
-    """Sockets and `ready.json` of a hub that was killed; whoever waits for them is misled."""
+    """Sockets and `ready.json` of a hub that is gone; whoever waits for them is misled."""
     if is_claimed(data):
         return
     left = [data / name for name in (READY, *SOCKETS) if (data / name).exists()]
@@ -85,7 +85,7 @@ def leftovers(data: Path) -> Iterator[Finding]:
             check="leftovers",
             level="note",
             where=_named(left),
-            says="no hub runs here, and one that was killed left this",
+            says="no hub runs here, and one that did left this behind",
             do="start the hub, which replaces it, or remove it",
             mend=partial(_remove, left),
         )
@@ -172,7 +172,17 @@ def keys(data: Path) -> Iterator[Finding]:
     from hub.log.payload_keys import FOLDER
 
     folder = data / FOLDER
-    unreadable = [p for p in folder.glob("*") if p.is_file() and not os.access(p, os.R_OK)]
+    files = [path for path in folder.glob("*") if path.is_file()]
+    empty = [path for path in files if not path.stat().st_size]
+    if empty:
+        yield Finding(
+            check="keys",
+            level="wrong",
+            where=_named(empty),
+            says="are empty: what those devices said besides numbers can't be read",
+            do="put them back from a backup before the devices speak again and get new ones",
+        )
+    unreadable = [path for path in files if not os.access(path, os.R_OK)]
     if unreadable:
         yield Finding(
             check="keys",

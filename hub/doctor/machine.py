@@ -17,6 +17,8 @@ from cryptography import x509
 from packaging.requirements import Requirement
 
 from hub.doctor.finding import Finding
+from hub.errors import OperatorFault
+from hub.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,8 +118,19 @@ def packages() -> Iterator[Finding]:
 
 
 def certificates(settings: TlsSettings, now_us: int) -> Iterator[Finding]:
-    """Whether the certificate still holds, and nobody else can read its key."""
+    """Whether the hub can use its files, the certificate still holds, and the key is its alone."""
     if not settings.certificate:
+        return
+    try:
+        Tls(settings)
+    except OperatorFault as fault:
+        yield Finding(
+            check="tls",
+            level="wrong",
+            where=settings.certificate,
+            says=f"the hub does not start: {fault}",
+            do="mend the files or the settings of [tls]; `sheepfold tls hub` makes a certificate",
+        )
         return
     key = Path(settings.key or settings.certificate)
     if key.stat().st_mode & OTHERS:
@@ -139,5 +152,5 @@ def certificates(settings: TlsSettings, now_us: int) -> Iterator[Finding]:
             level="wrong" if over else "note",
             where=settings.certificate,
             says=f"{'expired' if over else 'expires'} on {until:%Y-%m-%d}",
-            do="renew it (sheepfold tls init makes one of its own), then send the hub SIGHUP",
+            do="renew it (`sheepfold tls hub`, if you are its authority), then send SIGHUP",
         )

@@ -107,3 +107,12 @@ def test_a_reload_without_a_certificate_ends_nothing(hub: RealHub) -> None:
 def test_doctor_finds_nothing_wrong_with_a_hub_that_runs(hub: RealHub) -> None:
     said = typed(hub.data, "doctor")
     assert (said.code, "wrong:" in said.out) == (0, False), said.out
+
+
+def test_a_device_that_was_only_refused_was_never_heard(hub: RealHub) -> None:
+    key = hub.make_agent("other")
+    with Http(hub.ready.http) as http:
+        assert http.step(key, {"device": "wrong", "o": ["x"]})[0] == 422
+    (line,) = typed(hub.data, "top", "--once", "--json", "--interval", "0.1").lines
+    devices = msgspec.convert(line["devices"], list[dict[str, object]])
+    assert {one["device"]: one["heard_s"] is None for one in devices}["wrong"]

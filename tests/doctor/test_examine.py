@@ -145,11 +145,36 @@ def test_packages_are_those_that_were_asked_for() -> None:
     assert list(machine.packages()) == []
 
 
+@pytest.mark.parametrize("text", [None, "", "garbage"])
+def test_a_certificate_that_the_hub_can_t_use_is_told(tmp_path: Path, text: str | None) -> None:
+    certificate = tmp_path / "hub.pem"
+    if text is not None:
+        certificate.write_text(text)
+    tls = settings(tls={"certificate": str(certificate)}).tls
+    (finding,) = machine.certificates(tls, NOW_US)
+    assert finding.level == "wrong"
+    assert "does not start" in finding.says
+
+
+def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    (certificate, _), (_, key) = authority.sign("hub"), authority.sign("other")
+    tls = settings(tls={"certificate": str(certificate), "key": str(key)}).tls
+    (finding,) = machine.certificates(tls, NOW_US)
+    assert "does not start" in finding.says
+
+
+def test_an_emptied_key_of_a_device_is_told(data: Path) -> None:
+    (data / "keys").mkdir(mode=0o700)
+    (data / "keys" / "kitchen").touch(mode=0o600)
+    assert "are empty" in found(data)["keys"].says
+
+
 def test_what_can_t_be_looked_at_is_a_finding_and_the_rest_is_looked_at(data: Path) -> None:
-    tls = {"certificate": str(data / "none.pem"), "key": ""}
+    (data / "segments").touch(mode=0o600)  # and no folder
     (data / READY).touch(mode=0o644)
-    findings = found(data, tls=tls)
-    assert "can't be looked at" in findings["tls"].says
+    findings = found(data)
+    assert "can't be looked at" in findings["segments"].says
     assert "modes" in findings
 
 
