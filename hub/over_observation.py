@@ -161,8 +161,8 @@ class _Rewards(_Conditions):
 
     what = "a reward"
     valid = (
-        "write numbers, o[0] or a name of the agent's mappings, + - * /, abs, min, max, "
-        "1 if o[0] < 2 else 0, comparisons, and, or, not"
+        "write a number: numbers, o[0] or a name of the agent's mappings, + - * /, abs, min, max, "
+        "1 if o[0] < 2 else 0; comparisons, and, or, not stand between its if and else"
     )
 
     def __init__(self, text: str, space: Space, names: Sequence[str]) -> None:
