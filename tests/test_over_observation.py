@@ -246,9 +246,9 @@ def test_a_reward_is_over_names_and_places(text: str, reward: float | None) -> N
     [
         ("temperature", "names there are: temp, heat"),
         ("o[3]", "whose last value is"),
-        ("temp > 20", "write numbers"),
-        ("temp ** 2", "write numbers"),
-        ("__import__('os')", "write numbers"),
+        ("temp > 20", "write a number"),
+        ("temp ** 2", "write a number"),
+        ("__import__('os')", "write a number"),
         ("temp if temp else 0", "compare it with a number"),
         ("1 if temp > 0 else " * 20 + "-(" * 20 + "temp" + ")" * 20, "deep"),
     ],
