@@ -16,6 +16,7 @@ from hub.intake.properties import WILL, Form, Property, properties_bytes, read_p
 from hub.intake.reasons import Reason, reason_of
 from hub.intake.wire import PacketType
 from tests.intake import raw_client5
+from tests.intake.mutations import mutations
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 topics = texts.filter(lambda text: text and "+" not in text and "#" not in text)
@@ -397,16 +398,6 @@ VALID = [
 ]
 
 
-@given(st.sampled_from(VALID), st.data())
-def test_mutated_packets_are_malformed_at_worst(packet: bytes, data: st.DataObject) -> None:
-    mutated = bytearray(packet)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(mutated) - 1))
-        match data.draw(st.sampled_from(["set", "cut", "insert"])):
-            case "set":
-                mutated[at] = data.draw(st.integers(0, 255))
-            case "cut" if len(mutated) > 1:
-                del mutated[at]
-            case _:
-                mutated.insert(at, data.draw(st.integers(0, 255)))
-    survives(bytes(mutated))
+@given(mutations(VALID))
+def test_mutated_packets_are_malformed_at_worst(packet: bytes) -> None:
+    survives(packet)
