@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from hub.processes import Hub
     from hub.registry.fold import Spec
 
+VERSION: Final = version("sheepfold")
+"""Read from the package's files once: a picture is taken on the loop."""
 END: Final = "end"
 """In `sent` beside the names of sources: an episode's end, which has no action."""
-
-
 DEVICES_MAX: Final = 200
 """Shown in a terminal: more fit no screen."""
 
@@ -118,7 +118,7 @@ def figures(hub: Hub) -> Figures:
     devices = Counter(hub.registry.devices.values())
     waiting = hub.pool.waiting
     return Figures(
-        version=version("sheepfold"),
+        version=VERSION,
         at_s=hub.clock.monotonic(),
         not_ready=hub.not_ready(),
         seq=hub.log.last_seq,

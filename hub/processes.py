@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -35,7 +34,7 @@ from hub.clock import SystemClock
 from hub.control import ChoosePolicy, Control
 from hub.errors import OperatorFault
 from hub.federation.link import FederationLink
-from hub.figures import watched
+from hub.figures import VERSION, watched
 from hub.intake.commands import Commands
 from hub.intake.door import make_door
 from hub.intake.external_broker import ExternalBroker
@@ -293,7 +292,7 @@ async def _serve(settings: Settings) -> NoReturn:
         stack.push_async_callback(hub.federation.close)
         _stop_on_signals(hub)
         garbage.look_seldom()
-        _write_ready(ready_file, Ready(os.getpid(), http, mqtt, ws, version("sheepfold")))
+        _write_ready(ready_file, Ready(os.getpid(), http, mqtt, ws, VERSION))
         stack.callback(ready_file.unlink, missing_ok=True)
         host, tls = settings.hub.host, "" if hub.tls is None else "s"
         where = f"http{tls}://{host}:{http}  mqtt{tls}://{host}:{mqtt}"

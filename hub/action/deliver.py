@@ -73,11 +73,10 @@ class Deliver:
         self.idle = asyncio.Event()
         """Set while no step waits."""
         self.idle.set()
-        self.answered = 0
         self.fallbacks = 0
-        """Of those answered, by the fallback."""
+        """Steps that the fallback acted for."""
         self.counts: defaultdict[AgentName, Counts] = defaultdict(Counts)
-        """The same for each agent that was asked since the hub started, with how long it took."""
+        """What was answered for each agent since the hub started, and how long it took."""
 
     def begin(self, step: Step) -> None:
         """Take a placed step on; one that was repeated after `busy` is on its way already."""
@@ -106,6 +105,11 @@ class Deliver:
         hopeless = hopeless or self._actors.ask(step)
         if hopeless is not None:
             self.fall_back(step, hopeless)
+
+    @property
+    def answered(self) -> int:
+        """Steps, since the hub started."""
+        return sum(sum(counts.sent.values()) for counts in self.counts.values())
 
     @property
     def crowded(self) -> bool:
@@ -254,7 +258,6 @@ class Deliver:
         if self._newest.get(step.device.id) is step:
             del self._newest[step.device.id]
         self._rest()
-        self.answered += 1
         waited_s = self._clock.monotonic() - step.arrived
         self.counts[step.agent.agent.name].answer(action, waited_s)
         for reply in step.replies:
