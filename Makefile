@@ -43,7 +43,7 @@ soak-broker: $(INSTALLED) ## Kill mosquitto and a hub at it 20 times under load;
 	@$(BIN)/python -m pytest tests/acceptance/test_external_broker.py --kills 20
 
 soak-gate: $(INSTALLED) ## Send the gate 10 million mutated packets and a million topics and filters that are another's (half an hour)
-	@$(BIN)/python -m pytest tests/intake/test_hostile.py --packets 10000000
+	@$(BIN)/python -m pytest tests/intake/mqtt/test_hostile.py --packets 10000000
 
 soak-log: $(INSTALLED) ## Kill the log 200 times and damage it 600 times; nothing acknowledged may be lost (ten minutes)
 	@$(BIN)/python -m pytest tests/log/test_faults.py --faults 200

@@ -37,16 +37,16 @@ from hub.federation.link import FederationLink
 from hub.figures import VERSION, watched
 from hub.intake.commands import Commands
 from hub.intake.door import make_door
-from hub.intake.external_broker import ExternalBroker
-from hub.intake.gate import Gate
-from hub.intake.handshake import serve_tls
 from hub.intake.mapping.bound import check_mapping
+from hub.intake.mqtt.external_broker import ExternalBroker
+from hub.intake.mqtt.gate import Gate
+from hub.intake.mqtt.handshake import serve_tls
+from hub.intake.mqtt.websocket import open_websocket
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
 from hub.intake.silence import Silence
 from hub.intake.states import States
-from hub.intake.websocket import open_websocket
 from hub.learner.algorithms.parameters import check_advised, read_parameters
 from hub.learner.processes.pool import Pool
 from hub.log.analyst.link import AnalystLink

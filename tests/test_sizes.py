@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from hub.intake import wire
+from hub.intake.mqtt import wire
 from tests.architecture.tree import ROOT
 
 DEVICE: Final = "d" * 23

@@ -1,1 +1,1 @@
-"""The outside world becomes observations at their place: MQTT here, HTTP by way of the bridge."""
+"""The outside world becomes observations at their place: `mqtt` here, HTTP by way of the bridge."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hub.intake.broker import Broker
-from hub.intake.external_broker import ExternalBroker
-from hub.intake.gate import Gate
-from hub.intake.people import People
+from hub.intake.mqtt.broker import Broker
+from hub.intake.mqtt.external_broker import ExternalBroker
+from hub.intake.mqtt.gate import Gate
+from hub.intake.mqtt.people import People
 
 if TYPE_CHECKING:
     from hub.clock import Clock

@@ -22,7 +22,7 @@ from hub.clock import SystemClock
 from hub.demo.exchange import Exchange, Said, answered
 from hub.demo.over_http import HttpExchange, ShepherdExchange
 from hub.demo.over_mqtt import MqttExchange
-from hub.intake import wire
+from hub.intake.mqtt import wire
 from hub.words import DeviceId
 from tests.acceptance.real_hub import HOST
 

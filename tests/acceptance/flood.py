@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
-from hub.intake import wire
+from hub.intake.mqtt import wire
 from tests.acceptance.real_hub import HOST
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import pytest
 
-from hub.intake import wire
+from hub.intake.mqtt import wire
 from tests.acceptance.devices import ANSWER_S_MAX, Http, Mqtt, Walker, bearer, walkers
 from tests.acceptance.real_hub import HOST, until
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from hub import control
-from hub.intake import wire
+from hub.intake.mqtt import wire
 from tests.acceptance.devices import Mqtt
 from tests.acceptance.mosquitto import found
 from tests.acceptance.paho5_client import Paho5Client

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import pytest
 
-from hub.intake.wire import PacketType
+from hub.intake.mqtt.wire import PacketType
 from tests.acceptance.devices import BOOT, Http, Mqtt, walkers
 from tests.acceptance.real_hub import until
 

@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hub import control
 from hub.authority import Authority
 from hub.clock import SystemClock
-from hub.intake import wire
+from hub.intake.mqtt import wire
 from hub.words import DeviceId
 from tests.acceptance.devices import Mqtt
 from tests.acceptance.real_hub import HOST, RealHub, until

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
-from hub.intake import wire, wire5
+from hub.intake.mqtt import wire, wire5
 from hub.settings import MqttSettings
-from tests.intake import raw_client5
 from tests.intake.fakes import EagerLog
 from tests.intake.house import House
-from tests.intake.test_hostile import Attack
+from tests.intake.mqtt import raw_client5
+from tests.intake.mqtt.test_hostile import Attack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hub.intake.connection import Connection
-    from tests.intake.test_hostile import Memory
+    from hub.intake.mqtt.connection import Connection
+    from tests.intake.mqtt.test_hostile import Memory
 
 STEPS: Final = 3000
 ROUNDS: Final = 20

@@ -67,5 +67,5 @@ def packets(pytestconfig: pytest.Config) -> int:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The large form: `pytest tests/intake/test_hostile.py --packets 10000000`."""
+    """The large form: `pytest tests/intake/mqtt/test_hostile.py --packets 10000000`."""
     parser.addoption("--packets", type=int, default=PACKETS_SMALL, help="hostile packets, so many")

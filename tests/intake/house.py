@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from hub.intake import wire
-from hub.intake.broker import Broker
 from hub.intake.commands import Commands
-from hub.intake.connection import Connection
-from hub.intake.gate import Gate
-from hub.intake.people import People
+from hub.intake.mqtt import wire
+from hub.intake.mqtt.broker import Broker
+from hub.intake.mqtt.connection import Connection
+from hub.intake.mqtt.gate import Gate
+from hub.intake.mqtt.people import People
 from hub.intake.receive import Receiver
 from hub.intake.session import Sessions
 from hub.registry.access import fingerprint
@@ -19,7 +19,7 @@ from hub.registry.quotas import Quotas
 from hub.settings import MqttSettings, QuotaSettings, StepSettings
 from hub.words import AgentName, DeviceId, Key, KeyId, Kind
 from tests.intake.fakes import EchoDelivery, ManualClock, ManualLog, agent_spec
-from tests.intake.raw_client import WAIT_S, Packet, RawClient
+from tests.intake.mqtt.raw_client import WAIT_S, Packet, RawClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,29 +11,29 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from hub.intake import wire
-from hub.intake.external_broker import ExternalBroker
-from hub.intake.outbox import ELSEWHERE_MAX, Outbox
-from hub.intake.outbox5 import Outbox5
-from hub.intake.wire import PacketType
+from hub.intake.mqtt import wire
+from hub.intake.mqtt.external_broker import ExternalBroker
+from hub.intake.mqtt.outbox import ELSEWHERE_MAX, Outbox
+from hub.intake.mqtt.outbox5 import Outbox5
+from hub.intake.mqtt.wire import PacketType
 from hub.mappings import MappingName
 from hub.registry.fold import Registered
 from hub.settings import MqttSettings
 from hub.words import DeviceId, Kind
 from tests.acceptance.mosquitto import PASSWORD, Mosquitto, device_broker
 from tests.acceptance.paho_client import PahoClient
-from tests.intake import raw_client5
 from tests.intake.fakes import EagerLog, ManualLog
 from tests.intake.house import KEY, OBS, WALKER, House, become, publish
 from tests.intake.mapping.mapped import shipped
-from tests.intake.raw_client import PUBACK, PUBLISH
-from tests.intake.raw_client5 import RawClient5
+from tests.intake.mqtt import raw_client5
+from tests.intake.mqtt.raw_client import PUBACK, PUBLISH
+from tests.intake.mqtt.raw_client5 import RawClient5
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.mappings import Mapping
-    from tests.intake.raw_client import RawClient
+    from tests.intake.mqtt.raw_client import RawClient
 
 SENSOR, POWER, LWT = "tele/heater/SENSOR", "cmnd/heater/POWER", "tele/heater/LWT"
 SAID = b'{"BME280":{"Temperature":%d,"Humidity":40}}'

@@ -1,0 +1,143 @@
+"""Who a CONNECT is from: refused before anything changes for anyone, or a device or person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from hub.errors import AccessDenied
+from hub.intake.mqtt.wire import ConnectCode
+from hub.registry.access import admit, agent_of, fingerprint
+from hub.spaces import size
+from hub.topics import device_topic
+from hub.words import AgentName, DeviceId, KeyId, User
+
+if TYPE_CHECKING:
+    from hub.intake.mqtt.people import People
+    from hub.intake.mqtt.wire import Connect
+    from hub.registry.fold import Registry, Spec
+    from hub.settings import MqttSettings
+
+JSON_BYTES_PER_VALUE: Final = 26
+"""A float32 written at full length, with its comma."""
+JSON_BYTES_BESIDE: Final = 1024
+
+
+class Admission(Struct, frozen=True):
+    """A device with a key that is accepted."""
+
+    device: DeviceId
+    agent: AgentName
+    key: KeyId | None
+    secret: bytes | None
+    """SHA-256 of the key; once it is revoked the connection ends. None: it has a certificate."""
+    packet_bytes_max: int
+    """Enough for one observation of the agent's space."""
+
+    def holds(self, registry: Registry) -> bool:
+        """Whether the key is still accepted and the device still the agent's, which is there."""
+        accepted = self.secret is None or self.secret in registry.keys
+        at_home = registry.devices.get(self.device) == self.agent
+        return accepted and at_home and self.agent in registry.agents
+
+
+class PersonAdmission(Struct, frozen=True):
+    """A person with an operator key that is accepted."""
+
+    user: User
+    secret: bytes
+    """SHA-256 of the key; once it is revoked the connection ends."""
+
+
+class TurnedAway(AccessDenied):
+    """A CONNECT that is not accepted; `code` is all the device is told."""
+
+    def __init__(self, code: ConnectCode) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+def admit_connect(
+    registry: Registry,
+    people: People,
+    packet: Connect,
+    settings: MqttSettings,
+    certified: str | None = None,
+) -> Admission | PersonAdmission:
+    """The device or person that may come in; the key tells which.
+
+    `certified` is the name in the client's certificate, if it has shown one: then it is this device
+    and no other, and without a password it needs none.
+
+    Raises:
+        TurnedAway: key or id is not accepted, or its will is for another's topic.
+    """
+    # Without user name or password both are empty, and no key is.
+    secret = (packet.password or b"").decode("utf-8", "replace")
+    shown = registry.keys.get(fingerprint(secret))
+    if shown is not None and shown.agent is None:
+        return _admit_person(people, packet, secret)
+    try:
+        if certified is not None and (packet.username or certified) != certified:
+            raise AccessDenied(f"the certificate is of {certified!r}")
+        if certified is not None and not packet.password:
+            key_id, device, spec = None, *_admit_certified(registry, certified)
+        else:
+            key, spec = agent_of(registry, secret)
+            key_id, device = key.id, admit(registry, key, packet.username or "")
+    except AccessDenied as error:
+        raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
+    is_mapped = registry.is_mapped(spec.agent.name)
+    if not _may_will(packet.will_topic, device, settings.base, is_mapped=is_mapped):
+        raise TurnedAway(ConnectCode.NOT_AUTHORIZED)
+    if packet.lacks_client_id:
+        raise TurnedAway(ConnectCode.BAD_CLIENT_ID)  # 3.1.3-8, though the user name says who it is
+    return Admission(
+        device=device,
+        agent=spec.agent.name,
+        key=key_id,
+        secret=None if key_id is None else fingerprint(secret),
+        packet_bytes_max=packet_bytes_max(spec, settings),
+    )
+
+
+def _may_will(topic: str | None, device: DeviceId, base: str, *, is_mapped: bool) -> bool:
+    """On the device's own status; of a legacy device also outside the hub's tree.
+
+    There only its mapping hears it.
+    """
+    if topic is None or topic == device_topic(base, device, "status"):
+        return True
+    return is_mapped and not topic.startswith(f"{base}/")
+
+
+def _admit_certified(registry: Registry, name: str) -> tuple[DeviceId, Spec]:
+    """A device that an operator has given an agent, and its agent.
+
+    Raises:
+        AccessDenied: it is of none.
+    """
+    device = DeviceId(name)
+    spec = registry.agents.get(registry.devices.get(device, AgentName("")))
+    if spec is None:
+        raise AccessDenied(f"device {name!r} has no agent; 'sheepfold device add' gives it one")
+    return device, spec
+
+
+def packet_bytes_max(spec: Spec, settings: MqttSettings) -> int:
+    """Enough for one observation of the agent's space."""
+    observation_bytes = size(spec.observations) * JSON_BYTES_PER_VALUE + JSON_BYTES_BESIDE
+    return max(settings.packet_bytes_min, observation_bytes)
+
+
+def _admit_person(people: People, packet: Connect, secret: str) -> PersonAdmission:
+    try:
+        user = people.admit(packet.username or "", secret)
+    except AccessDenied as error:
+        raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
+    if packet.will_topic is not None:
+        raise TurnedAway(ConnectCode.NOT_AUTHORIZED)  # there is nothing for it to be about
+    if packet.lacks_client_id:
+        raise TurnedAway(ConnectCode.BAD_CLIENT_ID)
+    return PersonAdmission(user, fingerprint(secret))
