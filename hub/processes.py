@@ -31,7 +31,7 @@ from hub.action.guard import Guard
 from hub.action.safety import read_rules
 from hub.action.waits import Waits
 from hub.clock import SystemClock
-from hub.control import ChoosePolicy, Control
+from hub.control import SOCKET_NAME, ChoosePolicy, Control
 from hub.errors import OperatorFault
 from hub.federation.link import FederationLink
 from hub.figures import VERSION, watched
@@ -49,6 +49,8 @@ from hub.intake.silence import Silence
 from hub.intake.states import States
 from hub.learner.algorithms.parameters import check_advised, read_parameters
 from hub.learner.processes.pool import Pool
+from hub.log import messages
+from hub.log.analyst import messages as analyst
 from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
 from hub.log.segments.archive import Archive
@@ -73,6 +75,8 @@ log: Final = logging.getLogger("hub")
 
 READY: Final = "ready.json"
 LOCK: Final = "hub.lock"
+SOCKETS: Final = (SOCKET_NAME, messages.SOCKET_NAME, analyst.SOCKET_NAME)
+"""Of the hub, the log and the analyst; they go with the hub."""
 STOP_S_MAX: Final = 9.0
 """From the first signal to the end, whatever hangs; docs/operator.md promises 10 s."""
 
@@ -269,8 +273,9 @@ def claimed(data: Path) -> Iterator[None]:
 async def _serve(settings: Settings) -> NoReturn:
     hub = Hub(settings, SystemClock())
     ready_file = hub.data / READY
-    ready_file.unlink(missing_ok=True)
+    _remove_own(hub.data)
     async with AsyncExitStack() as stack:
+        stack.callback(_remove_own, hub.data)
         opened = await hub.log.open()
         stack.push_async_callback(hub.log.close)
         if opened.damage is not None:
@@ -411,6 +416,20 @@ def _leave() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _remove_own(data: Path) -> None:
+    """Take away what only a running hub has in its folder; a killed one leaves it behind.
+
+    Raises:
+        OperatorFault: something else is in its place.
+    """
+    for name in (READY, *SOCKETS):
+        try:
+            (data / name).unlink(missing_ok=True)
+        except OSError as error:
+            reason = f"{data / name} can't be replaced ({error.strerror})"
+            raise OperatorFault(f"{reason}; move it elsewhere, the hub needs the name") from error
 
 
 def _write_ready(file: Path, ready: Ready) -> None:

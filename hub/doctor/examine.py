@@ -52,6 +52,7 @@ def _of_folder(
         ("disk", partial(machine.disk, data, settings)),
         ("clock", partial(folder.clock, data, clock.now_us())),
         ("version", partial(folder.version, data, settings.log)),
+        ("acknowledged", partial(folder.acknowledged, data)),
         ("damage", partial(folder.damage, data)),
         ("segments", partial(folder.segments, data)),
     ]

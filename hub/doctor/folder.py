@@ -8,14 +8,13 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from hub.control import SOCKET_NAME
 from hub.doctor.finding import Finding
 from hub.errors import HubFault
-from hub.log import messages
-from hub.log.analyst import messages as analyst
+from hub.log.acknowledged import FILE_NAME as MARK
+from hub.log.acknowledged import Acknowledged
 from hub.log.duck import SCHEMA_VERSION, DuckFile, LogDamaged
 from hub.log.salvage import newest
-from hub.processes import LOCK, READY
+from hub.processes import LOCK, READY, SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from hub.settings import LogSettings
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-SOCKETS: Final = (SOCKET_NAME, messages.SOCKET_NAME, analyst.SOCKET_NAME)
 LISTED_MAX: Final = 3
 """Files named in one finding; there may be thousands."""
 AHEAD_US: Final = 60_000_000
@@ -80,6 +78,16 @@ def leftovers(data: Path) -> Iterator[Finding]:
     if is_claimed(data):
         return
     left = [data / name for name in (READY, *SOCKETS) if (data / name).exists()]
+    folders = [path for path in left if path.is_dir()]
+    if folders:
+        yield Finding(
+            check="leftovers",
+            level="wrong",
+            where=_named(folders),
+            says="the hub writes a file or socket of this name, and a folder is there",
+            do="move it elsewhere, the hub does not start before",
+        )
+    left = [path for path in left if path not in folders]
     if left:
         yield Finding(
             check="leftovers",
@@ -101,6 +109,21 @@ def damage(data: Path) -> Iterator[Finding]:
             where=_named(aside),
             says="files of the log that were damaged; what could be read of them is in the log",
             do="check the disk (smartctl, dmesg); when nobody needs them any more, delete them",
+        )
+
+
+def acknowledged(data: Path) -> Iterator[Finding]:
+    """Whether it is known which event was acknowledged last."""
+    path = data / MARK
+    if Acknowledged.read(data) is None and (path.exists() or newest(data).exists()):
+        yield Finding(
+            check="acknowledged",
+            level="wrong",
+            where=str(path),
+            says="does not say which event was acknowledged last: if the log has lost its end, "
+            "nobody can tell",
+            do="start the hub, which writes it anew; whether the newest events are there, "
+            "'SELECT max(ts) FROM events' tells. Check the disk",
         )
 
 

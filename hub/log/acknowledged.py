@@ -7,7 +7,10 @@ log. 2 µs. A loss of power may leave it as it was at the last checkpoint, or em
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from hub.log.append import INT64_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "log.acknowledged"
 LINE: Final = "{hub} {seq:020d}\n"
 """Always the same length, so that one write replaces it whole."""
+_LINE: Final = re.compile(r"(\S+) ([0-9]{20})\n")
 
 
 class Mark(NamedTuple):
@@ -35,15 +39,21 @@ class Acknowledged:
     def read(folder: Path) -> Mark | None:
         """What stands there; None when there is no such file or it is not one."""
         try:
-            hub, seq = (folder / FILE_NAME).read_text().split()
-            return Mark(hub, int(seq))
+            text = (folder / FILE_NAME).read_text()
         except (OSError, ValueError):
             return None
+        found = _LINE.fullmatch(text)
+        return None if found is None or int(found[2]) > INT64_MAX else Mark(found[1], int(found[2]))
 
     @classmethod
     def open(cls, folder: Path, hub: str) -> Self:
         """Open it to be written, made when absent."""
         fd = os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        length = len(LINE.format(hub=hub, seq=0))
+        if (
+            os.fstat(fd).st_size > length
+        ):  # no line of ours: its rest would stand behind what we write
+            os.ftruncate(fd, length)
         return cls(fd, hub)
 
     def write(self, seq: int) -> None:

@@ -38,6 +38,7 @@ def test_ready_hub_says_where_it_is_and_is_its_owners_alone(fresh_hub: RealHub) 
         socket.create_connection((HOST, port), 5).close()
     assert fresh_hub.stop() == 0
     assert not file.exists()
+    assert list(fresh_hub.data.glob("*.sock")) == []
 
 
 def test_sigterm_under_load_answers_all_and_exits_0(fresh_hub: RealHub) -> None:
@@ -141,6 +142,18 @@ def test_folder_that_cannot_be_used_is_one_clear_line(
     process = hub.spawn("--data", str(where), "--http-port", "0", "--mqtt-port", "0")
     assert process.wait(30) in {1, 2}
     assert hub.says.read_text().count(str(where)) == 1
+
+
+@pytest.mark.parametrize("name", ["ready.json", "log.sock"])
+def test_folder_in_place_of_a_file_of_the_hub_s_is_one_clear_line(
+    new_hub: Callable[[str], RealHub], name: str
+) -> None:
+    hub = new_hub("")
+    (hub.data / name).mkdir(parents=True)
+    assert hub.spawn("--http-port", "0", "--mqtt-port", "0", "--ws-port", "0").wait(30) == 1
+    (line,) = hub.says.read_text().splitlines()
+    assert f"{hub.data / name} can't be replaced" in line
+    assert "move it elsewhere" in line
 
 
 def test_wrong_setting_is_one_clear_line(new_hub: Callable[[str], RealHub]) -> None:

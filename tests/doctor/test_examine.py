@@ -12,6 +12,8 @@ import pytest
 from hub.clock import SystemClock
 from hub.doctor import folder, machine
 from hub.doctor.examine import examine
+from hub.log.acknowledged import FILE_NAME as MARK
+from hub.log.acknowledged import Acknowledged
 from hub.log.duck import DuckFile
 from hub.processes import LOCK, READY, claimed
 from hub.settings import Settings
@@ -71,6 +73,30 @@ def test_what_a_killed_hub_left_is_removed(data: Path) -> None:
     assert finding.mend is not None
     finding.mend()
     assert not (data / READY).exists()
+
+
+def test_a_folder_in_place_of_a_file_of_the_hub_s_is_told_and_left_alone(data: Path) -> None:
+    (data / READY).mkdir(mode=0o700)
+    finding = found(data)["leftovers"]
+    assert (finding.level, finding.mend) == ("wrong", None)
+    assert "move it elsewhere" in finding.do
+
+
+@pytest.mark.parametrize("text", [b"", b"garbage", b"h 12\n", b"h 99999999999999999999\n", b"\xff"])
+def test_a_mark_of_what_was_acknowledged_that_says_nothing_is_told(data: Path, text: bytes) -> None:
+    mark = data / MARK
+    mark.write_bytes(text)
+    mark.chmod(0o600)
+    assert found(data)["acknowledged"].where == str(mark)
+    Acknowledged.open(data, "h").write(12)
+    assert "acknowledged" not in found(data)
+
+
+def test_a_log_without_a_mark_of_what_was_acknowledged_is_told(data: Path) -> None:
+    file = DuckFile.open(data / "log.duckdb", settings().log)
+    file.make({"hub": "h", "schema": "3", "upto": "0"})
+    file.close()
+    assert "nobody can tell" in found(data)["acknowledged"].says
 
 
 def test_what_a_running_hub_needs_is_no_leftover(data: Path) -> None:

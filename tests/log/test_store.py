@@ -142,9 +142,10 @@ def test_an_older_copy_of_the_file_is_noticed(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_log_without_its_mark_opens_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["what is this" * 9, "", "5", f"hub {10**20 - 1:020d}\n"])
+def test_a_log_without_its_mark_opens_as_it_is(tmp_path: Path, text: str) -> None:
     crashed(tmp_path, 5)
-    (tmp_path / MARK_NAME).write_text("what is this")
+    (tmp_path / MARK_NAME).write_text(text)
     log = opened(tmp_path)
     assert (log.last_seq, log.state.damage) == (5, None)
     assert Acknowledged.read(tmp_path) == Mark(log.hub, 5)
