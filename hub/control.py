@@ -20,10 +20,12 @@ from hub.frames import LENGTH, frame
 from hub.log.address import listen
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
+from hub.registry.key_acts import KeyAct, RevokeKey
 from hub.registry.mapping_acts import MappingAct, ShowMappings
+from hub.registry.user_acts import CreateUser, RemoveUser, SetPassword, UserAct
 from hub.step import Appender
 from hub.turn import Turn
-from hub.words import DeviceId, Publishable
+from hub.words import DeviceId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -84,20 +86,6 @@ class Show(Struct, frozen=True, tag="show"):
     name: str = ""
 
 
-class CreateKey(Struct, frozen=True, tag="create_key"):
-    """`sheepfold key create AGENT`."""
-
-    agent: str
-    device: str | None = None
-    publishable: Publishable | None = None
-
-
-class RevokeKey(Struct, frozen=True, tag="revoke_key"):
-    """`sheepfold key revoke`."""
-
-    id: str
-
-
 class AddDevice(Struct, frozen=True, tag="add_device"):
     """`sheepfold device add|move`."""
 
@@ -109,33 +97,6 @@ class ForgetDevice(Struct, frozen=True, tag="forget_device"):
     """`sheepfold device forget`."""
 
     device: str
-
-
-class CreateUser(Struct, frozen=True, tag="create_user"):
-    """`sheepfold user add`."""
-
-    name: str
-    role: Literal["admin", "owner"]
-    password: str
-
-
-class SetPassword(Struct, frozen=True, tag="set_password"):
-    """`sheepfold user passwd`."""
-
-    name: str
-    password: str
-
-
-class RemoveUser(Struct, frozen=True, tag="remove_user"):
-    """`sheepfold user remove`."""
-
-    name: str
-
-
-class CreateUserKey(Struct, frozen=True, tag="create_user_key"):
-    """`sheepfold key create --user`."""
-
-    user: str
 
 
 class Position(Struct, frozen=True, tag="position"):
@@ -160,13 +121,10 @@ AgentAct = (
     | ChangeAgent
     | RestartAgent
     | ChoosePolicy
-    | CreateKey
-    | RevokeKey
     | AddDevice
     | ForgetDevice
 )
-UserAct = CreateUser | SetPassword | RemoveUser | CreateUserKey
-Act = AgentAct | UserAct | MappingAct
+Act = AgentAct | KeyAct | UserAct | MappingAct
 Request = Act | Show | ShowMappings | Position | SealNow | Status | Watch
 
 
@@ -307,12 +265,7 @@ class Control:
 
         def decide() -> tuple[Coroutine[None, None, None], Any]:
             allowed()
-            if isinstance(act, UserAct):
-                events, answer = self._decide_on_user(act, hashed, by)
-            elif isinstance(act, MappingAct):
-                events, answer = self._acts.mappings.decide(act, by)
-            else:
-                events, answer = self._decide(act, by)
+            events, answer = self._decide(act, hashed, by)
             if isinstance(act, ForgetDevice):
                 return self._forget(DeviceId(act.device), events), answer
             if isinstance(act, AddDevice):
@@ -366,7 +319,16 @@ class Control:
             self._recheck()
             self._disconnect(device)
 
-    def _decide(self, request: AgentAct, by: str) -> tuple[list[Event], Any]:
+    def _decide(self, act: Act, hashed: bytes, by: str) -> tuple[list[Event], Any]:
+        if isinstance(act, UserAct):
+            return self._acts.users.decide(act, hashed, by)
+        if isinstance(act, KeyAct):
+            return self._acts.keys.decide(act, by)
+        if isinstance(act, MappingAct):
+            return self._acts.mappings.decide(act, by)
+        return self._decide_on_agent(act, by)
+
+    def _decide_on_agent(self, request: AgentAct, by: str) -> tuple[list[Event], Any]:
         match request:
             case CreateAgent(agent):
                 return self._acts.create_agent(agent, by)
@@ -378,27 +340,10 @@ class Control:
                 return self._acts.restart_agent(name, by)
             case ChoosePolicy(agent_name, policy):
                 return self._acts.choose_policy(agent_name, policy, by)
-            case CreateKey(agent_name, device, publishable):
-                return self._acts.create_key(agent_name, device, by, publishable)
-            case RevokeKey(key_id):
-                return self._acts.revoke_key(key_id, by)
             case AddDevice(device_id, agent_name):
                 return self._acts.add_device(device_id, agent_name, by)
             case ForgetDevice(device_id):
                 return self._acts.forget_device(device_id, by)
-            case _:
-                assert_never(request)
-
-    def _decide_on_user(self, request: UserAct, hashed: bytes, by: str) -> tuple[list[Event], Any]:
-        match request:
-            case CreateUser(name, role):
-                return self._acts.add_user(name, role, hashed, by)
-            case SetPassword(name):
-                return self._acts.set_password(name, hashed, by)
-            case RemoveUser(name):
-                return self._acts.remove_user(name, by)
-            case CreateUserKey(user):
-                return self._acts.create_user_key(user, by)
             case _:
                 assert_never(request)
 
@@ -424,8 +369,8 @@ class Control:
         lists = {
             "agents": self._acts.list_agents,
             "devices": self._acts.list_devices,
-            "keys": self._acts.list_keys,
-            "users": self._acts.list_users,
+            "keys": self._acts.keys.list,
+            "users": self._acts.users.list,
         }
         return lists[what]()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from litestar.connection import ASGIConnection, Request
 
-    from hub.control import AgentAct, UserAct
+    from hub.control import Act
     from hub.facts import Fact
     from hub.log.analyst.messages import ResultForm
     from hub.processes import Hub
@@ -100,9 +100,7 @@ class Desk:
         """The person behind a login."""
         return Visit(login, self.sessions, self.hub.registry)
 
-    async def act(
-        self, visit: Visit, act: AgentAct | UserAct, allowed: Callable[[], object]
-    ) -> Any:
+    async def act(self, visit: Visit, act: Act, allowed: Callable[[], object]) -> Any:
         """Have it done in the person's name.
 
         Raises:

@@ -22,9 +22,10 @@ from bridge.console.desk import ROOT, AtDesk, ByVisit, Desk, refused, see
 from bridge.console.login import welcome
 from bridge.console.sessions import Flash
 from bridge.console.snippets import snippets
-from hub.control import CreateKey, CreateUser
 from hub.errors import OperatorFault
 from hub.facts import LoggedIn
+from hub.registry.key_acts import CreateKey
+from hub.registry.user_acts import CreateUser
 
 if TYPE_CHECKING:
     from hub.registry.fold import Spec

@@ -13,8 +13,8 @@ from litestar.response import Redirect, Template
 
 from bridge.console.desk import AtDesk, ByVisit, refused, see
 from bridge.console.sessions import Flash
-from hub.control import CreateKey, CreateUserKey, RevokeKey
 from hub.errors import OperatorFault
+from hub.registry.key_acts import CreateKey, CreateUserKey, RevokeKey
 from hub.registry.publishable import MESSAGES_PER_S, SESSIONS, publishable
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from litestar.datastructures import Cookie
 from litestar.response import Redirect, Response, Template
 
 from bridge.console.desk import ROOT, AtDesk, ByVisit, Desk, back, see
-from hub.control import SetPassword
 from hub.errors import LogUnavailable, OperatorFault
 from hub.facts import LoggedIn, LoggedOut, LoginRefused
+from hub.registry.user_acts import SetPassword
 
 NAME_SHOWN: Final = 40
 KNOWN_S: Final = 180 * 86_400

@@ -10,8 +10,8 @@ from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
 from bridge.console.desk import AtDesk, ByVisit, back, refused
-from hub.control import CreateUser, RemoveUser, SetPassword
 from hub.errors import OperatorFault
+from hub.registry.user_acts import CreateUser, RemoveUser, SetPassword
 
 if TYPE_CHECKING:
     from typing import Literal

@@ -11,6 +11,7 @@ import click
 from hub import control
 from hub.commands.operate import data_option, do
 from hub.errors import OperatorFault
+from hub.registry import key_acts, user_acts
 from hub.registry.publishable import publishable as _publishable
 
 password_option: Final = click.option(
@@ -35,7 +36,7 @@ def user() -> None:
 @data_option
 def add(name: str, role: Literal["admin", "owner"], data: Path, *, password_stdin: bool) -> None:
     """Add a user with a password."""
-    do(data, control.CreateUser(name, role, _password(from_stdin=password_stdin)))
+    do(data, user_acts.CreateUser(name, role, _password(from_stdin=password_stdin)))
 
 
 @user.command("list")
@@ -51,7 +52,7 @@ def list_users(data: Path) -> None:
 @data_option
 def passwd(name: str, data: Path, *, password_stdin: bool) -> None:
     """Give a user another password."""
-    do(data, control.SetPassword(name, _password(from_stdin=password_stdin)))
+    do(data, user_acts.SetPassword(name, _password(from_stdin=password_stdin)))
 
 
 @user.command()
@@ -59,7 +60,7 @@ def passwd(name: str, data: Path, *, password_stdin: bool) -> None:
 @data_option
 def remove(name: str, data: Path) -> None:
     """Remove a user who owns no agent, and revoke the user's keys."""
-    do(data, control.RemoveUser(name))
+    do(data, user_acts.RemoveUser(name))
 
 
 @click.group()
@@ -92,9 +93,9 @@ def create_key(
         raise click.UsageError("--origin, --sessions and --rate are of a --publishable key")
     if agent is not None and owner is None:
         limits = _publishable(origins, sessions, rate) if publishable else None
-        do(data, control.CreateKey(agent, device, limits))
+        do(data, key_acts.CreateKey(agent, device, limits))
     elif owner is not None and agent is None and device is None and not publishable:
-        do(data, control.CreateUserKey(owner))
+        do(data, key_acts.CreateUserKey(owner))
     else:
         raise click.UsageError("write AGENT, AGENT --device D, AGENT --publishable or --user USER")
 
@@ -111,7 +112,7 @@ def list_keys(data: Path) -> None:
 @data_option
 def revoke(key_id: str, data: Path) -> None:
     """Accept a key no more."""
-    do(data, control.RevokeKey(key_id))
+    do(data, key_acts.RevokeKey(key_id))
 
 
 @click.group()

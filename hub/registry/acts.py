@@ -1,5 +1,6 @@
-"""What an operator can do to agents, keys, devices and users: it becomes events, or is refused.
+"""What an operator can do: it becomes events, or is refused. Agents and devices are here.
 
+Keys, users and mappings have files of their own beside this one.
 An act reads the registry and returns what to log; the registry changes by folding those events.
 """
 
@@ -20,34 +21,29 @@ from hub.facts import (
     DeviceAdded,
     DeviceForgotten,
     Fact,
-    KeyMade,
-    KeyRevoked,
     Origin,
     PolicyChosen,
     PolicyMade,
-    UserMade,
-    UserRemoved,
 )
 from hub.log.segments.manifest import HUB
-from hub.registry.access import fingerprint, make_secret
+from hub.registry.admin import NAME_RULE, admin_event, agent_named
 from hub.registry.deadline import check_deadline, usual_deadline_ms
 from hub.registry.declared import read_safety
 from hub.registry.fold import ADMIN, spec_of
+from hub.registry.key_acts import KeyActs
 from hub.registry.limits import check_limits
 from hub.registry.mapping_acts import MappingActs
-from hub.registry.publishable import check as check_publishable
+from hub.registry.user_acts import UserActs
 from hub.topics import is_device_id
-from hub.words import Agent, AgentName, DeviceId, Event, Hubs, Key, KeyId, Kind, Sharing, User
+from hub.words import Agent, AgentName, DeviceId, Event, Hubs, Kind, Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.registry.fold import Registry
     from hub.registry.mapping_acts import CheckMapping
-    from hub.words import Publishable
 
-NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
-"""Of an agent or a user."""
+NAME: Final = re.compile(NAME_RULE)
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 SEED_BYTES: Final = 4
 CHANGEABLE: Final = {
@@ -84,12 +80,14 @@ class Acts:
         self._random_bytes = random_bytes
         self._check = check
         self._policies = policies
+        self.keys = KeyActs(registry, now_us, random_bytes)
+        self.users = UserActs(registry, now_us)
         self.mappings = MappingActs(registry, now_us, check_mapping)
 
     def create_agent(self, declared: NewAgent, by: str) -> tuple[list[Event], Any]:
         """A new agent with its first, agent-wide key; the answer shows the key, once."""
         if not NAME.fullmatch(declared.name):
-            raise OperatorFault(f"agent name {declared.name!r} must match [a-z0-9_-]{{1,40}}")
+            raise OperatorFault(f"agent name {declared.name!r} must match {NAME_RULE}")
         if declared.name == HUB:
             raise OperatorFault(
                 f"agent name {HUB!r} stands for no agent in the log; choose another"
@@ -111,7 +109,7 @@ class Acts:
         agent = Agent(**structs.asdict(declared) | filled_in)
         self._check_agent(agent)
         made = self._event(AgentMade(agent, by), agent.name)
-        key_event, secret = self._key(by, agent.name)
+        key_event, secret = self.keys.made(by, agent.name)
         return [made, key_event], {"agent": agent.name, "api_key": secret}
 
     def change_agent(self, name: str, changes: dict[str, Any], by: str) -> tuple[list[Event], Any]:
@@ -195,37 +193,6 @@ class Acts:
             "chosen": [msgspec.to_builtins(one) for one in chosen.values()],
         }
 
-    def create_key(
-        self, name: str, device: str | None, by: str, publishable: Publishable | None = None
-    ) -> tuple[list[Event], Any]:
-        """A key of the agent, or of one device of it; the answer shows it, once.
-
-        A publishable one is of no device: each of its sessions is a device of its own.
-        """
-        agent = self._agent(name)
-        if device is not None and not is_device_id(device):
-            raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
-        if publishable is not None:
-            if device is not None:
-                raise OperatorFault("a publishable key is of no device; leave --device out")
-            check_publishable(publishable)
-        of_device = None if device is None else DeviceId(device)
-        event, secret = self._key(by, agent.name, of_device, publishable=publishable)
-        return [event], {"agent": name, "device": device, "api_key": secret}
-
-    def create_user_key(self, name: str, by: str) -> tuple[list[Event], Any]:
-        """A key for what the user may ask and do; the answer shows it, once."""
-        user = self._user(name)
-        event, secret = self._key(by, user=user.name)
-        return [event], {"user": name, "api_key": secret}
-
-    def revoke_key(self, key_id: str, by: str) -> tuple[list[Event], Any]:
-        """The key is not accepted any more."""
-        key = self._registry.key(KeyId(key_id))
-        if key is None:
-            raise OperatorFault(f"there is no key {key_id!r}; 'sheepfold key list' shows them")
-        return [self._event(KeyRevoked(key.id, by), key.agent or "")], {"revoked": key_id}
-
     def add_device(self, device: str, name: str, by: str) -> tuple[list[Event], Any]:
         """The device belongs to the agent from now on, whoever it belonged to."""
         agent = self._agent(name)
@@ -248,49 +215,6 @@ class Acts:
         fact = DeviceForgotten(id_, by)
         return [self._event(fact, agent, device)], {"forgotten": device}
 
-    def add_user(
-        self, name: str, role: Literal["admin", "owner"], password_hash: bytes, by: str
-    ) -> tuple[list[Event], Any]:
-        """A new user.
-
-        Args:
-            name: `[a-z0-9_-]{1,40}`.
-            role: what the user may see and change.
-            password_hash: of `hash_password`, which is too slow to be called from here.
-            by: who does it.
-        """
-        if not NAME.fullmatch(name):
-            raise OperatorFault(f"user name {name!r} must match [a-z0-9_-]{{1,40}}")
-        if name in self._registry.users:
-            raise OperatorFault(
-                f"user {name!r} exists; 'sheepfold user passwd' gives another password"
-            )
-        if name == ADMIN and role != "admin":
-            raise OperatorFault(f"{ADMIN!r} owns what no other user owns: its role is admin")
-        user = User(name, role)
-        return [self._event(UserMade(user, by), secret=password_hash)], _user_shown(user)
-
-    def set_password(self, name: str, password_hash: bytes, by: str) -> tuple[list[Event], Any]:
-        """The user has another password; keys stay as they are."""
-        user = self._user(name)
-        return [self._event(UserMade(user, by), secret=password_hash)], _user_shown(user)
-
-    def remove_user(self, name: str, by: str) -> tuple[list[Event], Any]:
-        """The user and the user's keys may do nothing any more; refused while it owns agents."""
-        self._user(name)
-        agents = self._registry.agents.values()
-        owned = sorted(spec.agent.name for spec in agents if spec.agent.owner == name)
-        if owned and name != ADMIN:
-            raise OperatorFault(
-                f"user {name!r} owns {', '.join(owned)}; give each to another first: "
-                "'sheepfold agent update AGENT --owner USER'"
-            )
-        return [self._event(UserRemoved(name, by))], {"removed": name}
-
-    def list_users(self) -> list[Any]:
-        """All users and their roles; no hash."""
-        return [_user_shown(user) for _, user in sorted(self._registry.users.items())]
-
     def list_agents(self) -> list[Any]:
         """All agents, as `show_agent`."""
         return [_shown(spec.agent) for spec in self._registry.agents.values()]
@@ -301,10 +225,6 @@ class Acts:
         policy = self._registry.policies.get(AgentName(name))
         return shown | {"policy": None if policy is None else policy.version}
 
-    def list_keys(self) -> list[Any]:
-        """All keys: public ids and what they open, no secret."""
-        return [msgspec.to_builtins(key) for key in self._registry.keys.values()]
-
     def list_devices(self) -> list[Any]:
         """All devices and their agents."""
         return [{"device": d, "agent": a} for d, a in sorted(self._registry.devices.items())]
@@ -313,22 +233,8 @@ class Acts:
         """What a person did that needs no check and changes nothing devices know."""
         return self._event(fact, agent)
 
-    def _agent(self, name: str) -> Agent:
-        spec = self._registry.agents.get(AgentName(name))
-        if spec is None:
-            known = ", ".join(sorted(self._registry.agents)) or "none yet"
-            raise OperatorFault(f"there is no agent {name!r}; there are: {known}")
-        return spec.agent
-
     def _seed(self) -> int:
         return int.from_bytes(self._random_bytes(SEED_BYTES), "big")
-
-    def _user(self, name: str) -> User:
-        user = self._registry.users.get(name)
-        if user is None:
-            known = ", ".join(sorted(self._registry.users)) or "none yet"
-            raise OperatorFault(f"there is no user {name!r}; there are: {known}")
-        return user
 
     def _check_agent(self, agent: Agent) -> None:
         """Refuse an agent that could not be served or learnt."""
@@ -358,29 +264,11 @@ class Acts:
                 "add one with 'sheepfold user add'"
             )
 
-    def _key(
-        self,
-        by: str,
-        agent: AgentName | None = None,
-        device: DeviceId | None = None,
-        user: str | None = None,
-        publishable: Publishable | None = None,
-    ) -> tuple[Event, str]:
-        key_id, secret = make_secret(self._random_bytes)
-        fact = KeyMade(Key(key_id, agent, device, user, publishable), by)
-        return self._event(fact, agent or "", device or "", fingerprint(secret)), secret
+    def _agent(self, name: str) -> Agent:
+        return agent_named(self._registry, name).agent
 
-    def _event(
-        self, fact: Fact, agent: str = "", device: str = "", secret: bytes | None = None
-    ) -> Event:
-        return Event(
-            kind=Kind.ADMIN,
-            ts=self._now_us(),
-            agent=agent,
-            device=device,
-            payload=msgspec.json.encode(fact).decode(),
-            secret=secret,
-        )
+    def _event(self, fact: Fact, agent: str = "", device: str = "") -> Event:
+        return admin_event(self._now_us(), fact, agent, device)
 
 
 class Policies(Protocol):
@@ -444,7 +332,3 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
 def _shown(agent: Agent) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(agent)
     return shown
-
-
-def _user_shown(user: User) -> dict[str, Any]:
-    return {"user": user.name, "role": user.role}

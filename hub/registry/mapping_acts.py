@@ -15,8 +15,9 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 from hub.facts import MappingMade, MappingRemoved
 from hub.mappings import Mapping, MappingName
+from hub.registry.admin import NAME_RULE, admin_event, agent_named
 from hub.registry.fold import Registered, spec_of
-from hub.words import AgentName, Event, Kind
+from hub.words import AgentName, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     CheckMapping = Callable[[Registered, Spec], object]
     """Refuses a mapping that can't be carried out, or not for this agent (`OperatorFault`)."""
 
-NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
+NAME: Final = re.compile(NAME_RULE)
 MAPPINGS_MAX: Final = 100
 """Of one agent."""
 MAPPING_BYTES_MAX: Final = 64 * 1024
@@ -101,11 +102,8 @@ class MappingActs:
     def _add(self, act: AddMapping, by: str) -> tuple[list[Event], Any]:
         name = MappingName(act.name)
         if not NAME.fullmatch(name):
-            raise OperatorFault(f"mapping name {act.name!r:.60} must match [a-z0-9_-]{{1,40}}")
-        spec = self._registry.agents.get(AgentName(act.agent))
-        if spec is None:
-            known = ", ".join(sorted(self._registry.agents)) or "none yet"
-            raise OperatorFault(f"there is no agent {act.agent!r}; there are: {known}")
+            raise OperatorFault(f"mapping name {act.name!r:.60} must match {NAME_RULE}")
+        spec = agent_named(self._registry, act.agent)
         version = self._registry.mapping_versions.get(name, 0) + 1
         made = Registered(name, spec.agent.name, version, act.mapping)
         self._check_beside(made)
@@ -158,5 +156,4 @@ class MappingActs:
         return known
 
     def _event(self, fact: MappingMade | MappingRemoved, agent: AgentName) -> Event:
-        payload = msgspec.json.encode(fact).decode()
-        return Event(kind=Kind.ADMIN, ts=self._now_us(), agent=agent, payload=payload)
+        return admin_event(self._now_us(), fact, agent)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 
-from hub import control
+from hub.registry import user_acts
 from tests.acceptance.real_hub import HOST
 
 if TYPE_CHECKING:
@@ -66,4 +66,4 @@ class Person:
 
 def add_user(hub: RealHub, name: str, role: Literal["admin", "owner"] = "owner") -> None:
     """`sheepfold user add`."""
-    hub.ask(control.CreateUser(name, role, PASSWORD))
+    hub.ask(user_acts.CreateUser(name, role, PASSWORD))

@@ -25,6 +25,7 @@ from hub.ask import ask
 from hub.log.analyst.ask import stream_blocking
 from hub.log.analyst.messages import Ask
 from hub.processes import Ready
+from hub.registry import key_acts
 from hub.registry.acts import NewAgent
 from tests.acceptance.family import family, lives
 
@@ -183,7 +184,7 @@ class RealHub:
 
     def ask_key(self, agent: str) -> str:
         """One more key of the agent."""
-        return str(self.ask(control.CreateKey(agent))["api_key"])
+        return str(self.ask(key_acts.CreateKey(agent))["api_key"])
 
     def ask(self, request: control.Request) -> Any:
         """What the hub answers an operator."""

@@ -20,6 +20,7 @@ import pytest
 
 from bridge.console.log import examples
 from hub import control
+from hub.registry.user_acts import RemoveUser
 from tests.acceptance.devices import Http
 from tests.acceptance.people import PASSWORD, Person, add_user
 from tests.acceptance.real_hub import QUICK_PPO, RealHub, until
@@ -141,7 +142,7 @@ def test_another_password_ends_the_other_logins(
     assert here.send("/account", **fields).status_code == 303
     assert here.get("/agents").status_code == 200
     assert there.get("/agents").status_code == 303
-    hub.ask(control.RemoveUser("carol"))
+    hub.ask(RemoveUser("carol"))
     assert here.get("/agents").status_code == 303
 
 

@@ -14,6 +14,7 @@ from stable_baselines3 import DQN
 
 from hub import control
 from hub.demo.over_http import HttpExchange
+from hub.registry.user_acts import RemoveUser
 from hub.words import DeviceId
 from tests.acceptance.chromium import Browser, needed, opened, saved
 from tests.acceptance.devices import Walker
@@ -192,7 +193,7 @@ def test_somebody_who_was_removed_is_shown_out_of_an_open_page(hub: RealHub, car
     with opened() as browser:
         browser.log_in(hub, "leaving")
         expect(browser.page.locator("#agents.stale")).to_have_count(0)
-        hub.ask(control.RemoveUser("leaving"))
+        hub.ask(RemoveUser("leaving"))
         expect(browser.page.locator("#agents.stale")).to_have_count(1)
 
 

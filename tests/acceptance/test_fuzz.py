@@ -18,7 +18,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
-from hub import control
+from hub.registry import key_acts, user_acts
 from hub.words import Publishable
 from tests.acceptance.devices import Http, bearer
 from tests.acceptance.real_hub import HOST
@@ -312,10 +312,10 @@ def fuzz(hub: RealHub) -> Fuzz:
     box = [[2], -1, 1]
     mine = hub.make_agent("fuzzed", observations=box, deadline_ms=5)
     other = hub.make_agent("other", observations=box, deadline_ms=5)
-    hub.ask(control.CreateUser("ann", "owner", "correct horse"))
-    operator = hub.ask(control.CreateUserKey("ann"))["api_key"]
+    hub.ask(user_acts.CreateUser("ann", "owner", "correct horse"))
+    operator = hub.ask(key_acts.CreateUserKey("ann"))["api_key"]
     page = Publishable((PAGE,), sessions_max=50, messages_per_s=1e6)
-    shown = hub.ask(control.CreateKey("fuzzed", publishable=page))["api_key"]
+    shown = hub.ask(key_acts.CreateKey("fuzzed", publishable=page))["api_key"]
     with Http(hub.ready.http) as http_:
         document = http_.ask("GET", "/schema/openapi.json")[1]
         login = http_.shepherd("login_user", {"apikey": mine})

@@ -13,6 +13,7 @@ import pytest
 
 from hub import control
 from hub.intake.mqtt import wire
+from hub.registry import key_acts, user_acts
 from tests.acceptance.devices import Mqtt
 from tests.acceptance.mosquitto import found
 from tests.acceptance.paho5_client import Paho5Client
@@ -39,11 +40,11 @@ class Home:
         number = next(_numbers)
         self.device, self.user = f"lamp-{number}", f"user-{number}"
         self._hub = hub
-        hub.ask(control.CreateUser(self.user, "owner", "a long password"))
+        hub.ask(user_acts.CreateUser(self.user, "owner", "a long password"))
         self._key = hub.make_agent(f"lamps-{number}")
         hub.change(f"lamps-{number}", owner=self.user)
         hub.ask(control.AddDevice(self.device, f"lamps-{number}"))
-        self._user_key = str(hub.ask(control.CreateUserKey(self.user))["api_key"])
+        self._user_key = str(hub.ask(key_acts.CreateUserKey(self.user))["api_key"])
         self.topic = f"rl/v1/{self.device}"
 
     def lamp(self, *, client_id: str = "lamp", clean: bool = True) -> PahoClient:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from hub import control
+from hub.registry import key_acts, user_acts
 from tests.acceptance.devices import Http, bearer
 from tests.acceptance.real_hub import until
 
@@ -72,8 +73,8 @@ def test_an_interlock_forces_its_action_and_every_action_is_explained(
     assert status == 404
     assert f"event {clamped['seq']} is an observation" in refused["detail"]
     seq = int(refused["detail"].rpartition(" ")[2])
-    hub.ask(control.CreateUser("ann", "admin", "correct horse"))
-    ann = str(hub.ask(control.CreateUserKey("ann"))["api_key"])
+    hub.ask(user_acts.CreateUser("ann", "admin", "correct horse"))
+    ann = str(hub.ask(key_acts.CreateUserKey("ann"))["api_key"])
     for asks in (key, ann):
         status, why = explained(hub, asks, seq)
         assert status == 200

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.connection import Connection
 
-from hub import control
+from hub.registry import key_acts
 from hub.words import EXTERNAL
 from tests.acceptance.devices import Http, bearer
 from tests.acceptance.real_hub import HOST
@@ -176,7 +176,7 @@ def test_a_revoked_key_closes_the_socket_at_its_next_frame(hub: RealHub) -> None
     key = hub.make_agent("ws-gone")
     with opened(hub, key) as socket:
         tell(socket, {"device": "wg", "s": 0, "o": ZEROS})
-        hub.ask(control.RevokeKey(key.partition(".")[0]))
+        hub.ask(key_acts.RevokeKey(key.partition(".")[0]))
         assert tell(socket, {"device": "wg", "s": 1, "o": ZEROS})["status"] == 401
         with pytest.raises(ConnectionClosed):
             socket.recv(ANSWER_S_MAX)

@@ -148,12 +148,12 @@ class Rooms:
         self, agent: str, device: str | None = None, publishable: Publishable | None = None
     ) -> str:
         """A further key."""
-        made = self._acts.create_key(agent, device, "operator", publishable)
+        made = self._acts.keys.create(agent, device, "operator", publishable)
         return str(self._act(made)["api_key"])
 
     def revoke(self, key: str) -> None:
         """The key, named by the id in front of its secret, is not accepted any more."""
-        self._act(self._acts.revoke_key(key.partition(".")[0], "operator"))
+        self._act(self._acts.keys.revoke(key.partition(".")[0], "operator"))
 
     def change_agent(self, name: str, **changes: Any) -> None:
         """`sheepfold agent update`."""

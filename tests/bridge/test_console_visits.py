@@ -12,13 +12,14 @@ from litestar.exceptions import HTTPException, NotAuthorizedException
 from bridge.console.body import BodyInTime
 from bridge.console.desk import Desk
 from bridge.console.policies import pruned
-from hub.control import Control, CreateUser
+from hub.control import Control
 from hub.facts import PolicyChosen
 from hub.histogram import Seen
 from hub.intake.mapping.bound import check_mapping
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import policy_path
 from hub.registry.acts import Acts
+from hub.registry.user_acts import CreateUser
 from hub.words import AgentName, User
 from tests.commands.control_room import Archive, Ledger
 from tests.intake.fakes import Policies

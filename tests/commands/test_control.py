@@ -19,6 +19,7 @@ from hub.facts import AgentMade, Alert, DeviceForgotten
 from hub.frames import LENGTH, frame, receive_frame
 from hub.histogram import Seen
 from hub.intake.mapping.bound import check_mapping
+from hub.registry import key_acts, user_acts
 from hub.registry.access import operator_of, password_matches
 from hub.registry.acts import Acts, NewAgent
 from hub.registry.fold import Registry
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 WALKER = control.CreateAgent(
     NewAgent(name="walker", algorithm="PPO", observations=[[2], -1.0, 1.0], actions=2)
 )
-ANN = control.CreateUser("ann", "owner", "correct horse")
+ANN = user_acts.CreateUser("ann", "owner", "correct horse")
 
 
 def raw(room: ControlRoom, sent: bytes) -> bytes | None:
@@ -73,12 +74,12 @@ def test_a_user_is_made_with_a_hash_of_the_password_and_nothing_else_of_it(
 
 def test_users_get_passwords_and_keys_and_leave(room: ControlRoom) -> None:
     room.ask(ANN)
-    secret = room.ask(control.CreateUserKey("ann"))["api_key"]
+    secret = room.ask(key_acts.CreateUserKey("ann"))["api_key"]
     assert operator_of(room.registry, secret).name == "ann"
-    room.ask(control.SetPassword("ann", "battery staple"))
+    room.ask(user_acts.SetPassword("ann", "battery staple"))
     assert not password_matches(room.registry.passwords["ann"], "correct horse")
     assert room.ask(control.Show("users")) == [{"user": "ann", "role": "owner"}]
-    assert room.ask(control.RemoveUser("ann")) == {"removed": "ann"}
+    assert room.ask(user_acts.RemoveUser("ann")) == {"removed": "ann"}
     assert room.ask(control.Show("users")) == []
     assert room.registry.keys == {}
 
@@ -86,12 +87,12 @@ def test_users_get_passwords_and_keys_and_leave(room: ControlRoom) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        control.CreateUser("ann", "owner", ""),
-        control.CreateUser("ann", "owner", "1234567"),
-        control.CreateUser("Ann", "owner", "correct horse"),
-        control.SetPassword("nobody", "correct horse"),
-        control.RemoveUser("nobody"),
-        control.CreateUserKey("nobody"),
+        user_acts.CreateUser("ann", "owner", ""),
+        user_acts.CreateUser("ann", "owner", "1234567"),
+        user_acts.CreateUser("Ann", "owner", "correct horse"),
+        user_acts.SetPassword("nobody", "correct horse"),
+        user_acts.RemoveUser("nobody"),
+        key_acts.CreateUserKey("nobody"),
         control.ForgetDevice("nobody"),
     ],
     ids=lambda request: type(request).__name__,
@@ -143,11 +144,11 @@ def test_forget_ends_the_devices_connection(room: ControlRoom) -> None:
 
 def test_what_takes_a_right_away_has_the_connections_looked_at_again(room: ControlRoom) -> None:
     room.ask(WALKER)
-    key = room.ask(control.CreateKey("walker"))["api_key"].partition(".")[0]
+    key = room.ask(key_acts.CreateKey("walker"))["api_key"].partition(".")[0]
     room.ask(ANN)
     acts = (
-        control.RevokeKey(key),
-        control.RemoveUser("ann"),
+        key_acts.RevokeKey(key),
+        user_acts.RemoveUser("ann"),
         control.ChangeAgent("walker", {"status": "deleted"}),
     )
     for act in acts:

@@ -80,7 +80,7 @@ def test_a_new_agent_comes_with_a_key_that_is_shown_once_and_kept_as_a_hash() ->
     assert (key.agent, key.device, spec.agent.name) == ("walker", None, "walker")
     assert all(secret not in (event.payload or "") for event in office.log)
     assert office.log[1].secret == fingerprint(secret)
-    assert "api_key" not in str(office.acts.list_keys())
+    assert "api_key" not in str(office.acts.keys.list())
 
 
 def test_agents_differ_in_their_seed() -> None:
@@ -165,7 +165,7 @@ def test_delete_hides_the_agent_and_revokes_its_keys() -> None:
         agent_of(office.registry, secret)
     with pytest.raises(OperatorFault, match="no agent 'walker'"):
         office.acts.show_agent("walker")
-    assert len(office.acts.list_keys()) == 1
+    assert len(office.acts.keys.list()) == 1
 
 
 def test_an_agent_is_made_together_with_the_policy_that_was_trained_for_it() -> None:
@@ -230,7 +230,7 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
     office.create()
     for act in (
         lambda: office.acts.change_agent("runner", {}, "test"),
-        lambda: office.acts.create_key("runner", None, "test"),
+        lambda: office.acts.keys.create("runner", None, "test"),
         lambda: office.acts.add_device("heater", "runner", "test"),
         lambda: office.acts.show_agent("runner"),
     ):
@@ -241,7 +241,7 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
 def test_a_device_key_names_its_device() -> None:
     office = Office()
     office.create()
-    answer = office.do(office.acts.create_key("walker", "heater", "test"))
+    answer = office.do(office.acts.keys.create("walker", "heater", "test"))
     key, _ = agent_of(office.registry, answer["api_key"])
     assert key.device == "heater"
 
@@ -251,7 +251,7 @@ def test_a_key_or_place_for_a_reserved_or_malformed_device_is_refused(device: st
     office = Office()
     office.create()
     with pytest.raises(OperatorFault, match="device id"):
-        office.acts.create_key("walker", device, "test")
+        office.acts.keys.create("walker", device, "test")
     with pytest.raises(OperatorFault, match="device id"):
         office.acts.add_device(device, "walker", "test")
 
@@ -259,8 +259,8 @@ def test_a_key_or_place_for_a_reserved_or_malformed_device_is_refused(device: st
 def test_a_revoked_key_opens_nothing() -> None:
     office = Office()
     first = office.create()["api_key"]
-    second = office.do(office.acts.create_key("walker", None, "test"))["api_key"]
-    office.do(office.acts.revoke_key(first.split(".")[0], "test"))
+    second = office.do(office.acts.keys.create("walker", None, "test"))["api_key"]
+    office.do(office.acts.keys.revoke(first.split(".")[0], "test"))
     with pytest.raises(AccessDenied):
         agent_of(office.registry, first)
     assert agent_of(office.registry, second)[0].agent == "walker"
@@ -270,7 +270,7 @@ def test_a_key_that_is_not_there_cannot_be_revoked() -> None:
     office = Office()
     office.create()
     with pytest.raises(OperatorFault, match="no key"):
-        office.acts.revoke_key("abc", "test")
+        office.acts.keys.revoke("abc", "test")
 
 
 def test_a_device_is_added_and_moved() -> None:
@@ -324,11 +324,11 @@ def test_a_device_that_is_not_there_cannot_be_forgotten(device: str) -> None:
 
 def test_a_user_is_listed_with_the_role_and_no_hash() -> None:
     office = Office()
-    office.do(office.acts.add_user("bob", "admin", b"$hash-of-bob", "test"))
-    answer = office.do(office.acts.add_user("ann", "owner", b"$hash-of-ann", "test"))
+    office.do(office.acts.users.add("bob", "admin", b"$hash-of-bob", "test"))
+    answer = office.do(office.acts.users.add("ann", "owner", b"$hash-of-ann", "test"))
     ann = {"user": "ann", "role": "owner"}
     assert answer == ann
-    assert office.acts.list_users() == [ann, {"user": "bob", "role": "admin"}]
+    assert office.acts.users.list() == [ann, {"user": "bob", "role": "admin"}]
     assert office.registry.passwords["ann"] == b"$hash-of-ann"
     assert all("$hash" not in (event.payload or "") for event in office.log)
 
@@ -336,31 +336,31 @@ def test_a_user_is_listed_with_the_role_and_no_hash() -> None:
 @pytest.mark.parametrize("name", ["", "Ann", "a" * 41, "ann b", "ann\n", "änn"])
 def test_a_malformed_user_name_is_refused(name: str) -> None:
     with pytest.raises(OperatorFault, match="must match"):
-        Office().acts.add_user(name, "owner", b"#", "test")
+        Office().acts.users.add(name, "owner", b"#", "test")
 
 
 def test_a_users_name_is_given_once() -> None:
     office = Office()
-    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
+    office.do(office.acts.users.add("ann", "owner", b"#", "test"))
     with pytest.raises(OperatorFault, match=r"exists.*user passwd"):
-        office.acts.add_user("ann", "admin", b"#", "test")
+        office.acts.users.add("ann", "admin", b"#", "test")
 
 
 def test_admin_owns_what_nobody_else_does_and_so_is_no_mere_owner() -> None:
     office = Office()
     with pytest.raises(OperatorFault, match="role is admin"):
-        office.acts.add_user("admin", "owner", b"#", "test")
+        office.acts.users.add("admin", "owner", b"#", "test")
     office.create()
-    office.do(office.acts.add_user("admin", "admin", b"#", "test"))
-    office.do(office.acts.remove_user("admin", "test"))
+    office.do(office.acts.users.add("admin", "admin", b"#", "test"))
+    office.do(office.acts.users.remove("admin", "test"))
     assert office.acts.show_agent("walker")["owner"] == "admin"
 
 
 def test_another_password_keeps_role_and_keys() -> None:
     office = Office()
-    office.do(office.acts.add_user("ann", "owner", b"old", "test"))
-    secret = office.do(office.acts.create_user_key("ann", "test"))["api_key"]
-    office.do(office.acts.set_password("ann", b"new", "test"))
+    office.do(office.acts.users.add("ann", "owner", b"old", "test"))
+    secret = office.do(office.acts.keys.create_for_user("ann", "test"))["api_key"]
+    office.do(office.acts.users.set_password("ann", b"new", "test"))
     assert office.registry.passwords == {"ann": b"new"}
     assert operator_of(office.registry, secret).role == "owner"
 
@@ -368,15 +368,15 @@ def test_another_password_keeps_role_and_keys() -> None:
 def test_a_users_key_is_shown_once_and_opens_no_agent() -> None:
     office = Office()
     office.create()
-    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
-    answer = office.do(office.acts.create_user_key("ann", "test"))
+    office.do(office.acts.users.add("ann", "owner", b"#", "test"))
+    answer = office.do(office.acts.keys.create_for_user("ann", "test"))
     assert list(answer) == ["user", "api_key"]
     secret = answer["api_key"]
     assert operator_of(office.registry, secret).name == "ann"
     with pytest.raises(AccessDenied):
         agent_of(office.registry, secret)
-    assert secret.partition(".")[2] not in str(office.acts.list_keys())
-    office.do(office.acts.revoke_key(secret.partition(".")[0], "test"))
+    assert secret.partition(".")[2] not in str(office.acts.keys.list())
+    office.do(office.acts.keys.revoke(secret.partition(".")[0], "test"))
     with pytest.raises(AccessDenied):
         operator_of(office.registry, secret)
 
@@ -384,24 +384,24 @@ def test_a_users_key_is_shown_once_and_opens_no_agent() -> None:
 def test_a_user_who_owns_agents_gives_them_away_before_leaving() -> None:
     office = Office()
     for name in ("ann", "bob"):
-        office.do(office.acts.add_user(name, "owner", b"#", "test"))
-    secret = office.do(office.acts.create_user_key("ann", "test"))["api_key"]
+        office.do(office.acts.users.add(name, "owner", b"#", "test"))
+    secret = office.do(office.acts.keys.create_for_user("ann", "test"))["api_key"]
     office.create(owner="ann")
     office.create(name="runner", owner="ann")
     with pytest.raises(OperatorFault, match=r"owns runner, walker.*agent update AGENT --owner"):
-        office.acts.remove_user("ann", "test")
+        office.acts.users.remove("ann", "test")
     for name, owner in (("walker", "bob"), ("runner", "admin")):
         office.do(office.acts.change_agent(name, {"owner": owner}, "test"))
-    assert office.do(office.acts.remove_user("ann", "test")) == {"removed": "ann"}
+    assert office.do(office.acts.users.remove("ann", "test")) == {"removed": "ann"}
     with pytest.raises(AccessDenied):
         operator_of(office.registry, secret)
-    assert office.acts.list_users() == [{"user": "bob", "role": "owner"}]
+    assert office.acts.users.list() == [{"user": "bob", "role": "owner"}]
 
 
 def test_an_agent_whose_owner_was_never_a_user_can_still_be_changed() -> None:
     """Logs of before there were users hold any name there."""
     office = Office()
-    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
+    office.do(office.acts.users.add("ann", "owner", b"#", "test"))
     office.create(owner="ann")
     del office.registry.users["ann"]
     assert office.do(office.acts.change_agent("walker", {"status": "paused"}, "test"))
@@ -409,11 +409,11 @@ def test_an_agent_whose_owner_was_never_a_user_can_still_be_changed() -> None:
 
 def test_a_user_who_is_not_there_is_said_with_who_is() -> None:
     office = Office()
-    office.do(office.acts.add_user("ann", "owner", b"#", "test"))
+    office.do(office.acts.users.add("ann", "owner", b"#", "test"))
     acts: list[Callable[[], object]] = [
-        lambda: office.acts.set_password("bob", b"#", "test"),
-        lambda: office.acts.remove_user("bob", "test"),
-        lambda: office.acts.create_user_key("bob", "test"),
+        lambda: office.acts.users.set_password("bob", b"#", "test"),
+        lambda: office.acts.users.remove("bob", "test"),
+        lambda: office.acts.keys.create_for_user("bob", "test"),
     ]
     for act in acts:
         with pytest.raises(OperatorFault, match=r"no user 'bob'; there are: ann"):
