@@ -16,7 +16,9 @@ import click
 
 from hub import control
 from hub.ask import NoHub, ask
+from hub.clock import SystemClock
 from hub.commands.operate import check_data, data_option, do, print_line, private
+from hub.commands.progress import Meter
 from hub.errors import OperatorFault
 from hub.log.analyst.messages import ResultForm
 from hub.log.segments.manifest import FOLDER, Manifest
@@ -35,6 +37,7 @@ folder: Final = click.Path(path_type=Path, file_okay=False)
 @click.command()
 @click.argument("query")
 @click.option("--format", "form", type=click.Choice(get_args(ResultForm)), default="table")
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @data_option
 def sql(query: str, form: ResultForm, data: Path) -> None:
     """Ask the live log; sees all that was acknowledged before."""
@@ -80,8 +83,8 @@ def backup(target: Path, data: Path) -> None:
     from hub.log.segments.backup import backup as copy
 
     _seal_first(data)
-    with private(), _disk():
-        copied = copy(data, target)
+    with private(), _disk(), Meter("backup", SystemClock()) as meter:
+        copied = copy(data, target, meter.bytes)
     print_line(copied)
 
 
@@ -95,8 +98,8 @@ def restore(source: Path, data: Path) -> None:
 
     if not source.is_dir():
         raise OperatorFault(f"there is no backup {source}")
-    with private(), _disk(), claimed(data):
-        restored = copy_back(source, data, _open_once)
+    with private(), _disk(), claimed(data), Meter("restore", SystemClock()) as meter:
+        restored = copy_back(source, data, _open_once, meter.bytes)
     print_line(restored)
 
 
@@ -107,8 +110,8 @@ def verify(data: Path) -> None:
     from hub.log.segments.verify import verify as prove
 
     check_data(data)
-    with _disk():
-        report = prove(data)
+    with _disk(), Meter("verify", SystemClock()) as meter:
+        report = prove(data, meter.bytes)
     print_line(report)
     for said in (*report.problems, *report.notes()):
         click.echo(f"sheepfold: {said}", err=True)
@@ -126,8 +129,8 @@ def export(target: Path, data: Path, *, reveal: bool) -> None:
 
     _seal_first(data)
     keys = payload_keys.PayloadKeys(data / payload_keys.FOLDER) if reveal else None
-    with _disk():
-        written = write(data, target, keys)
+    with _disk(), Meter("export", SystemClock()) as meter:
+        written = write(data, target, keys, meter.bytes)
     print_line(written)
 
 
@@ -146,7 +149,6 @@ def _seal_first(data: Path) -> None:
 
 def _open_once(data: Path) -> None:
     """Have the log read in what is sealed, so that the hub starts quickly and all is known good."""
-    from hub.clock import SystemClock
     from hub.log.store import DuckLog
     from hub.settings import load
 

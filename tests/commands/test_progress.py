@@ -1,12 +1,14 @@
-"""How far a rebuild is, and that Ctrl-C takes effect where nothing is half done."""
+"""How far a command is, and that Ctrl-C takes effect where nothing of a rebuild is half done."""
 
 from __future__ import annotations
 
+import io
 import signal
 
 import pytest
+from rich.console import Console
 
-from hub.commands.progress import Progress
+from hub.commands.progress import Meter, Progress
 from tests.intake.fakes import ManualClock
 
 
@@ -64,3 +66,37 @@ def test_afterwards_ctrl_c_is_as_it_was() -> None:
     with Progress(9, ManualClock()):
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_files_are_counted_in_megabytes_of_each_kind_of_work(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = ManualClock()
+    with Meter("restore", clock) as meter:
+        for what in ("checked", "copied"):
+            for done in range(4):
+                meter.bytes(what, done * 20_000_000, 80_000_000)
+                clock.seconds += 0.6
+    assert capsys.readouterr().err.splitlines() == [
+        "restore: 40.0 of 80.0 MB checked, 33.3 MB/s, 1 s left",
+        "restore: 40.0 of 80.0 MB copied, 33.3 MB/s, 1 s left",
+    ]
+
+
+def test_what_is_quick_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Meter("verify", ManualClock()) as meter:
+        meter.bytes("checked", 0, 0)
+        meter.bytes("checked", 10, 10)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_terminal_there_is_a_bar_which_is_gone_in_the_end() -> None:
+    clock, screen = ManualClock(), io.StringIO()
+    with Meter("export", clock, Console(file=screen, force_terminal=True, width=100)) as meter:
+        meter.bytes("written", 0, 10_000_000)
+        clock.seconds += 0.5
+        meter.bytes("written", 5_000_000, 10_000_000)
+        shown = screen.getvalue()
+    assert "━" in shown
+    assert "5.0 of 10.0 MB written, 10.0 MB/s, 0 s left" in shown
+    assert screen.getvalue().rstrip("\x1b[?25h").endswith("\x1b[2K")

@@ -24,6 +24,7 @@ from hub.errors import HubFault, OperatorFault
 from hub.log.acknowledged import Acknowledged
 from hub.log.segments import files
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest, append_lines, sync_folder
+from hub.log.segments.told import Walk, nobody
 from hub.log.segments.verify import verify
 from hub.log.segments.whole import NotThere, check_whole, is_below
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.log.segments.manifest import Segment
+    from hub.log.segments.told import Told
 
 POLICIES: Final = "policies"
 """As the learner calls it: `policies/<agent>/<sha256>.safetensors`, never changed."""
@@ -58,12 +60,13 @@ class Backup(Struct, frozen=True):
     """Of those."""
 
 
-def backup(data: Path, target: Path) -> Backup:
+def backup(data: Path, target: Path, told: Told = nobody) -> Backup:
     """Copy all that is sealed, and the policies, durably.
 
     Args:
         data: the data folder; its hub may be at work.
         target: absent, empty, or an earlier backup of this log.
+        told: hears how far it is.
 
     Raises:
         OperatorFault: the target holds something else or a log, or nothing is sealed.
@@ -72,13 +75,13 @@ def backup(data: Path, target: Path) -> Backup:
     """
     for _ in range(ATTEMPTS - 1):
         try:
-            return _backup(data, target)
+            return _backup(data, target, told)
         except (FileNotFoundError, NotThere):
             pass
-    return _backup(data, target)
+    return _backup(data, target, told)
 
 
-def _backup(data: Path, target: Path) -> Backup:
+def _backup(data: Path, target: Path, told: Told) -> Backup:
     _check_is_no_log(data, target)
     manifest, text = _read(data)
     if not manifest.seals:
@@ -89,9 +92,11 @@ def _backup(data: Path, target: Path) -> Backup:
     if not earlier.entries and target.exists() and not _is_ours(target):
         raise OperatorFault(f"{target} is not empty and no backup; choose an empty folder")
     policies = _policies(data)
+    segments = [f"{FOLDER}/{segment.path}" for segment in manifest.retained]
+    walk = _walk(data, target, [*policies, *segments], told)
     # A policy may be pruned at any time; the log needs the newest, and those are kept longest.
-    copied = _copy(data, target, policies, missing_ok=True)
-    copied += _copy(data, target, _checked(data, target, manifest.retained))
+    copied = _copy(data, target, policies, walk, missing_ok=True)
+    copied += _copy(data, target, _checked(data, target, manifest.retained), walk)
     _write_manifest(text, target)
     _remove_unnamed(manifest, target)
     return Backup(
@@ -104,13 +109,16 @@ def _backup(data: Path, target: Path) -> Backup:
     )
 
 
-def restore(source: Path, data: Path, fill: Callable[[Path], object]) -> Backup:
+def restore(
+    source: Path, data: Path, fill: Callable[[Path], object], told: Told = nobody
+) -> Backup:
     """Make a data folder of a backup.
 
     Args:
         source: the backup.
         data: absent, or a folder without a log.
         fill: opens the log of the data folder, which reads in what is sealed, and closes it.
+        told: hears how far it is, checking first and then copying.
 
     Raises:
         OperatorFault: there is a log already, or the backup is not whole.
@@ -119,14 +127,15 @@ def restore(source: Path, data: Path, fill: Callable[[Path], object]) -> Backup:
     for pattern in (*LOG_FILES, f"{FOLDER}/{FILE_NAME}"):
         if found := next(iter(sorted(data.glob(pattern))), None):
             raise OperatorFault(f"{found} is there: {data} holds a log. Restore to another folder")
-    report = verify(source)
+    report = verify(source, told)
     if report.problems or not report.seals:
         said = report.problems[:PROBLEMS_SHOWN] or ["there is no backup"]
         raise OperatorFault(f"{source} can't be restored: {'; '.join(said)}")
     manifest, text = _read(source)
     segments = [f"{FOLDER}/{segment.path}" for segment in manifest.retained]
     policies = _policies(source)
-    copied = _copy(source, data, [*policies, *segments])
+    paths = [*policies, *segments]
+    copied = _copy(source, data, paths, _walk(source, data, paths, told))
     _write_manifest(text, data)
     mark = Acknowledged.open(data, report.hub)  # the log goes on under its own name
     mark.write(report.seq_last)
@@ -180,8 +189,18 @@ def _checked(source: Path, target: Path, segments: Iterable[Segment]) -> Iterato
         yield path
 
 
+def _walk(source: Path, target: Path, paths: list[str], told: Told) -> Walk:
+    """Over what is not there yet; what retention or pruning takes away meanwhile counts as none."""
+    size = 0
+    for path in paths:
+        if is_below(path) and not (target / path).exists():
+            with contextlib.suppress(FileNotFoundError):
+                size += (source / path).stat().st_size
+    return Walk(told, "copied", of=size)
+
+
 def _copy(
-    source: Path, target: Path, paths: Iterable[str], *, missing_ok: bool = False
+    source: Path, target: Path, paths: Iterable[str], walk: Walk, *, missing_ok: bool = False
 ) -> list[int]:
     """Copy what is not there yet, and return the sizes of what was copied."""
     copied: list[int] = []
@@ -193,6 +212,7 @@ def _copy(
             continue  # whole, since it has its name, and never changed
         try:
             copied.append(_copy_durably(source / path, target / path))
+            walk.did(copied[-1])
         except FileNotFoundError:
             if not missing_ok:
                 raise

@@ -19,6 +19,7 @@ from msgspec import Struct
 from hub.errors import HubFault, OperatorFault
 from hub.log.segments import files
 from hub.log.segments.manifest import FOLDER, Manifest
+from hub.log.segments.told import Walk, nobody
 from hub.log.segments.whole import check_whole
 from hub.log.segments.write import writer
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.log.payload_keys import PayloadKeys
+    from hub.log.segments.told import Told
 
 
 class Export(Struct, frozen=True):
@@ -38,13 +40,14 @@ class Export(Struct, frozen=True):
     bytes: int
 
 
-def export(data: Path, target: Path, reveal: PayloadKeys | None) -> Export:
+def export(data: Path, target: Path, reveal: PayloadKeys | None, told: Told = nobody) -> Export:
     """Write a copy of all retained files.
 
     Args:
         data: the data folder; its hub may be at work.
         target: absent or empty.
         reveal: keys of the payloads; None = they stay as they are stored.
+        told: hears how far it is.
 
     Raises:
         OperatorFault: the target is not empty, or nothing is sealed.
@@ -58,6 +61,7 @@ def export(data: Path, target: Path, reveal: PayloadKeys | None) -> Export:
     if not segments:
         raise OperatorFault(f"nothing is sealed in {data} yet, so there is nothing to export")
     size = 0
+    walk = Walk(told, "written", of=sum(segment.bytes for segment in segments))
     for segment in segments:
         check_whole(manifest.folder, segment)
         path = target / segment.path
@@ -69,6 +73,7 @@ def export(data: Path, target: Path, reveal: PayloadKeys | None) -> Export:
                 f"segment {segment.path} can't be read: {error}; `sheepfold verify` tells more"
             ) from error
         size += path.stat().st_size
+        walk.did(segment.bytes)
     rows = sum(segment.rows for segment in segments)
     return Export(manifest.seq_last, len(segments), rows, size)
 

@@ -27,6 +27,7 @@ from hub.log.segments.lock import FILE_NAME as LOCK
 from hub.log.segments.lock import Busy, locked
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
 from hub.log.segments.seal import missing_from
+from hub.log.segments.told import Walk, nobody
 from hub.log.segments.whole import BACKUP, NotWhole, check_whole, reading
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hub.log.segments.manifest import Seal, Segment
+    from hub.log.segments.told import Told
 
 
 class Report(Struct, frozen=True):
@@ -82,11 +84,11 @@ class Report(Struct, frozen=True):
         return notes
 
 
-def verify(data: Path) -> Report:
+def verify(data: Path, told: Told = nobody) -> Report:
     """Read everything in a data folder (or a backup) and compare it with what was written.
 
     The log may be in use; where it is not, only what is sealed is looked at, and `unchecked` says
-    what is not.
+    what is not. `told` hears how far it is.
     """
     folder = data / FOLDER
     try:
@@ -96,10 +98,11 @@ def verify(data: Path) -> Report:
             "", 0, 0, 0, 0, 0, 0, problems=[f"{fault}; put {FILE_NAME} back from a backup"]
         )
     retained = {segment.path for segment in manifest.retained}
+    walk = Walk(told, "checked", of=sum(segment.bytes for segment in manifest.retained))
     problems = list(_joints(manifest))
     for seal in manifest.seals:
-        problems += _Check(folder, seal, retained).problems()
-    kept_files = _Files(folder)
+        problems += _Check(_Files(folder, walk), seal, retained).problems()
+    kept_files = _Files(folder, walk)
     for segment in manifest.kept:
         kept_files.seqs_of(segment)
     problems += kept_files.problems
@@ -164,12 +167,18 @@ def _joints(manifest: Manifest) -> Iterator[str]:
 class _Files:
     """Files, each for itself."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, walk: Walk) -> None:
         self._folder = folder
+        self._walk = walk
         self.problems: list[str] = []
 
     def seqs_of(self, segment: Segment) -> NDArray[np.int64]:
         """The seqs in a file, or none and a problem."""
+        seqs = self._seqs_of(segment)
+        self._walk.did(segment.bytes)
+        return seqs
+
+    def _seqs_of(self, segment: Segment) -> NDArray[np.int64]:
         try:
             check_whole(self._folder, segment)
             seqs = self._read_seqs(segment)
@@ -198,8 +207,8 @@ class _Files:
 class _Check:
     """One seal and its files."""
 
-    def __init__(self, folder: Path, seal: Seal, retained: set[str]) -> None:
-        self._files = _Files(folder)
+    def __init__(self, files_: _Files, seal: Seal, retained: set[str]) -> None:
+        self._files = files_
         self._seal = seal
         self._retained = [segment for segment in seal.segments if segment.path in retained]
 
