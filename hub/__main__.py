@@ -13,16 +13,27 @@ from typing import Any
 import click
 
 from hub import control
-from hub.commands import agents, doctor, log, mapping, people, policies, rebuild, tls, top
+from hub.commands import (
+    agents,
+    completion,
+    doctor,
+    log,
+    mapping,
+    people,
+    policies,
+    rebuild,
+    tls,
+    top,
+)
 from hub.commands.examples import show_examples
-from hub.commands.operate import data_option, do
+from hub.commands.operate import data_option, do, take_json
 from hub.errors import OperatorFault, SheepfoldError
 
 
 def main() -> None:
     """Run a command; an error of ours is one line and exit code 1."""
     try:
-        cli(standalone_mode=True)
+        cli(standalone_mode=True, complete_var=completion.VARIABLE)
     except SheepfoldError as error:
         print(f"sheepfold: {error}", file=sys.stderr)
         sys.exit(1)
@@ -43,6 +54,7 @@ def cli() -> None:
 @click.option("--http-port", type=int, help="0 = any free port.")
 @click.option("--mqtt-port", type=int, help="0 = any free port.")
 @click.option("--ws-port", type=int, help="0 = any free port.")
+@click.option("--json", "as_json", is_flag=True, help="Say as JSON, as ready.json, where it is.")
 def serve(
     config: Path | None,
     data: str | None,
@@ -50,6 +62,8 @@ def serve(
     http_port: int | None,
     mqtt_port: int | None,
     ws_port: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Run the hub until SIGTERM."""
     from hub import processes, settings
@@ -59,7 +73,7 @@ def serve(
         "http": {"port": http_port},
         "mqtt": {"port": mqtt_port, "ws_port": ws_port},
     }
-    processes.serve(settings.load(config, flags=flags))
+    processes.serve(settings.load(config, flags=flags), as_json=as_json)
 
 
 @cli.command()
@@ -68,11 +82,12 @@ def serve(
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), help="Default: a new folder."
 )
-def demo(seconds: float, devices: int, data: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="At the end a JSON line; the rest on stderr.")
+def demo(seconds: float, devices: int, data: Path | None, *, as_json: bool) -> None:
     """Four simulated carts learn to balance their poles, live."""
     from hub.demo import demo as show
 
-    sys.exit(show.run(seconds, devices, data))
+    sys.exit(show.run(seconds, devices, data, as_json=as_json))
 
 
 @cli.command()
@@ -115,6 +130,8 @@ for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.exp
 cli.add_command(rebuild.rebuild)
 cli.add_command(top.top)
 cli.add_command(doctor.doctor)
+cli.add_command(completion.completion)
+take_json(cli)
 show_examples(cli)
 
 

@@ -239,8 +239,12 @@ def check_agent(agent: Agent) -> None:
     read_rules(spec_of(structs.replace(agent, reward=None)))  # which has been read, with its names
 
 
-def serve(settings: Settings) -> NoReturn:
+def serve(settings: Settings, *, as_json: bool = False) -> NoReturn:
     """Run the hub until SIGTERM or SIGINT, and leave with exit code 0.
+
+    Args:
+        settings: all of them.
+        as_json: the line that says where it is, for a program to read.
 
     Raises:
         OperatorFault: it can't start with these settings; the message says what to change.
@@ -248,7 +252,7 @@ def serve(settings: Settings) -> NoReturn:
     """
     os.umask(0o077)  # what the hub writes is its user's alone
     with claimed(Path(settings.hub.data)):
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, as_json=as_json))
     raise AssertionError("the hub leaves by itself")
 
 
@@ -270,7 +274,7 @@ def claimed(data: Path) -> Iterator[None]:
         yield
 
 
-async def _serve(settings: Settings) -> NoReturn:
+async def _serve(settings: Settings, *, as_json: bool) -> NoReturn:
     hub = Hub(settings, SystemClock())
     ready_file = hub.data / READY
     _remove_own(hub.data)
@@ -297,14 +301,15 @@ async def _serve(settings: Settings) -> NoReturn:
         stack.push_async_callback(hub.federation.close)
         _stop_on_signals(hub)
         garbage.look_seldom()
-        _write_ready(ready_file, Ready(os.getpid(), http, mqtt, ws, VERSION))
+        ready = Ready(os.getpid(), http, mqtt, ws, VERSION)
+        _write_ready(ready_file, ready)
         stack.callback(ready_file.unlink, missing_ok=True)
         host, tls = settings.hub.host, "" if hub.tls is None else "s"
         where = f"http{tls}://{host}:{http}  mqtt{tls}://{host}:{mqtt}"
-        print(  # noqa: T201 - the one line that says where we are
-            f"sheepfold is ready: {where}  data {hub.data}  {told}".rstrip(),
-            flush=True,
-        )
+        line = f"sheepfold is ready: {where}  data {hub.data}  {told}".rstrip()
+        if as_json:
+            line = msgspec.json.encode(ready).decode()
+        print(line, flush=True)  # noqa: T201 - the one line that says where we are
         supervisor = Supervisor(supervised())
         supervisor.say("READY=1", f"STATUS=ready: {where}")
         stack.push_async_callback(_ended, asyncio.create_task(supervisor.keep_alive()))

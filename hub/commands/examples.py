@@ -22,6 +22,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "sheepfold doctor --mend",
     ),
     "schemas": ("sheepfold schemas --check",),
+    "completion": (
+        "sheepfold completion bash > ~/.local/share/bash-completion/completions/sheepfold",
+        "sheepfold completion fish | source",
+    ),
     "agent create": (
         "sheepfold agent create heating --algorithm PPO --observations '[[1],-40,80]' --actions 2",
         "sheepfold agent create arm --algorithm SAC --observations '[[6],-1,1]' "

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hub.control import Request
 
 DATA: Final = "./data"
+NO_JSON: Final = ("completion", "schemas")
+"""Commands that print a script, and nothing."""
+ANYWAY: Final = "JSON lines, which it prints anyway."
 
 data_option: Final = click.option(
     "--data",
@@ -45,6 +48,24 @@ def do(data: Path, request: Request) -> None:
 def print_line(row: object) -> None:
     """One JSON line."""
     click.echo(msgspec.json.encode(row))
+
+
+def take_json(group: click.Group) -> None:
+    """Have every command below a group take `--json`, those too that print JSON lines anyway.
+
+    Nobody has to know which of them do. Those that print nothing of their own are left alone.
+    """
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            take_json(command)
+        elif command.name not in NO_JSON and not any(_is_json(option) for option in command.params):
+            command.params.append(
+                click.Option(["--json"], is_flag=True, expose_value=False, help=ANYWAY)
+            )
+
+
+def _is_json(parameter: click.Parameter) -> bool:
+    return "--json" in parameter.opts
 
 
 def check_data(data: Path) -> None:

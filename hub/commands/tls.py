@@ -39,17 +39,23 @@ def tls() -> None:
 @click.argument("target", metavar="DIR", type=folder)
 @names_option
 @days_option
-def init(target: Path, names: tuple[str, ...], days: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The settings as a JSON line.")
+def init(target: Path, names: tuple[str, ...], days: int, *, as_json: bool) -> None:
     """Make an authority and the hub's certificate in DIR; prints the settings to use them."""
     from hub.authority import Authority
 
     with private():
         authority = Authority.make(target, SystemClock())
         certificate, key = authority.certify_hub(_names(names), days)
+    files = {"certificate": certificate, "key": key, "client_ca": authority.file}
+    settings = {name: str(file.resolve()) for name, file in files.items()}
+    if as_json:
+        print_line(settings)
+        return
     click.echo("# These lines go into the hub's settings; give devices the authority, ca.pem.")
     click.echo("[tls]")
-    for name, file in (("certificate", certificate), ("key", key), ("client_ca", authority.file)):
-        click.echo(f'{name} = "{file.resolve()}"')
+    for name, file in settings.items():
+        click.echo(f'{name} = "{file}"')
 
 
 @tls.command()

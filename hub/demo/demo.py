@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+import msgspec
 from msgspec import Struct
 from rich.console import Console
 
@@ -38,18 +39,38 @@ SHOWN_SQL: Final = (
 EVENTS_SQL: Final = "SELECT count(*) AS events, coalesce(max(seq), 0) AS seq_last FROM events"
 
 
-def run(seconds: float = SECONDS, devices: int = DEVICES, data: Path | None = None) -> int:
+class Result(Struct, frozen=True):
+    """How a demo ended."""
+
+    solved: bool
+    says: str
+    data: str
+    """Its folder, which is kept."""
+    events: int = 0
+    """In the log."""
+    held: bool = False
+    """The log is gapless, and has every acknowledged step."""
+
+
+def run(
+    seconds: float = SECONDS,
+    devices: int = DEVICES,
+    data: Path | None = None,
+    *,
+    as_json: bool = False,
+) -> int:
     """Run the demo until it is solved or the time is over.
 
     Args:
         seconds: for learning, counted from the start of the devices.
         devices: simulated ones; their protocols are MQTT, MQTT, HTTP, Shepherd and so on.
         data: folder of the hub, kept at the end; None = a new temporary one.
+        as_json: print the result as a JSON line, and what a person reads on stderr.
 
     Returns:
         0 = solved, and every acknowledged step is in the log; 1 otherwise.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, stderr=as_json)
     clock = SystemClock()
     if data is None:
         data = Path(tempfile.mkdtemp(prefix="sheepfold-demo-"))
@@ -59,14 +80,16 @@ def run(seconds: float = SECONDS, devices: int = DEVICES, data: Path | None = No
         if (data / DEVICES_FOLDER).exists():
             raise OperatorFault(f"{data} holds an earlier demo; name a new folder")
         with ServedHub(data, log=data / "hub.txt", clock=clock, pause=time.sleep) as served:
-            good = _run(served, seconds, devices, data, console=console, clock=clock)
+            result = _run(served, seconds, devices, data, console=console, clock=clock)
     except SheepfoldError as error:
-        console.print(f"not solved: {error}", markup=False)
-        good = False
+        result = Result(solved=False, says=f"not solved: {error}", data=str(data))
+        console.print(result.says, markup=False)
     finally:
         signal.signal(signal.SIGTERM, before)
     console.print(f"data folder kept: {data}", markup=False)
-    return 0 if good else 1
+    if as_json:
+        print(msgspec.json.encode(result).decode())
+    return 0 if result.solved and result.held else 1
 
 
 def _run(
@@ -77,7 +100,7 @@ def _run(
     *,
     console: Console,
     clock: Clock,
-) -> bool:
+) -> Result:
     agent = served.create_agent(AGENT, algorithm="PPO", observations=OBSERVATIONS, actions=ACTIONS)
     address = f"http://127.0.0.1:{served.ready.http}/console/"
     console.print(f"console: {address}   MQTT: 127.0.0.1:{served.ready.mqtt}", markup=False)
@@ -85,7 +108,8 @@ def _run(
     with fleet:
         outcome = _watch(fleet, seconds, title=address, console=console, clock=clock)
         console.print(outcome.text, markup=False)
-        return _look_back(served, fleet, data, console=console) and outcome.solved
+        events, held = _look_back(served, fleet, data, console=console)
+    return Result(outcome.solved, outcome.text, str(data), events, held)
 
 
 class _Outcome(Struct, frozen=True):
@@ -136,8 +160,10 @@ class _Count(Struct, frozen=True):
     seq_last: int
 
 
-def _look_back(served: ServedHub, fleet: Fleet, data: Path, *, console: Console) -> bool:
-    """Tell the run again from the log alone; False when the log does not hold it."""
+def _look_back(
+    served: ServedHub, fleet: Fleet, data: Path, *, console: Console
+) -> tuple[int, bool]:
+    """Tell the run again from the log alone: its events, and whether it holds the run."""
     episodes = served.sql(curve.SQL, curve.EndedEpisode)
     if episodes:
         learned = curve.trace(episodes)
@@ -151,7 +177,7 @@ def _look_back(served: ServedHub, fleet: Fleet, data: Path, *, console: Console)
     console.print(f"check {'passed' if verdict.ok else 'FAILED'}: {verdict}", markup=False)
     console.print(f"$ sheepfold sql {shlex.quote(SHOWN_SQL)} --data {data}", markup=False)
     console.print(served.command("sql", SHOWN_SQL), markup=False)
-    return gapless and verdict.ok
+    return count.events, gapless and verdict.ok
 
 
 def _exit_at_sigterm(*_: object) -> NoReturn:

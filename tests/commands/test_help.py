@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 
 from hub.__main__ import cli
 from hub.commands.examples import EXAMPLES
+from hub.commands.operate import NO_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +77,34 @@ def test_a_shell_completes_commands_options_and_choices(typed: str, found: set[s
     completes = BashComplete(cli, {}, "sheepfold", "_SHEEPFOLD_COMPLETE")
     offered = {item.value for item in completes.get_completions(args.split(), last)}
     assert found <= offered
+
+
+def test_every_command_takes_json_but_those_that_print_no_lines() -> None:
+    with_json = {
+        words
+        for words, command in COMMANDS.items()
+        if any("--json" in p.opts for p in command.params)
+    }
+    assert set(COMMANDS) - with_json == set(NO_JSON)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_a_script_that_asks_for_completions(shell: str) -> None:
+    said = CliRunner().invoke(cli, ["completion", shell])
+    assert (said.exit_code, said.stderr) == (0, "")
+    assert f"_SHEEPFOLD_COMPLETE={shell}_complete" in said.stdout
+
+
+def test_bash_completes_what_is_typed(tmp_path: Path) -> None:
+    program = tmp_path / "sheepfold"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hub "$@"\n')
+    program.chmod(0o755)
+    asked = (
+        'eval "$(sheepfold completion bash)"; COMP_WORDS=(sheepfold agent pa); COMP_CWORD=2; '
+        '_sheepfold_completion sheepfold; echo "${COMPREPLY[*]}"'
+    )
+    path = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", "-c", asked], env={"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["pause"]

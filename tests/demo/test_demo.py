@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from hub.demo.demo import run
+from hub.demo.demo import Result, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,11 @@ SOME_STEPS = r"[1-9]\d* steps"
 def test_a_short_demo_says_that_it_did_not_solve_and_that_all_is_in_the_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(seconds=8, devices=4, data=tmp_path) == 1
-    said = capsys.readouterr().out
+    assert run(seconds=8, devices=4, data=tmp_path, as_json=True) == 1
+    result, said = capsys.readouterr()
+    ended = msgspec.json.decode(result, type=Result)
+    assert (ended.solved, ended.held, ended.data) == (False, True, str(tmp_path))
+    assert ended.says in said
     assert "not solved: 8 s are over" in said
     assert "without a gap" in said
     found = re.search(r"check passed: ([\d,]+) of ([\d,]+) acknowledged steps", said)
