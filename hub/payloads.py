@@ -1,4 +1,4 @@
-"""What the hub sends to a device, in the short names of the wire (docs/device-maker.md).
+"""What the hub and people send to a device, in the short names of the wire (docs/device-maker.md).
 
 Absent means the default. The long words are in `hub.words`; here are only their outsides.
 """
@@ -70,6 +70,13 @@ class Cfg(Struct, frozen=True, omit_defaults=True):
     """The last step seen in this boot."""
     ts: int = 0
     """Seconds since 1970 UTC."""
+
+
+class Reward(Struct, frozen=True):
+    """What a person thinks of a device: topic `reward`."""
+
+    r: float
+    """Adds to the reward of the device's next observation."""
 
 
 class State(Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hub.errors import DeviceFault, OperatorFault
+from hub.payloads import Reward
 from hub.words import Code
 
 if TYPE_CHECKING:
@@ -29,13 +30,7 @@ if TYPE_CHECKING:
 SWITCH: Final = {b"ON": True, b"OFF": False}
 
 
-class PersonReward(msgspec.Struct):
-    """The payload of `reward`."""
-
-    r: float
-
-
-_reward: Final = msgspec.json.Decoder(PersonReward)
+_reward: Final = msgspec.json.Decoder(Reward)
 
 
 def read_reward(payload: bytes) -> float:
