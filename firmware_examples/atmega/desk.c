@@ -86,7 +86,7 @@ static void carry(struct avr_irq_t *to_chip, int wait_ms) {
 
 int main(int count, char **words) {
     elf_firmware_t firmware = {0};
-    long long began = now_us(), called = 0, ahead_us;
+    long long began, called, ahead_us;
     uint32_t flags = 0;
     avr_t *avr;
     if (count < 4 || elf_read_firmware(words[1], &firmware)) {
@@ -102,6 +102,8 @@ int main(int count, char **words) {
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT), from_chip, NULL);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XON), chip_ready, &ready);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XOFF), chip_ready, NULL);
+    call();
+    began = called = now_us();
     for (;;) {
         avr_cycle_count_t until = avr->cycle + SLICE_CYCLES;
         while (avr->cycle < until)

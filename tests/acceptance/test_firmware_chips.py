@@ -14,10 +14,12 @@ from tests.acceptance.boards import (
     RUN_S_MAX,
     STRICT,
     TANK,
+    THERMOSTAT,
     assert_true_transitions,
     steps,
 )
 from tests.acceptance.real_hub import HOST, until
+from tests.architecture.tree import ROOT
 
 if TYPE_CHECKING:
     from tests.acceptance.boards import Workbench
@@ -51,6 +53,12 @@ def desk(workbench: Workbench) -> Path:
     return program
 
 
+@pytest.fixture(scope="module")
+def tank(hub: RealHub) -> str:
+    """The key of the agent of all tanks."""
+    return hub.make_agent("tank", observations=[[1], 0, 20], actions=3, deadline_ms=QUICK_MS)
+
+
 def defined(**words: str) -> list[str]:
     """Texts that a firmware is built with."""
     return [f'-D{name}="{text}"' for name, text in words.items()]
@@ -78,8 +86,9 @@ def test_a_lamp_on_a_bare_atmega(hub: RealHub, workbench: Workbench, desk: Path)
     assert_true_transitions(hub, "lamp-avr", DIMMER, at_least=STEPS - 5)
 
 
-def test_a_tank_with_the_core_of_arduino(hub: RealHub, workbench: Workbench, desk: Path) -> None:
-    key = hub.make_agent("tank", observations=[[1], 0, 20], actions=3, deadline_ms=QUICK_MS)
+def test_a_tank_with_the_core_of_arduino(
+    hub: RealHub, workbench: Workbench, desk: Path, tank: str
+) -> None:
     if not ARDUINO.exists():
         workbench.missing("the core of Arduino", "arduino-core-avr")
     core = ARDUINO / "cores/arduino"
@@ -93,7 +102,7 @@ def test_a_tank_with_the_core_of_arduino(hub: RealHub, workbench: Workbench, des
     workbench.run(
         workbench.tool("avr-gcc", "gcc-avr avr-libc"), *ATMEGA, *CORE,
         *(f"-I{folder}" for folder in folders),
-        *defined(HUB="over a wire", DEVICE="tank-uno", KEY=key), "-DPORT=1883", "-o", program,
+        *defined(HUB="over a wire", DEVICE="tank-uno", KEY=tank), "-DPORT=1883", "-o", program,
         "-x", "c++", EXAMPLES / "arduino/tank/tank.ino", *sorted(core.glob("*.cpp")),
         "-x", "c", *sorted(core.glob("*.c")),
         "-x", "assembler-with-cpp", *sorted(core.glob("*.S")), "-lm",
@@ -123,3 +132,42 @@ def test_a_cart_on_a_bare_cortex_m3(hub: RealHub, workbench: Workbench) -> None:
     assert_true_transitions(hub, "cart-m3", CART, at_least=STEPS // 2, value=2)
     ended = "SELECT DISTINCT ended_by FROM episodes WHERE device = 'cart-m3' AND ended IS NOT NULL"
     assert hub.sql(ended) == [{"ended_by": "terminated"}]
+
+
+def test_a_room_on_a_bare_rp2040(hub: RealHub, workbench: Workbench) -> None:
+    node = workbench.tool("node", "nodejs")
+    if not (ROOT / "node_modules/rp2040js").exists():
+        workbench.missing("rp2040js", "rp2040js (make assets)")
+    key = hub.make_agent("room", observations=[[1], -50, 80], deadline_ms=QUICK_MS)
+    example = EXAMPLES / "rp2040"
+    program, image, packed = (workbench.folder / f"room.{kind}" for kind in ("elf", "bin", "uf2"))
+    workbench.run(
+        workbench.tool("arm-none-eabi-gcc", "gcc-arm-none-eabi"),
+        "-mcpu=cortex-m0plus", "-mthumb", *STRICT, "-Os", "-ffreestanding", "-nostdlib",
+        *defined(DEVICE="room-pico", KEY=key), "-T", example / "ram.ld", "-o", program,
+        example / "room.c", example / "start.c", "-lgcc",
+    )  # fmt: skip
+    workbench.run("arm-none-eabi-objcopy", "-O", "binary", program, image)
+    workbench.run(node, example / "uf2.mjs", image, packed)
+    run_chip(
+        hub, workbench, "room-pico", node, example / "desk.mjs", packed, HOST, hub.ready.mqtt
+    )
+    assert_true_transitions(hub, "room-pico", THERMOSTAT, at_least=STEPS - 5)
+
+
+def test_a_tank_on_a_bare_risc_v(hub: RealHub, workbench: Workbench, tank: str) -> None:
+    program, example = workbench.folder / "tank-riscv.elf", EXAMPLES / "riscv"
+    workbench.run(
+        workbench.tool("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf"),
+        "-march=rv32imac", "-mabi=ilp32", *STRICT, "-Os", "-ffreestanding", "-nostdlib",
+        *defined(DEVICE="tank-riscv", KEY=tank), "-T", example / "virt.ld", "-o", program,
+        example / "tank.c", example / "start.c", "-lgcc",
+    )  # fmt: skip
+    run_chip(
+        hub, workbench, "tank-riscv",
+        workbench.tool("qemu-system-riscv32", "qemu-system-misc"),
+        "-M", "virt", "-bios", "none", "-kernel", program, "-display", "none", "-monitor", "none",
+        "-serial", "chardev:hub", "-chardev",
+        f"socket,id=hub,host={HOST},port={hub.ready.mqtt},nodelay=on,reconnect=1",
+    )  # fmt: skip
+    assert_true_transitions(hub, "tank-riscv", TANK, at_least=STEPS - 5)

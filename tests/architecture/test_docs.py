@@ -77,6 +77,14 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
             assert anchor in anchors(linked), target
 
 
+EXAMPLES: Final = sorted(path for path in (ROOT / "firmware_examples").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+def test_every_example_says_how_it_runs_on_a_desk_and_on_a_board(example: Path) -> None:
+    assert anchors(example / "README.md") >= {"run-it-on-your-desk", "run-it-on-the-board"}
+
+
 def anchors(document: Path) -> set[str]:
     """The names of a document's headings, as a forge makes them."""
     headings = re.findall(r"^#+ +(.*)$", document.read_text(), re.MULTILINE)
