@@ -149,9 +149,7 @@ def test_a_room_on_a_bare_rp2040(hub: RealHub, workbench: Workbench) -> None:
     )  # fmt: skip
     workbench.run("arm-none-eabi-objcopy", "-O", "binary", program, image)
     workbench.run(node, example / "uf2.mjs", image, packed)
-    run_chip(
-        hub, workbench, "room-pico", node, example / "desk.mjs", packed, HOST, hub.ready.mqtt
-    )
+    run_chip(hub, workbench, "room-pico", node, example / "desk.mjs", packed, HOST, hub.ready.mqtt)
     assert_true_transitions(hub, "room-pico", THERMOSTAT, at_least=STEPS - 5)
 
 
