@@ -92,10 +92,10 @@ class LogLink:
         self._on_reopened = on_reopened
         self._outstanding: deque[_Batch] = deque()
         self._unsent: list[_Batch] = []
-        self._flushing: asyncio.Handle | None = None
-        """What is unsent goes then."""
-        self._gathering = False
-        """That is later than now, for more to come."""
+        self._turn_ends: asyncio.Handle | None = None
+        """What this turn of the loop appended is looked at then, once for all of it."""
+        self._gathering: asyncio.TimerHandle | None = None
+        """What is unsent goes then, for more to come until then."""
         self._rows = 0
         self._bytes = 0
         self._crowded = False
@@ -142,8 +142,8 @@ class LogLink:
         self._drained.clear()
         if not self._crowded and self.fill > 1:
             self._crowded = True
-        if self._child is not None and (self._flushing is None or self._gathering):
-            self._flush_soon()
+        if self._turn_ends is None and self._child is not None:
+            self._turn_ends = asyncio.get_running_loop().call_soon(self._end_turn)
 
     @property
     def crowded(self) -> bool:
@@ -165,18 +165,19 @@ class LogLink:
         """Of the log process; None while it is down."""
         return None if self._child is None else self._child.pid
 
-    def _flush_soon(self) -> None:
-        """At the end of this turn of the loop, or as soon as nothing more is on its way."""
-        loop = asyncio.get_running_loop()
+    def _end_turn(self) -> None:
+        """Send what is unsent, unless more is on its way."""
+        self._turn_ends = None
         if not self._coming():
-            if self._flushing is not None:
-                self._flushing.cancel()
-            self._flushing, self._gathering = loop.call_soon(self._flush), False
-        elif self._flushing is None:
-            self._flushing, self._gathering = loop.call_later(self._gather_s, self._flush), True
+            self._flush()
+        elif self._gathering is None:
+            loop = asyncio.get_running_loop()
+            self._gathering = loop.call_later(self._gather_s, self._flush)
 
     def _flush(self) -> None:
-        self._flushing, self._gathering = None, False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._child is None:
             return  # all of it is sent again once the log is open
         bodies: list[Raw] = []
