@@ -57,11 +57,7 @@ class MqttTalk:
         self._owed = b""
 
     def greet(self, connection: socket.socket) -> None:
-        device, key = _mqtt_string(self._device), _mqtt_string(self._key)
-        # 3.1.1, 3.1.2: protocol name and level; user name, password, clean session; keep-alive.
-        connect = _mqtt_string("MQTT") + b"\x04\xc2" + struct.pack(">H", 60) + device + device + key
-        connection.sendall(_packet(0x10, connect))
-        assert _read_exactly(connection, 4)[3] == 0, "CONNACK says no"
+        mqtt_login(connection, self._device, self._key)
         for packet_id, leaf in enumerate(("act", "err"), start=1):
             topic = _mqtt_string(f"rl/v1/{self._device}/{leaf}")
             subscribe = struct.pack(">H", packet_id) + topic + b"\x01"
@@ -94,6 +90,42 @@ class MqttTalk:
             self._owed += b"\x40\x02" + packet[topic_end : topic_end + 2]
         self.answer = packet[topic_end + (2 if packet[0] & 0x06 else 0) :]
         return packet.endswith(b"/act", head + 2, topic_end)
+
+
+class BurstTalk:
+    """So many `obs` at once, and no subscription: answered when the hub has taken all of them.
+
+    At QoS 1 that is the last PUBACK. Nothing answers QoS 0, so a PINGREQ goes behind them: a broker
+    reads in order, and its PINGRESP says that it has read them.
+    """
+
+    def __init__(self, device: str, key: str, says: Says, *, qos: int, size: int) -> None:
+        self._device = device
+        self._key = key
+        self._says = says
+        self._qos = qos
+        self._size = size
+        self._topic = _mqtt_string(f"rl/v1/{device}/obs")
+        self._step = 0
+        self._missing = 0
+
+    def greet(self, connection: socket.socket) -> None:
+        mqtt_login(connection, self._device, self._key)
+
+    def ask(self) -> bytes:
+        self._missing = 4 * self._size if self._qos else 2
+        packets = b"".join(self._packet() for _ in range(self._size))
+        return packets if self._qos else packets + b"\xc0\x00"
+
+    def _packet(self) -> bytes:
+        body = b'{"s":%d,%b' % (self._step, self._says(b""))
+        packet_id = struct.pack(">H", self._step % 65_535 + 1) if self._qos else b""
+        self._step += 1
+        return _packet(0x30 | self._qos << 1, self._topic + packet_id + body)
+
+    def hear(self, data: bytes) -> bool | None:
+        self._missing -= len(data)
+        return None if self._missing else True
 
 
 class HttpTalk:
@@ -198,6 +230,14 @@ class EchoTalk:
     def hear(self, data: bytes) -> bool | None:
         self._missing -= len(data)
         return None if self._missing else True
+
+
+def mqtt_login(connection: socket.socket, device: str, key: str) -> None:
+    """CONNECT of MQTT 3.1.1 with a clean session, and its CONNACK (3.1.2, 3.2); blocking."""
+    name, password = _mqtt_string(device), _mqtt_string(key)
+    connect = _mqtt_string("MQTT") + b"\x04\xc2" + struct.pack(">H", 60) + name + name + password
+    connection.sendall(_packet(0x10, connect))
+    assert _read_exactly(connection, 4)[3] == 0, "CONNACK says no"
 
 
 def walking(steps: list[WalkStep], start: int) -> Says:

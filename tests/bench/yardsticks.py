@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +15,7 @@ from msgspec import Struct
 
 from hub.words import Event, Floats, Kind, Source
 from tests.bench.load import Load
+from tests.bench.mosquitto import mosquitto, paho_echo, process, program
 from tests.bench.processes import cpu_s
 from tests.bench.talk import EchoTalk, MqttTalk, walking
 
@@ -93,7 +90,7 @@ def insert_rows_per_s(folder: Path) -> float:
 
 def echoes(counts: tuple[int, ...], seconds: float) -> Iterator[Echo]:
     """A bare asyncio server that sends back what it gets."""
-    with _process([sys.executable, "-m", "tests.bench.echo_server"]) as server:
+    with process([sys.executable, "-m", "tests.bench.echo_server"]) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         for count in counts:
@@ -106,23 +103,13 @@ def broker_echoes(
     counts: tuple[int, ...], seconds: float, steps: list[WalkStep], folder: Path
 ) -> Iterator[Echo]:
     """mosquitto with a paho client that answers; nothing is logged or learnt. Empty without it."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if program is None:
+    if program() is None:
         return
-    port = _free_port()
-    settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
-    with (
-        _process([program, "-c", str(settings)]) as broker,
-        _process([sys.executable, "-m", "tests.bench.paho_echo", str(port)]) as echo,
-    ):
-        assert echo.stdout is not None
-        assert echo.stdout.readline() == b"subscribed\n"
+    with mosquitto(folder) as broker, paho_echo(broker.port) as echo:
         for count in counts:
             talks = [MqttTalk(f"load-{i}", "key", walking(steps, i)) for i in range(count)]
-            with Load("127.0.0.1", [(port, talk) for talk in talks]) as load:
-                pids = [broker.pid, echo.pid]
-                yield _measured("mosquitto + paho echo", load, count, seconds, pids)
+            with Load("127.0.0.1", [(broker.port, talk) for talk in talks]) as load:
+                yield _measured("mosquitto + paho echo", load, count, seconds, [broker.pid, echo])
 
 
 def _measured(name: str, load: Load, devices: int, seconds: float, pids: list[int]) -> Echo:
@@ -170,20 +157,3 @@ def _events(steps: int) -> list[Event]:
         latency_us=300,
     )
     return [observation, action] * steps
-
-
-@contextmanager
-def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
