@@ -22,6 +22,7 @@ from hub.errors import AccessDenied, DeviceFault
 from hub.intake.mapping.take import take
 from hub.payloads import act_of
 from hub.registry.access import agent_of
+from hub.words import Code
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 ROUTE: Final = "/v1/map"
 """And a mapping's name below it: Litestar reads no names from the paths of bare applications."""
 TEXT: Final = b"text/plain; charset=utf-8"
+NO_PACKET_ID: Final = 0
+"""Where a packet of MQTT, which has another, is known by its id and payload."""
 NOTHING: Final = Response(HTTPStatus.NO_CONTENT, b"")
 """The payload held nothing of the mapping; or the episode is over, and there is nothing to do."""
 
@@ -54,6 +57,8 @@ class Mapped:
         self._receiver = receiver
         self._native = native
         self._body_bytes_max = body_bytes_max
+        self._unanswered: dict[str, tuple[int, int]] = {}
+        """What was taken and answered by 503, one a device: sent again, it is the same step."""
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -85,14 +90,36 @@ class Mapped:
         if device is None and bound.device_of is not None:
             device = bound.device_in(body)
         self._native.admit(key, spec, len(body))
+        if device is None and key.device is None:
+            raise DeviceFault(Code.PAYLOAD, _unnamed(bound))
         _, session = self._native.enter(key, spec, device)
-        reply = HttpReply()
+        reply, packet = HttpReply(), (NO_PACKET_ID, hash(body))
+        duplicate = self._unanswered.pop(session.device.id, None) == packet
+        taken = True
         try:
-            if not take(self._receiver, session, bound.mapper, body, reply):
+            if not take(
+                self._receiver, session, bound.mapper, body, reply,
+                packet=packet, duplicate=duplicate,
+            ):  # fmt: skip
                 return NOTHING
         except DeviceFault as fault:
             self._receiver.refuse(session, fault, reply)
-        return _response(bound, await reply.answer(spec.agent.deadline_ms))
+            taken = False
+        try:
+            return _response(bound, await reply.answer(spec.agent.deadline_ms))
+        except DeviceFault as fault:
+            if fault.code is Code.BUSY and taken:
+                self._unanswered[session.device.id] = packet
+            raise
+
+
+def _unnamed(bound: Bound) -> str:
+    path = bound.mapper.mapping.device
+    missing = "the address" if path is None else f"the address, nor the payload at {path!r}"
+    return (
+        f"no device is named by {missing}: add '?device=ID', or use a key of one device "
+        "('sheepfold key create AGENT --device ID')"
+    )
 
 
 def _response(bound: Bound, answer: Answer) -> Response:

@@ -167,6 +167,11 @@ class Picture:
         refused = CounterMetricFamily(
             "sheepfold_refused", "Messages refused, by code.", labels=("agent", "code")
         )
+        unread = CounterMetricFamily(
+            "sheepfold_unread",
+            "Messages outside the hub's topics that no mapping reads.",
+            labels=("agent",),
+        )
         took = _histogram(
             "step_seconds", "Since a step arrived: chosen, answered.", ("agent", "stage")
         )
@@ -177,13 +182,14 @@ class Picture:
             ):
                 for label, count in sorted(_summed(parts).items()):
                     family.add_metric([name, label], count)
+            unread.add_metric([name], sum(a.unread for a in some))
             stages = {
                 "chosen": [a.chosen_us for a in some],
                 "answered": [a.answered_us for a in some],
             }
             for stage, seen in stages.items():
                 _add(took, [name, stage], merged(seen), STEP_POWERS, MICROSECOND)
-        yield from (sent, refused, took)
+        yield from (sent, refused, unread, took)
 
     def _learning(self) -> Iterator[Metric]:
         agents = ("agent",)

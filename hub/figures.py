@@ -41,6 +41,8 @@ class AgentFigures(Struct, frozen=True):
     """Answers by who chose: `policy advice fallback clamp override`, or `end`."""
     refused: dict[str, int]
     """Messages by code."""
+    unread: int
+    """Messages outside the hub's topics that no mapping reads."""
     chosen_us: Seen
     answered_us: Seen
     policy: int | None
@@ -178,6 +180,7 @@ def _agent(hub: Hub, spec: Spec, devices: int, waiting: int | None) -> AgentFigu
         devices=devices,
         sent={END if source is None else source.name.lower(): n for source, n in sent},
         refused={str(code): n for code, n in hub.receiver.refusals_of(name).items()},
+        unread=hub.receiver.mappings.unread.counts[name],
         chosen_us=Seen() if counts is None else counts.chosen_us.seen(),
         answered_us=Seen() if counts is None else counts.answered_us.seen(),
         policy=None if policy is None else policy.version,

@@ -211,6 +211,7 @@ class Hub:
             "alerts": self.guard.alerts,
             "refused": self.receiver.refused,
             "over_quota": self.quotas.refused,
+            "unread": self.receiver.mappings.unread.counts.total(),
             "sockets": self.gate.sockets,
             "logins_refused": self.gate.logins_refused,
         }

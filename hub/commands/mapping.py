@@ -34,6 +34,10 @@ SENT: Final = """
     ) ORDER BY seq
 """
 """Newest observations whose payload begins as `Mapper.message` has it."""
+REFUSED: Final = """
+    SELECT count(*) AS count, max_by(payload, seq) AS newest FROM events
+    WHERE kind = 'refused' AND device = '{device}'
+"""
 FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -114,7 +118,9 @@ def replay(file: Path, device: str, limit: int, data: Path) -> None:
     """
     mapper = Mapper(file.stem, 0, read_mapping(_text_of(file)))
     memory: Memory | None = None
+    nothing = True
     for sent, payload in _sent(data, device, limit):
+        nothing = False
         was = {"seq": sent.seq, "was": sent.obs}
         try:
             mapped = mapper.read(payload, memory)
@@ -124,6 +130,8 @@ def replay(file: Path, device: str, limit: int, data: Path) -> None:
         if mapped is not None:
             memory = mapped.memory
         print_line(was | ({"o": None} if mapped is None else shown(mapper, mapped)))
+    if nothing:
+        raise OperatorFault(_nothing_of(data, device))
 
 
 class _Sent(Struct, frozen=True):
@@ -141,21 +149,48 @@ class _Kept(Struct, frozen=True):
     raw64: str = ""
 
 
+class _Refused(Struct, frozen=True):
+    count: int
+    newest: str | None
+
+
+class _Why(Struct, frozen=True):
+    """Of `hub.facts.Refusal` what a person needs."""
+
+    message: str
+
+
 def _sent(data: Path, device: str, limit: int) -> Iterator[tuple[_Sent, bytes]]:
     """What a mapping read; a forgotten device's can't be read any more."""
-    from hub.log.analyst.ask import stream_blocking
-    from hub.log.analyst.messages import Ask
-
     if not is_device_id(device, reserved=True):  # it stands in the query
         raise OperatorFault(f"{device!r:.60} is no device id")
-    after: int = ask(data, control.Position()).answer["seq"]
-    query = SENT.format(device=device, limit=limit)
-    lines = b"".join(stream_blocking(data, Ask(query, "json", after=after, agents=None)))
-    for line in lines.splitlines():
+    for line in _lines(data, SENT.format(device=device, limit=limit)):
         sent = msgspec.json.decode(line, type=_Sent)
         with suppress(msgspec.DecodeError, binascii.Error):  # a native device's own info, alike
             kept = msgspec.json.decode(sent.payload, type=_Kept)
             yield sent, kept.raw.encode() or base64.b64decode(kept.raw64, validate=True)
+
+
+def _nothing_of(data: Path, device: str) -> str:
+    """Why there is nothing to read again."""
+    (line,) = _lines(data, REFUSED.format(device=device))
+    refused = msgspec.json.decode(line, type=_Refused)
+    said = f"nothing that a mapping read of device {device!r} is in the log"
+    if not refused.count or refused.newest is None:
+        return said
+    why = msgspec.json.decode(refused.newest, type=_Why).message
+    return f"{said}; of {refused.count} refused messages, which are not kept, the last: {why}"
+
+
+def _lines(data: Path, query: str) -> list[bytes]:
+    """The rows of a query that sees all that was acknowledged before."""
+    from hub.log.analyst.ask import stream_blocking
+    from hub.log.analyst.messages import Ask
+
+    after: int = ask(data, control.Position()).answer["seq"]
+    return b"".join(
+        stream_blocking(data, Ask(query, "json", after=after, agents=None))
+    ).splitlines()
 
 
 def _text_of(file: Path) -> str:

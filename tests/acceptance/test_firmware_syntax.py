@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -121,6 +122,8 @@ def test_what_the_rules_publish_is_what_the_mapping_reads() -> None:
 
 
 def test_the_structured_text_of_a_plc_parses(workbench: Workbench) -> None:
+    if importlib.util.find_spec("blark") is None:
+        workbench.missing("blark", "blark (pip)")
     source = EXAMPLES / "plc/tank.st"
     blark = (sys.executable, "-m", "blark", "parse")
     workbench.run(*blark, source)

@@ -76,7 +76,14 @@ def test_a_controller_that_posts_forms_is_told_on_or_off_and_is_in_the_log(
     said = typed(hub.data, "mapping", "replay", str(corrected), "boiler-2", "--limit", "2")
     assert [line["o"] for line in said.lines] == [{"temp": 21.5, "power": 1000.0}] * 2
     assert [line["was"] for line in said.lines] == [row["obs"] for row in rows[1:]]
-    assert typed(hub.data, "mapping", "replay", str(corrected), "nobody").lines == []
+    nobody = typed(hub.data, "mapping", "replay", str(corrected), "nobody")
+    assert (nobody.code, nobody.lines) == (1, [])
+    assert "nothing that a mapping read of device 'nobody' is in the log" in nobody.err
+    assert http.ask("POST", "/v1/map/boiler?device=boiler-3", b"t=warm", bearer(key))[0] == 422
+    refused = typed(hub.data, "mapping", "replay", str(corrected), "boiler-3")
+    assert refused.code == 1
+    assert "of 1 refused messages" in refused.err
+    assert "temp (t) is 'warm', not a number" in refused.err
     assert typed(hub.data, "mapping", "replay", str(corrected), "a' OR 1").code == 1
     taken = "SELECT count(*) FROM transitions WHERE device = 'boiler-2'"
     assert hub.value(taken) == 2, "it is learnt from like any other"

@@ -113,13 +113,40 @@ async def test_what_is_held_outlives_a_restart_of_the_hub(rooms: Rooms) -> None:
         assert struct.unpack("<3f", later.obs or b"") == pytest.approx((22, 41.3, 1))
 
 
+async def test_a_body_that_names_no_device_is_told_how_one_is_named(rooms: Rooms) -> None:
+    key = rooms.make_agent(
+        "sheds", observations=[[2], [-20, 0], [60, 4]], actions={"multi_binary": 2}
+    )
+    rooms.add_mapping("nested", "sheds", shipped("nested").mapping)
+    answer = await rooms.post("/v1/map/nested", b'{"t":{"value":70}}', bearer(key))
+    assert answer.status_code == 400
+    assert "nor the payload at 'id': add '?device=ID'" in answer.json()["detail"]
+
+
+async def test_the_same_body_after_a_503_is_the_same_step(rooms: Rooms) -> None:
+    key = forms(rooms)
+    path = "/v1/map/form?device=boiler"
+    rooms.actor.action = struct.pack("<f", 1)
+    await rooms.post(path, FORM, bearer(key))
+    rooms.log.held = True
+    busy = await rooms.post(path, FORM, bearer(key))
+    assert (busy.status_code, busy.json()["code"]) == (503, "busy")
+    rooms.log.release()
+    repeated = await rooms.post(path, FORM, bearer(key))
+    assert (repeated.status_code, repeated.text) == (200, "ON")
+    assert [o.step for o in rooms.logged(Kind.OBSERVATION)] == [0, 1]
+    assert int(repeated.headers["sheepfold-seq"]) == rooms.logged(Kind.OBSERVATION)[1].seq
+    await rooms.post(path, FORM, bearer(key))
+    assert [o.step for o in rooms.logged(Kind.OBSERVATION)] == [0, 1, 2], "once only"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
         ("/v1/map/form?device=boiler", b"t=warm", 422, "temp (t) is 'warm', not a number"),
         ("/v1/map/form?device=boiler", b"watts=1", 422, "temp (t) is missing"),
         ("/v1/map/form?device=boiler", b"\xff", 400, "not UTF-8"),
-        ("/v1/map/form", FORM, 400, "'device'"),
+        ("/v1/map/form", FORM, 400, "'?device=ID'"),
         ("/v1/map/form?device=Boiler+7", FORM, 403, "Boiler 7"),
         ("/v1/map/nobody?device=boiler", FORM, 404, "no mapping 'nobody'"),
         ("/v1/map/form?device=boiler", b"t=" + b"1" * 5000, 413, "4096"),

@@ -46,6 +46,7 @@ def agent(name: str) -> AgentFigures:
         devices=3,
         sent={"policy": 7, "fallback": 2, "end": 1},
         refused={"shape": 4},
+        unread=6,
         chosen_us=took(100, 300),
         answered_us=took(1500, 9000),
         policy=12,

@@ -9,5 +9,5 @@ topics    a device's own topics, and whose they are
 bound     all mappings of agents, ready to serve
 take      a legacy payload as a step, by any door
 reply     the answer to it, over MQTT
-elsewhere what a device publishes outside the hub's tree, at its own connection
+unread    what no mapping reads, counted
 """

@@ -15,6 +15,7 @@ from hub.intake.mapping.command import compile_command
 from hub.intake.mapping.mapper import Mapper
 from hub.intake.mapping.paths import compile_path
 from hub.intake.mapping.topics import ANYBODY, DEVICE, check_command, compile_topic
+from hub.intake.mapping.unread import Unread
 from hub.spaces import Dict, size
 from hub.topics import is_device_id
 from hub.words import DeviceId
@@ -101,6 +102,7 @@ class Mappings:
         self._registry = registry
         self._seen: dict[MappingName, Registered] = {}
         self._by_agent: dict[AgentName, list[Bound]] = {}
+        self.unread = Unread()
 
     def of(self, agent: AgentName) -> list[Bound]:
         """An agent's; none for most."""
@@ -126,12 +128,20 @@ class Mappings:
         return None
 
     def overhear(self, topic: str) -> Heard | None:
-        """The same where only the topic tells the device, and the device its agent."""
+        """The same where only the topic tells the device, and the device its agent.
+
+        What is another's, or nobody's, counts as not read.
+        """
+        meant: AgentName | None = None
         for agent in {one.agent for one in self._registry.mappings.values()}:
             heard = self.hear(agent, topic)
             device = None if heard is None else heard.device
             if device is not None and self._registry.devices.get(device) == agent:
                 return heard
+            if heard is not None:
+                meant = agent
+        if meant is not None:
+            self.unread.add(meant, topic)
         return None
 
     def named(self, agent: AgentName, name: str) -> Bound | None:

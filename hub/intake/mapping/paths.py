@@ -14,7 +14,7 @@ from typing import Final
 
 import jmespath
 import msgspec
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
 from hub.errors import DeviceFault, OperatorFault
 from hub.words import Code
@@ -56,12 +56,20 @@ def compile_path(path: str) -> Get:
     def get(document: object) -> object:
         try:
             found: object = search(document)
+        except JMESPathTypeError as error:
+            if error.current_value is None:  # `length(valves)`, where there are no valves
+                return None
+            raise _unfit(path, error) from error
         except _BY_LIBRARY as error:
-            reason = " ".join(str(error).split())[:PATH_MAX]
-            raise DeviceFault(Code.TYPE, f"{path} can't be looked up: {reason}") from error
+            raise _unfit(path, error) from error
         return found
 
     return get
+
+
+def _unfit(path: str, error: Exception) -> DeviceFault:
+    reason = " ".join(str(error).split())[:PATH_MAX]
+    return DeviceFault(Code.TYPE, f"{path} can't be looked up: {reason}")
 
 
 def _steps(path: str) -> list[str | int] | None:

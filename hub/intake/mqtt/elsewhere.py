@@ -39,7 +39,10 @@ class Elsewhere:
         if heard is not None and not heard.is_status:
             self._publications.take_mapped(publish, heard)
             return None
-        if not self._publications.take_other(publish) or heard is None:
+        if not self._publications.take_other(publish):
+            return None
+        if heard is None:
+            self._mappings.unread.add(self._agent, publish.topic)
             return None
         return heard.bound.status_word(publish.payload)
 

@@ -106,6 +106,8 @@ async def test_what_no_mapping_reads_is_acknowledged_and_goes_nowhere(
         assert await other.answers_ping() == []
     assert house.observed() == []
     assert house.broker.retained(topic) is None
+    unread = house.receiver.mappings.unread
+    assert (unread.counts, unread.newest) == ({WALKER: 1}, {WALKER: topic})
 
 
 @pytest.mark.parametrize("topic", ["rl/v1/cooler/obs", "rl/v1/heater/act", "rl/v1/hub/status"])

@@ -126,6 +126,17 @@ def test_unit_that_does_not_fit_is_refused(unit: object, says: str) -> None:
         mapper.read(msgspec.json.encode({"t": 70.7, "u": unit}), None)
 
 
+def test_a_function_over_nothing_finds_nothing_and_missing_says_what_then() -> None:
+    sent = b'{"id":"shed-1","t":{"value":70,"unit":"\xc2\xb0F"}%s}'
+    with pytest.raises(DeviceFault, match=r"open_valves .* is missing") as refused:
+        shipped("nested").read(sent % b"", None)
+    assert refused.value.code is Code.SHAPE
+    with pytest.raises(DeviceFault, match="can't be looked up") as unfit:
+        of_field(path="length(v)").read(b'{"v":5}', None)
+    assert unfit.value.code is Code.TYPE
+    assert number(None, path="length(v)", missing=3) == 3
+
+
 def test_what_is_missing_is_held_from_the_payload_before() -> None:
     mapper = shipped("tasmota")
     first = mapper.read(b'{"BME280":{"Temperature":20,"Humidity":40},"POWER":"ON"}', None)
