@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from litestar.exceptions import NotFoundException
 
+from hub.mappings import MappingName
 from hub.words import AgentName, DeviceId, KeyId
 
 if TYPE_CHECKING:
-    from hub.registry.fold import Registry, Spec
+    from hub.registry.fold import Registered, Registry, Spec
     from hub.words import Key, User
 
 
@@ -71,6 +72,22 @@ class Sight:
         if agent is None or not self.may(agent):
             raise NotFoundException("There is no such device.")
         return agent
+
+    def mappings(self) -> list[Registered]:
+        """The mappings of the person's agents, by name."""
+        known = self.registry.mappings
+        return [known[name] for name in sorted(known) if self.may(known[name].agent)]
+
+    def mapping(self, name: str) -> Registered:
+        """One of them.
+
+        Raises:
+            NotFoundException: there is none of this name for this person.
+        """
+        known = self.registry.mappings.get(MappingName(name))
+        if known is None or not self.may(known.agent):
+            raise NotFoundException("There is no such mapping.")
+        return known
 
     def keys(self) -> list[Key]:
         """The keys of the person's agents, and the person's own; of an admin all."""

@@ -40,6 +40,7 @@ USUAL: Final = {
     "sharing": "shared",
     "fallback": "hold",
     "safety": "",
+    "reward": "",
     "deadline_ms": "",
     "missing_reward": "",
     **dict.fromkeys(LIMITS, ""),
@@ -191,6 +192,7 @@ def _declared(values: Mapping[str, str]) -> dict[str, Any]:
         "owner": values.get("owner", "admin"),
         "fallback": _fallback(values.get("fallback", "hold")),
         "safety": _json(values["safety"], "safety") if values.get("safety") else None,
+        "reward": values.get("reward") or None,
         **numbers,
     }
 
@@ -203,7 +205,7 @@ def _changes(agent: Agent, values: Mapping[str, str], visit: Visit) -> dict[str,
     """
     declared = _declared(values)
     stands: dict[str, Any] = msgspec.to_builtins(agent)
-    names = ["sharing", "fallback", "safety", *NUMBERS]
+    names = ["sharing", "fallback", "safety", "reward", *NUMBERS]
     if visit.sight.is_admin:
         names.append("owner")
     changes = {name: declared[name] for name in names if declared[name] != stands.get(name)}
@@ -241,6 +243,7 @@ def _values_of(agent: Agent) -> dict[str, str]:
         "fallback": fallback
         if isinstance(fallback, str)
         else msgspec.json.encode(fallback).decode(),
+        "reward": agent.reward or "",
         "safety": "" if safety is None else msgspec.json.encode(safety).decode(),
     }
     return values | {PARAMETER + name: text for name, text in agent.parameters.items()}

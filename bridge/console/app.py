@@ -33,6 +33,7 @@ from bridge.console import (
     live,
     log,
     login,
+    mappings,
     policies,
     take_along,
     users,
@@ -80,6 +81,7 @@ def console_routes(desk: Desk) -> Router:
             *agent_form.ROUTES,
             *first_steps.ROUTES,
             *live.ROUTES,
+            *mappings.ROUTES,
             *policies.ROUTES,
             *take_along.ROUTES,
             Router(

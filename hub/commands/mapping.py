@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sys
-from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
-import msgspec
-from msgspec import Struct
 
 from hub import control
 from hub.ask import ask
 from hub.commands.operate import data_option, do, print_line
 from hub.errors import DeviceFault, OperatorFault
+from hub.intake.mapping import again
 from hub.intake.mapping.mapper import Mapper, Memory, shown
 from hub.intake.mapping.read import read_mapping
 from hub.registry.mapping_acts import AddMapping, RemoveMapping, ShowMappings
 from hub.topics import is_device_id
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 PAYLOAD_BYTES_MAX: Final = 16 * 1024 * 1024
-SENT: Final = """
-    SELECT * FROM (
-        SELECT seq, obs, payload FROM events
-        WHERE kind = 'observation' AND device = '{device}' AND payload LIKE '{{"mapping":%'
-        ORDER BY seq DESC LIMIT {limit}
-    ) ORDER BY seq
-"""
-"""Newest observations whose payload begins as `Mapper.message` has it."""
-REFUSED: Final = """
-    SELECT count(*) AS count, max_by(payload, seq) AS newest FROM events
-    WHERE kind = 'refused' AND device = '{device}'
-"""
 FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -117,69 +99,16 @@ def replay(file: Path, device: str, limit: int, data: Path) -> None:
     One JSON line an observation, the newest so many, in their order. Nothing is changed.
     """
     mapper = Mapper(file.stem, 0, read_mapping(_text_of(file)))
-    memory: Memory | None = None
-    nothing = True
-    for sent, payload in _sent(data, device, limit):
-        nothing = False
-        was = {"seq": sent.seq, "was": sent.obs}
-        try:
-            mapped = mapper.read(payload, memory)
-        except DeviceFault as fault:
-            print_line(was | {"e": fault.code, "m": fault.message})
-            continue
-        if mapped is not None:
-            memory = mapped.memory
-        print_line(was | ({"o": None} if mapped is None else shown(mapper, mapped)))
-    if nothing:
-        raise OperatorFault(_nothing_of(data, device))
-
-
-class _Sent(Struct, frozen=True):
-    """An observation, with the text that the log keeps of what was sent."""
-
-    seq: int
-    obs: list[float]
-    payload: str
-
-
-class _Kept(Struct, frozen=True):
-    """As `Mapper.message` has it."""
-
-    raw: str = ""
-    raw64: str = ""
-
-
-class _Refused(Struct, frozen=True):
-    count: int
-    newest: str | None
-
-
-class _Why(Struct, frozen=True):
-    """Of `hub.facts.Refusal` what a person needs."""
-
-    message: str
-
-
-def _sent(data: Path, device: str, limit: int) -> Iterator[tuple[_Sent, bytes]]:
-    """What a mapping read; a forgotten device's can't be read any more."""
     if not is_device_id(device, reserved=True):  # it stands in the query
         raise OperatorFault(f"{device!r:.60} is no device id")
-    for line in _lines(data, SENT.format(device=device, limit=limit)):
-        sent = msgspec.json.decode(line, type=_Sent)
-        with suppress(msgspec.DecodeError, binascii.Error):  # a native device's own info, alike
-            kept = msgspec.json.decode(sent.payload, type=_Kept)
-            yield sent, kept.raw.encode() or base64.b64decode(kept.raw64, validate=True)
-
-
-def _nothing_of(data: Path, device: str) -> str:
-    """Why there is nothing to read again."""
-    (line,) = _lines(data, REFUSED.format(device=device))
-    refused = msgspec.json.decode(line, type=_Refused)
-    said = f"nothing that a mapping read of device {device!r} is in the log"
-    if not refused.count or refused.newest is None:
-        return said
-    why = msgspec.json.decode(refused.newest, type=_Why).message
-    return f"{said}; of {refused.count} refused messages, which are not kept, the last: {why}"
+    sent = _lines(data, again.SENT.format(device=device, limit=limit))
+    lines = again.read_again(mapper, again.sent_in(sent))
+    first = next(lines, None)
+    if first is None:
+        (refused,) = _lines(data, again.REFUSED.format(device=device))
+        raise OperatorFault(again.nothing_of(device, refused))
+    for line in chain((first,), lines):
+        print_line(line)
 
 
 def _lines(data: Path, query: str) -> list[bytes]:

@@ -20,6 +20,8 @@ import pytest
 
 from bridge.console.log import examples
 from hub import control
+from hub.intake.mapping.read import convert_mapping
+from hub.registry.mapping_acts import AddMapping
 from hub.registry.user_acts import RemoveUser
 from tests.acceptance.devices import Http
 from tests.acceptance.people import PASSWORD, Person, add_user
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = "[console]\nlogin_free = 3\nlogin_wait_s_max = 30.0\nupload_mb_max = 1\n"
 ADMIN: Final = "root"
+LINES: Final = convert_mapping(
+    {"format": "csv", "observations": [{"name": f"v{i}", "path": f"[{i}]"} for i in range(4)]}
+)
+"""Mappings are called as their agents, so that a route with `{name}` is about either."""
 WRONG: Final = 5
 """Tries of somebody who does not know the password."""
 
@@ -47,6 +53,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
         hub.change(f"agent-of-{owner}", owner=owner)
         with Http(hub.ready.http) as http:
             step_through(http, key, f"device-of-{owner}")
+        hub.ask(AddMapping(f"agent-of-{owner}", f"agent-of-{owner}", LINES))
     yield hub
     hub.end()
 

@@ -35,8 +35,8 @@ LEARN_S_MAX: Final = 90.0
 """An episode takes ten seconds while the fallback answers at each deadline."""
 PAGES: Final = (
     "/agents", "/agents/cart", "/agents/cart/policies", "/agents/cart/edit", "/agents/cart/connect",
-    "/devices", "/keys", "/users", "/log", "/trail", "/algorithms", "/health", "/account",
-    "/new-agent",
+    "/devices", "/mappings", "/mappings/try", "/keys", "/users", "/log", "/trail", "/algorithms",
+    "/health", "/account", "/new-agent",
 )  # fmt: skip
 
 

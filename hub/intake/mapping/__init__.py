@@ -10,4 +10,6 @@ bound     all mappings of agents, ready to serve
 take      a legacy payload as a step, by any door
 reply     the answer to it, over MQTT
 unread    what no mapping reads, counted
+trial     a mapping tried before it is live
+again     what was sent, read once more by a corrected mapping
 """

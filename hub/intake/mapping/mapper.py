@@ -79,7 +79,10 @@ class Mapper:
         self.fields = [field.name for field in mapping.observations]
         self._decode = None if mapping.format == "sparkplug" else decoder(mapping)
         _check_names(mapping.observations)
-        self._readings = [self._compile(field, field.name) for field in mapping.observations]
+        self.gets = [self._find(field, field.name) for field in mapping.observations]
+        """Of each field what finds its value, and its unit where the payload says it."""
+        self.readings = [self._compile(field, field.name) for field in mapping.observations]
+        """Of each field what makes the number of a document."""
         self._missing = [self._policy(field) for field in mapping.observations]
         self._reward = self._extra(mapping.reward, "reward")
         self._done = self._extra(mapping.done, "done")
@@ -93,18 +96,13 @@ class Mapper:
         """
         if memory is not None and (memory.mapping, memory.version) != (self.name, self.version):
             memory = None  # its numbers may mean something else
-        aliases = memory.aliases if memory is not None else {}
-        if self._decode is None:
-            document: object
-            document, aliases = sparkplug.named(sparkplug.read_payload(payload), aliases)
-        else:
-            document = self._decode(payload)
-        found = [read(document) for read in self._readings]
+        document, aliases = self.document(payload, memory)
+        found = [read(document) for read in self.readings]
         if None in found:
             if found.count(None) == len(found) and self._missing.count(_HOLD) == len(found):
                 return None
             found = [
-                self._instead(i, memory) if number is None else number
+                self.instead(i, memory) if number is None else number
                 for i, number in enumerate(found)
             ]
         numbers = tuple(found)
@@ -114,6 +112,17 @@ class Mapper:
             self._done is not None and bool(self._done(document)),
             Memory(self.name, self.version, numbers, aliases),  # type: ignore[arg-type]  # as above
         )
+
+    def document(self, payload: bytes, memory: Memory | None) -> tuple[object, sparkplug.Aliases]:
+        """The payload as paths look into it, and the aliases that are known after it.
+
+        Raises:
+            DeviceFault: as `read`.
+        """
+        aliases = memory.aliases if memory is not None else {}
+        if self._decode is not None:
+            return self._decode(payload), aliases
+        return sparkplug.named(sparkplug.read_payload(payload), aliases)
 
     def message(self, payload: bytes, mapped: Mapped) -> Message:
         """The observation, and what the log keeps of where it came from."""
@@ -136,8 +145,12 @@ class Mapper:
         found = get(self._decode(payload))
         return found.strip().lower() if isinstance(found, str) else None
 
-    def _instead(self, i: int, memory: Memory | None) -> float:
-        """Of a field that is missing."""
+    def instead(self, i: int, memory: Memory | None) -> float:
+        """Of a field that is missing.
+
+        Raises:
+            DeviceFault: `shape`, where its policy has nothing for it.
+        """
         policy = self._missing[i]
         if isinstance(policy, float):
             return policy
@@ -148,16 +161,18 @@ class Mapper:
         raise DeviceFault(Code.SHAPE, f"{field.name} ({field.path}) {why}")
 
     def _compile(self, reading: Reading, where: str) -> Read:
-        unit_of: Get | None
+        get, unit_of = self._find(reading, where)
+        return compile_reading(reading, where, get, unit_of, self.mapping.decimal)
+
+    def _find(self, reading: Reading, where: str) -> tuple[Get, Get | None]:
+        """What finds its value, and its unit."""
         try:
             if self.mapping.format in NAMED:
-                get, unit_of = _named(reading)
-            else:
-                get = compile_path(reading.path)
-                unit_of = None if reading.unit_path is None else compile_path(reading.unit_path)
+                return _named(reading)
+            unit_of = None if reading.unit_path is None else compile_path(reading.unit_path)
+            return compile_path(reading.path), unit_of
         except OperatorFault as fault:
             raise OperatorFault(f"{where}: {fault}") from fault
-        return compile_reading(reading, where, get, unit_of, self.mapping.decimal)
 
     def _policy(self, field: Field) -> str | float:
         if field.missing is not None:
