@@ -54,7 +54,7 @@ soak-truth: $(INSTALLED) ## Hold a thousand faulty sessions against devices that
 firmware: $(INSTALLED) ## Run every example for devices, also those whose tools are large, on Debian as root (two minutes, installs apart)
 	@scripts/apt chromium mosquitto-clients curl gcc gcc-avr avr-libc libsimavr-dev arduino-core-avr gcc-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf qemu-system-misc libmbedtls-dev octave
 	@test -x build/esphome/bin/esphome || { $(BIN)/python -m venv build/esphome && build/esphome/bin/python -m pip install -qq 'esphome>=2026.6,<2027'; }
-	@$(BIN)/python -m pytest --boards --browser tests/acceptance/test_firmware_*.py tests/acceptance/test_examples.py
+	@$(BIN)/python -m pytest --boards --browser tests/acceptance/test_firmware_*.py tests/acceptance/test_emulated_board.py tests/acceptance/test_examples.py
 
 sharing: $(INSTALLED) ## Learn together and alone, and compare the steps that each device needs (hours; goes on where it was stopped)
 	@$(BIN)/python -m tests.learning.sharing

@@ -3,7 +3,8 @@
        cc -o desk desk.c -lsimavr          (Debian: apt-get install gcc libsimavr-dev)
        ./desk lamp.elf HUB PORT
 
-   It calls again when the connection ends, as a serial server does; what the chip says meanwhile is lost. */
+   It calls again when the connection ends, as a serial server does; what the chip says meanwhile is lost.
+   What the chip keeps in its EEPROM is in lamp.elf.eeprom, and there again the next time. */
 #define _GNU_SOURCE
 #include <netdb.h>
 #include <netinet/in.h>
@@ -15,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <simavr/avr_eeprom.h>
 #include <simavr/avr_uart.h>
 #include <simavr/sim_avr.h>
 #include <simavr/sim_elf.h>
@@ -22,8 +24,11 @@
 #define HZ 16000000
 #define SLICE_CYCLES (HZ / 1000) /* then it waits for the clock on the wall */
 #define CALL_MS 500
+#define EEPROM_BYTES 1024
 
 static const char *hub, *port;
+static char kept_in[4096];
+static unsigned char kept[EEPROM_BYTES];
 static int line = -1;
 static int ready = 1;                  /* the chip can take a byte */
 static unsigned char in[512], out[512];
@@ -84,10 +89,35 @@ static void carry(struct avr_irq_t *to_chip, int wait_ms) {
         avr_raise_irq(to_chip, in[taken++]);
 }
 
+static unsigned char *eeprom_of(avr_t *avr) {
+    avr_eeprom_desc_t all = {.ee = NULL, .offset = 0, .size = EEPROM_BYTES};
+    avr_ioctl(avr, AVR_IOCTL_EEPROM_GET, &all);
+    return all.ee;
+}
+
+static void remember(unsigned char *eeprom) {
+    FILE *file = fopen(kept_in, "rb");
+    if (!file)
+        return;
+    if (fread(kept, 1, sizeof kept, file) == sizeof kept)
+        memcpy(eeprom, kept, sizeof kept);
+    fclose(file);
+}
+
+static void keep(const unsigned char *eeprom) {
+    FILE *file;
+    if (!memcmp(kept, eeprom, sizeof kept) || !(file = fopen(kept_in, "wb")))
+        return;
+    memcpy(kept, eeprom, sizeof kept);
+    fwrite(kept, 1, sizeof kept, file);
+    fclose(file);
+}
+
 int main(int count, char **words) {
     elf_firmware_t firmware = {0};
     long long began, called, ahead_us;
     uint32_t flags = 0;
+    unsigned char *eeprom;
     avr_t *avr;
     if (count < 4 || elf_read_firmware(words[1], &firmware)) {
         fprintf(stderr, "usage: %s FIRMWARE.elf HUB PORT\n", words[0]);
@@ -102,6 +132,9 @@ int main(int count, char **words) {
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT), from_chip, NULL);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XON), chip_ready, &ready);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XOFF), chip_ready, NULL);
+    snprintf(kept_in, sizeof kept_in, "%s.eeprom", words[1]);
+    eeprom = eeprom_of(avr);
+    remember(eeprom);
     call();
     began = called = now_us();
     for (;;) {
@@ -113,6 +146,7 @@ int main(int count, char **words) {
             call();
             called = now_us();
         }
+        keep(eeprom);
         ahead_us = (long long)(avr->cycle / (HZ / 1000000)) - (now_us() - began);
         carry(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT), ahead_us > 1000 ? (int)(ahead_us / 1000) : 0);
     }
