@@ -13,7 +13,6 @@ import fcntl
 import importlib
 import logging
 import os
-import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
@@ -58,6 +57,7 @@ from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, spec_of
 from hub.registry.quotas import Quotas
 from hub.settings import supervised
+from hub.signals import stop_on_signals
 from hub.supervisor import Supervisor
 from hub.tls import read_tls
 from hub.words import Event, Kind
@@ -77,8 +77,6 @@ READY: Final = "ready.json"
 LOCK: Final = "hub.lock"
 SOCKETS: Final = (SOCKET_NAME, messages.SOCKET_NAME, analyst.SOCKET_NAME)
 """Of the hub, the log and the analyst; they go with the hub."""
-STOP_S_MAX: Final = 9.0
-"""From the first signal to the end, whatever hangs; docs/operator.md promises 10 s."""
 
 
 class Ready(Struct, frozen=True):
@@ -300,7 +298,7 @@ async def _serve(settings: Settings, *, as_json: bool) -> NoReturn:
         stack.push_async_callback(hub.control.close)
         hub.federation.open()
         stack.push_async_callback(hub.federation.close)
-        _stop_on_signals(hub)
+        stop_on_signals(hub.stopping, hub.tls)
         garbage.look_seldom()
         ready = Ready(os.getpid(), http, mqtt, ws, VERSION)
         _write_ready(ready_file, ready)
@@ -372,34 +370,6 @@ def _listen(host: str, port: int, flag: str) -> socket.socket:
     except OSError as error:
         message = f"can't listen on {host}:{port} ({error.strerror})"
         raise OperatorFault(f"{message}; choose another with {flag}, 0 = any free") from error
-
-
-def _stop_on_signals(hub: Hub) -> None:
-    """The first signal drains; a second one ends at once."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        if hub.stopping.is_set():
-            os._exit(1)
-        hub.stopping.set()
-        loop.call_later(STOP_S_MAX, give_up)
-
-    def give_up() -> None:
-        log.error("not stopped after %g s: ended by force; the log has all it promised", STOP_S_MAX)
-        os._exit(1)
-
-    def renew() -> None:
-        try:
-            if hub.tls is not None:
-                hub.tls.reload()
-        except OperatorFault as error:
-            log.error("the certificate before still holds: %s", error)  # noqa: TRY400 - no trace
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    # From a terminal that is closed it means the end; from systemd, `systemctl reload`.
-    if hub.tls is not None or supervised().socket:
-        loop.add_signal_handler(signal.SIGHUP, renew)
 
 
 async def _drain(hub: Hub) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hub.__main__ import cli
-from hub.processes import STOP_S_MAX
 from hub.settings import load
+from hub.signals import STOP_S_MAX
 from tests.architecture.tree import ROOT
 
 if TYPE_CHECKING:
