@@ -46,6 +46,10 @@ class Said(Struct, frozen=True):
 
 _ANY: Final[Document] = {"description": "Anything; it is not read."}
 _SWITCH: Final[Document] = {"type": "string", "enum": ["ON", "OFF"]}
+_OVERRIDE: Final[Document] = {
+    "description": "An action of the agent's action space, or OFF.",
+    "examples": [1, [21.5], "OFF"],
+}
 _STATUS: Final[Document] = {"type": "string", "examples": ["online", "offline"], "maxLength": 1024}
 _F32: Final[Document] = {
     "type": "string",
@@ -70,6 +74,7 @@ BELOW_DEVICE: Final[Mapping[str, Said]] = {
     "state": Said("How the device fares, about once a second.", "state", qos=0, retained=True),
     "cmd/learn": Said("Have the device's agent learn, or not.", _SWITCH, TEXT),
     "cmd/reset": Said("End the device's episode, as cut short.", _ANY),
+    "cmd/override": Said("Have the device do this and not what its agent would.", _OVERRIDE),
 }  # fmt: skip
 BELOW_AGENT: Final[Mapping[str, Said]] = {
     "policy/<hub>": Said("Which networks a hub gives out.", "announcement", qos=1, retained=True),

@@ -162,6 +162,14 @@ class LoginRefused(Struct, frozen=True, tag="login_refused"):
     by: str
 
 
+class Overridden(Struct, frozen=True, tag="overridden"):
+    """A person acts for the event's Device: it is told the event's action; without one no more."""
+
+    until_us: int
+    """Hub time at which it ends by itself."""
+    by: str
+
+
 class CurveCleared(Struct, frozen=True, tag="curve_cleared"):
     """The console's curve of the event's agent begins here; all before it stays in the log."""
 
@@ -349,6 +357,7 @@ Fact = (
     | CheckpointsDeleted
     | MappingMade
     | MappingRemoved
+    | Overridden
     | Sealed
     | SessionOpened
     | EpisodeEnded

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from hub.words import Answer, Code, Source
 
@@ -92,3 +92,6 @@ class State(Struct, frozen=True):
     """The last action."""
     learn: Literal["ON", "OFF"]
     """Whether its agent learns; `cmd/learn` switches it for all of the agent's devices."""
+    over: int | UnsetType = UNSET
+    """Until when a person's override acts in place of the agent, seconds since 1970 UTC; absent =
+    the agent acts."""

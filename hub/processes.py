@@ -34,18 +34,17 @@ from hub.control import SOCKET_NAME, ChoosePolicy, Control
 from hub.errors import OperatorFault
 from hub.federation.link import FederationLink
 from hub.figures import VERSION, watched
-from hub.intake.commands import Commands
-from hub.intake.door import make_door
+from hub.intake.door import Rooms, make_door, make_states
 from hub.intake.mapping.bound import check_mapping
 from hub.intake.mqtt.external_broker import ExternalBroker
 from hub.intake.mqtt.gate import Gate
 from hub.intake.mqtt.handshake import serve_tls
 from hub.intake.mqtt.websocket import open_websocket
+from hub.intake.overrides import Overrides
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
 from hub.intake.silence import Silence
-from hub.intake.states import States
 from hub.learner.algorithms.parameters import check_advised, read_parameters
 from hub.learner.processes.pool import Pool
 from hub.log import messages
@@ -68,6 +67,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.facts import Sealed
+    from hub.intake.states import States
     from hub.settings import Settings
     from hub.words import Agent, AgentName
 
@@ -122,8 +122,15 @@ class Hub:
         self.pool = Pool(self.registry, self.log, self.data, settings.learner, clock)
         self.guard = Guard(self.registry, clock, lambda alert: self.control.pause(alert))
         self.external = External(self.pool, self.sessions.unanswered)
+        self.overrides = Overrides(self.registry, self.log, clock, settings.step.override_s)
         self.deliver = Deliver(
-            self.log, self.external, clock, settings.step, Waits(loop).call_later, self.guard
+            self.log,
+            self.external,
+            clock,
+            settings.step,
+            Waits(loop).call_later,
+            self.guard,
+            self.overrides.choose,
         )
         self.external.deliver = self.deliver
         self.pool.choose = self.deliver.choose
@@ -155,16 +162,16 @@ class Hub:
 
     def _make_door(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate | ExternalBroker, States]:
         """The door for MQTT, and what is said there of each device."""
-        mqtt, rooms = self.settings.mqtt, (self.registry, self.sessions, self.receiver)
-        commands = Commands(
-            *rooms, lambda agent, on, who: self.control.switch_learning(agent, on=on, by=who)
+        rooms = Rooms(
+            self.registry,
+            self.sessions,
+            self.receiver,
+            self.overrides,
+            lambda agent, on, who: self.control.switch_learning(agent, on=on, by=who),
+            self.clock,
         )
-        gate = make_door(*rooms, commands, mqtt, self.clock)
-        states = States(
-            self.registry, self.sessions, gate.tell, self.clock, mqtt.state_s, loop.call_later
-        )
-        self.receiver.episode_ended = states.episode_ended
-        return gate, states
+        door = make_door(rooms, self.settings.mqtt)
+        return door, make_states(rooms, door, self.settings.mqtt, loop.call_later)
 
     async def _join(self, agent: AgentName, sha256: str, name: str) -> None:
         """Have an agent that has learnt nothing begin with a policy of another hub."""

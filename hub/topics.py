@@ -2,7 +2,7 @@
 
     <base>/<device>/{hello obs obs/mp obs/f32 reward status}    device publishes
     <base>/<device>/{cfg act act/mp act/f32 err state}          hub publishes
-    <base>/<device>/cmd/{learn reset}                           operator publishes
+    <base>/<device>/cmd/{learn reset override}                  operator publishes
     <base>/hub/status                                           hub's will, retained
 
 Each is for one device; only the last is for all. Hubs speak to each other on a broker of theirs,
@@ -20,7 +20,7 @@ from typing import Final
 
 DEVICE_PUBLISHES: Final = ("hello", "obs", "obs/mp", "obs/f32", "reward", "status")
 HUB_PUBLISHES: Final = ("cfg", "act", "act/mp", "act/f32", "err", "state")
-OPERATOR_PUBLISHES: Final = ("cmd/learn", "cmd/reset")
+OPERATOR_PUBLISHES: Final = ("cmd/learn", "cmd/reset", "cmd/override")
 DEVICE_HEARS: Final = (*HUB_PUBLISHES, *OPERATOR_PUBLISHES, "status")
 """What reaches the device itself, if it subscribes; observations go to the hub and no further."""
 PEOPLE_HEAR: Final = ("status", "state", *OPERATOR_PUBLISHES)

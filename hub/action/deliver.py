@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 MICROSECONDS: Final = 1_000_000
 
 
+def _nobody(_: Step) -> Choice | None:
+    """No person acts for any device."""
+    return None
+
+
 class Actors(Protocol):
     """The actor processes of all agents."""
 
@@ -59,6 +64,7 @@ class Deliver:
         settings: StepSettings,
         call_later: Callable[[float, Callable[[Step], None], Step], Timer],
         guard: Guard,
+        override: Callable[[Step], Choice | None] = _nobody,
     ) -> None:
         self._log = log
         self._actors = actors
@@ -66,6 +72,8 @@ class Deliver:
         self._settings = settings
         self._call_later = call_later
         self._guard = guard
+        self._override = override
+        """A person's choice, where one acts for the device."""
         self._newest: dict[str, Step] = {}
         """Each device's newest step that is not answered yet."""
         self.waiting = 0
@@ -100,6 +108,10 @@ class Deliver:
         step.timer = self._call_later(self._grace_s(agent), self._grace_over, step)
         paused = agent.status == "paused" or self._guard.pausing(agent.name)
         hopeless = "paused" if paused else None
+        override = None if paused else self._override(step)
+        if override is not None:
+            self.choose(step, override)
+            return
         if hopeless is None and self.waiting > self._settings.waiting_max:
             hopeless = "too many steps are waiting"
         hopeless = hopeless or self._actors.ask(step)

@@ -136,12 +136,13 @@ class Guard:
             stale = self._stale(step.agent, choice, safety)
             if stale is not None:
                 choice = _replaced(step, choice, stale)
+        by_person = choice.source is Source.OVERRIDE
         choice = self._kept(step, choice, now_s)
         if device.held is not None:
             device.held.send(choice.action, now_s)
         elif choice.action is not None:
             device.held = Held(choice.action, now_s)
-        if device.held is not None:
+        if device.held is not None and not by_person:  # whose wish says nothing of the policy
             self._count(step, choice, device.held, safety)
         return choice
 
@@ -230,11 +231,12 @@ def _replaced(step: Step, choice: Choice, reason: str) -> Choice:
 
 def _clamped(choice: Choice, kept: Kept) -> Choice:
     """Version, log-probability and value stay those of what was wanted."""
+    person = [choice.reason] if choice.source is Source.OVERRIDE and choice.reason else []
     return structs.replace(
         choice,
         action=kept.action,
         source=Source.CLAMP,
-        reason=", ".join(kept.broken),
+        reason=", ".join((*person, *kept.broken)),
         payload=_with_wanted(choice),
     )
 

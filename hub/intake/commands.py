@@ -1,4 +1,6 @@
-"""What people may have a device do, by whatever broker they say it: learn or not, reset, a reward.
+"""What people may have a device do, by whatever broker they say it.
+
+It learns or not, begins anew, is rewarded, or does what they choose for it.
 
 Learning is a switch of the agent: its devices learn one policy together, and what one of them sees
 either goes into it or does not. Whoever switches it by one device's topic switches it for all.
@@ -18,6 +20,7 @@ from hub.words import Code
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hub.intake.overrides import Overrides
     from hub.intake.receive import Receiver
     from hub.intake.rewards import RewardPacket
     from hub.intake.session import Sessions
@@ -55,11 +58,13 @@ class Commands:
         registry: Registry,
         sessions: Sessions,
         receiver: Receiver,
+        overrides: Overrides,
         switch_learning: SwitchLearning,
     ) -> None:
         self._registry = registry
         self._sessions = sessions
         self._receiver = receiver
+        self._overrides = overrides
         self._switch_learning = switch_learning
 
     async def carry_out(
@@ -72,7 +77,7 @@ class Commands:
         packet: RewardPacket | None = None,
         duplicate: bool = False,
     ) -> None:
-        """`cmd/learn`, `cmd/reset` or `reward`; in the log, under `who`, when it returns.
+        """What stands below `cmd`, or `reward`; in the log, under `who`, when it returns.
 
         `packet` and `duplicate` tell a reward that is sent again.
 
@@ -93,6 +98,8 @@ class Commands:
                 raise DeviceFault(Code.PAYLOAD, "cmd/learn is ON or OFF")
             if leaf == "cmd/reset":
                 self._receiver.reset(session, reply.durable, by=who)
+            elif leaf == "cmd/override":
+                self._overrides.take(session, payload, reply.durable, by=who)
             else:
                 reward = read_reward(payload)
                 self._receiver.reward(

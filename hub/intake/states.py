@@ -10,8 +10,10 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from hub.intake.device import Past
+from hub.intake.overrides import MICROSECONDS
 from hub.payloads import State
 from hub.words import DeviceId
 
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.intake.device import Device
+    from hub.intake.overrides import Overrides
     from hub.intake.session import Sessions
     from hub.registry.fold import Registry, Spec
 
-    Place = tuple[int, int | None, int, bool, bool]
+    Place = tuple[int, int | None, int, bool, bool, int | None]
 
 LEAF: Final = "state"
 AT_ONCE: Final = 50
@@ -49,6 +52,7 @@ class States:
         self,
         registry: Registry,
         sessions: Sessions,
+        overrides: Overrides,
         tell: Tell,
         clock: Clock,
         state_s: float,
@@ -56,6 +60,7 @@ class States:
     ) -> None:
         self._registry = registry
         self._sessions = sessions
+        self._overrides = overrides
         self._tell = tell
         self._clock = clock
         self._state_s = state_s
@@ -97,17 +102,20 @@ class States:
         spec = None if agent is None else self._registry.agents.get(agent)
         if spec is None or device.count is None:
             return False
-        place = (device.boot, device.count, device.episodes, _learns(spec), device.episode is None)
+        override = self._overrides.of(name)
+        until_s = None if override is None else override.until_us // MICROSECONDS
+        at_rest = device.episode is None
+        place = (device.boot, device.count, device.episodes, _learns(spec), at_rest, until_s)
         if self._shown.get(name) == place:
             return False
         self._shown[name] = place
-        payload = msgspec.json.encode(state_of(device, spec))
+        payload = msgspec.json.encode(state_of(device, spec, until_s))
         self._tell(name, LEAF, payload, qos=0, retain=True)
         return True
 
 
-def state_of(device: Device, spec: Spec) -> State:
-    """The device as it stands."""
+def state_of(device: Device, spec: Spec, over: int | None) -> State:
+    """The device as it stands; `over` = until when a person acts for it."""
     running = 0 if device.episode is None else device.episode.steps
     newest = (known for known in reversed(device.window.values()) if isinstance(known, Past))
     acted = (known.answer.action for known in newest if known.answer.action is not None)
@@ -117,6 +125,7 @@ def state_of(device: Device, spec: Spec) -> State:
         ret=device.last_return,
         act=next(acted, None),
         learn="ON" if _learns(spec) else "OFF",
+        over=UNSET if over is None else over,
     )
 
 

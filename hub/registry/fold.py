@@ -34,6 +34,7 @@ from hub.facts import (
     LoginRefused,
     MappingMade,
     MappingRemoved,
+    Overridden,
     PolicyChosen,
     PolicyMade,
     Refusal,
@@ -47,7 +48,7 @@ from hub.facts import (
 from hub.mappings import Mapping, MappingName
 from hub.over_observation import Number, read_reward
 from hub.spaces import Space
-from hub.words import Agent, AgentName, DeviceId, Key, KeyId, Kind, User
+from hub.words import Agent, AgentName, DeviceId, Floats, Key, KeyId, Kind, User
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +120,17 @@ class Registered(Struct, frozen=True):
         return tuple(field.name for field in self.mapping.observations)
 
 
+class Override(Struct, frozen=True):
+    """A person acts for a device of this agent."""
+
+    agent: AgentName
+    action: Floats
+    """It is told this."""
+    until_us: int
+    """Hub time at which it ends."""
+    by: str
+
+
 class Begun(Struct, frozen=True):
     """Where an agent's learning began: at its declaration, or when it was restarted."""
 
@@ -150,6 +162,8 @@ class Registry:
         self.devices: dict[DeviceId, AgentName] = {}
         self.forgotten: dict[DeviceId, AgentName] = {}
         """Devices that nobody has now, and whose they were."""
+        self.overrides: dict[DeviceId, Override] = {}
+        """For whom a person acts; those that have ended by themselves, too."""
         self.logins: dict[bytes, Login] = {}
         """Shepherd sessions by the SHA-256 of their session key."""
         self.policies: dict[AgentName, Policy] = {}
@@ -188,7 +202,7 @@ class Registry:
                 self._open_login(event, fact)
             case PolicyMade() | PolicyChosen():
                 self._apply_policy(event, fact)
-            case CurveCleared() | GuestsTaken() | MappingMade() | MappingRemoved():
+            case CurveCleared() | GuestsTaken() | MappingMade() | MappingRemoved() | Overridden():
                 self._apply_newest(event, fact)
             case (
                 Advised()
@@ -244,19 +258,24 @@ class Registry:
         self.agents[agent.name] = spec_of(agent, self.names(agent.name))
 
     def _apply_newest(
-        self, event: Event, fact: CurveCleared | GuestsTaken | MappingMade | MappingRemoved
+        self,
+        event: Event,
+        fact: CurveCleared | GuestsTaken | MappingMade | MappingRemoved | Overridden,
     ) -> None:
-        """Of these only the last of an agent, or of a mapping, counts."""
+        """Of these only the last of an agent, a device or a mapping counts."""
         name = AgentName(event.agent)
         if isinstance(fact, CurveCleared):
             self.cleared_us[name] = event.ts
         elif isinstance(fact, GuestsTaken):
             self.guests[name] = fact.guests
+        elif isinstance(fact, Overridden):
+            self._apply_override(event, fact)
         else:
             self._apply_mapping(name, fact)
 
     def _apply_device(self, agent: AgentName, fact: DeviceAdded | DeviceForgotten) -> None:
         device = fact.device
+        self.overrides.pop(device, None)
         if isinstance(fact, DeviceAdded):
             self.devices[device] = agent
             self.forgotten.pop(device, None)
@@ -264,6 +283,13 @@ class Registry:
         self.devices.pop(device, None)
         self.forgotten[device] = agent
         self.logins = {h: it for h, it in self.logins.items() if it.device != device}
+
+    def _apply_override(self, event: Event, fact: Overridden) -> None:
+        device, agent = DeviceId(event.device), AgentName(event.agent)
+        if event.action is None:
+            self.overrides.pop(device, None)
+        else:
+            self.overrides[device] = Override(agent, event.action, fact.until_us, fact.by)
 
     def _apply_mapping(self, agent: AgentName, fact: MappingMade | MappingRemoved) -> None:
         mappings = {name: one for name, one in self.mappings.items() if name != fact.name}

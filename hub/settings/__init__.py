@@ -182,6 +182,15 @@ class StepSettings(Struct, frozen=True, forbid_unknown_fields=True):
     refused_per_minute: Annotated[
         int, Meta(ge=0, description="`refused` events logged per device; the rest is only counted.")
     ] = 60
+    override_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=31_536_000,
+            description="A person's override of a device (`cmd/override`) ends after so long, so "
+            "that a forgotten one does not act for ever.",
+        ),
+    ] = 3600.0
     waiting_max: Annotated[
         int,
         Meta(

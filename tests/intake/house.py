@@ -11,6 +11,7 @@ from hub.intake.mqtt.broker import Broker
 from hub.intake.mqtt.connection import Connection
 from hub.intake.mqtt.gate import Gate
 from hub.intake.mqtt.people import People
+from hub.intake.overrides import Overrides
 from hub.intake.receive import Receiver
 from hub.intake.session import Sessions
 from hub.registry.access import fingerprint
@@ -48,7 +49,10 @@ class House:
         self.people = People(self.registry, "rl/v1")
         self.broker = Broker("rl/v1", self.people, filters_max=settings.person_filters_max)
         self.switched: list[tuple[str, bool, str]] = []
-        commands = Commands(self.registry, self.sessions, self.receiver, self._switch_learning)
+        self.overrides = Overrides(self.registry, log, self.clock, lasts_s=3600.0)
+        commands = Commands(
+            self.registry, self.sessions, self.receiver, self.overrides, self._switch_learning
+        )
         self.gate = Gate(
             self.registry,
             self.sessions,

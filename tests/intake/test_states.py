@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from hub.intake.overrides import Overrides
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
@@ -47,8 +48,15 @@ class Room:
         self.receiver = Receiver(self.registry, self.log, delivery, self.clock, StepSettings())
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.later: list[tuple[Callable[[Device], object], Device]] = []
+        self.overrides = Overrides(self.registry, self.log, self.clock, lasts_s=60.0)
         self.states = States(
-            self.registry, self.sessions, self.tell, self.clock, 1.0, self.call_later
+            self.registry,
+            self.sessions,
+            self.overrides,
+            self.tell,
+            self.clock,
+            1.0,
+            self.call_later,
         )
         self.receiver.episode_ended = self.states.episode_ended
 
@@ -113,6 +121,16 @@ async def test_switching_its_agents_learning_is_said_of_a_device_at_rest(room: R
     assert [state["learn"] for _, state in room.said] == ["ON", "OFF", "ON"]
 
 
+async def test_a_persons_override_is_said_with_its_end_and_no_more_after_it(room: Room) -> None:
+    room.step(0)
+    room.overrides.take(room.session, b"1", lambda _: None, by="user ann")
+    await room.states.look()
+    room.clock.seconds += 60.0
+    await room.states.look()
+    ends_s = room.clock.now_us() // 1_000_000
+    assert [state.get("over") for _, state in room.said] == [ends_s, None]
+
+
 async def test_of_many_devices_each_is_spoken_of_and_a_forgotten_one_no_more(room: Room) -> None:
     for number in range(120):
         session = room.sessions.open(DeviceId(f"d-{number}"), WALKER, room.session.protocol)
@@ -132,6 +150,7 @@ async def test_after_a_restart_steps_and_return_are_what_they_were(room: Room) -
     sessions = Sessions(registry, room.log, room.clock)
     registry.agents[WALKER] = agent_spec()
     restore(recover.fold(room.log.events), registry, sessions, room.clock)
-    states = States(registry, sessions, room.tell, room.clock, 1.0, room.call_later)
+    overrides = Overrides(registry, room.log, room.clock, lasts_s=60.0)
+    states = States(registry, sessions, overrides, room.tell, room.clock, 1.0, room.call_later)
     await states.look()
     assert room.said == [("heater", {"ep": 2, "steps": 4, "ret": 1.5, "act": 1, "learn": "ON"})]

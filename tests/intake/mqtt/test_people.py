@@ -12,7 +12,7 @@ from hub.facts import EpisodeEnded, Refusal, Rewarded
 from hub.intake.mqtt.wire import ConnectCode
 from hub.registry.access import fingerprint
 from hub.words import AgentName, DeviceId, EndedBy, Key, KeyId, Kind, User
-from tests.intake.fakes import ManualLog
+from tests.intake.fakes import ManualLog, floats
 from tests.intake.house import ACT, KEY, WALKER, become, publish, step
 from tests.intake.mqtt.raw_client import PUBACK, PUBCOMP, PUBLISH, PUBREC
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.intake.house import House
 
 LEARN, RESET = "rl/v1/heater/cmd/learn", "rl/v1/heater/cmd/reset"
+OVERRIDE = "rl/v1/heater/cmd/override"
 REWARD, STATUS = "rl/v1/heater/reward", "rl/v1/heater/status"
 
 
@@ -111,7 +112,14 @@ async def test_a_command_is_acknowledged_when_it_is_in_the_log(
 
 
 @pytest.mark.parametrize(
-    ("topic", "payload"), [(LEARN, b"perhaps"), (REWARD, b"{}"), (REWARD, b'{"r":"much"}')]
+    ("topic", "payload"),
+    [
+        (LEARN, b"perhaps"),
+        (REWARD, b"{}"),
+        (REWARD, b'{"r":"much"}'),
+        (OVERRIDE, b"2"),
+        (OVERRIDE, b"warm"),
+    ],
 )
 async def test_a_command_that_is_none_does_nothing_and_its_sender_finds_it_in_the_log(
     house: House, topic: str, payload: bytes
@@ -125,6 +133,21 @@ async def test_a_command_that_is_none_does_nothing_and_its_sender_finds_it_in_th
     assert (refused.agent, refused.device) == ("walker", "heater")
     assert msgspec.json.decode(refused.payload or "", type=Refusal).message.startswith("user ann: ")
     assert house.receiver.refused == 1
+
+
+async def test_a_person_acts_for_a_device_once_it_is_in_the_log(house: House) -> None:
+    async with house.client() as device, house.client() as client:
+        await device.connected("heater", KEY)
+        await device.subscribed(OVERRIDE)
+        await client.connected("ann", "ann's")
+        client.send(publish(b"1", topic=OVERRIDE))
+        assert (await client.read()).type == PUBACK
+        (override,) = house.registry.overrides.values()
+        assert (override.by, override.action) == ("user ann", floats(1.0))
+        assert (await device.read()).topic == OVERRIDE, "it is told as well, as of the others"
+        client.send(publish(b"OFF", topic=OVERRIDE))
+        assert (await client.read()).type == PUBACK
+    assert house.registry.overrides == {}
 
 
 async def test_who_resets_a_device_or_rewards_it_is_in_the_log(house: House) -> None:
@@ -170,7 +193,7 @@ async def test_a_reward_that_is_sent_again_on_the_next_connection_counts_once(
     assert len(house.log.of_kind(Kind.REWARD)) == 3, "the others are new"
 
 
-@pytest.mark.parametrize("leaf", ["cmd/learn", "cmd/reset", "reward"])
+@pytest.mark.parametrize("leaf", ["cmd/learn", "cmd/reset", "cmd/override", "reward"])
 async def test_a_command_for_a_device_that_was_forgotten_meanwhile_is_refused(
     house: House, leaf: str
 ) -> None:
