@@ -50,6 +50,7 @@ _OVERRIDE: Final[Document] = {
     "description": "An action of the agent's action space, or OFF.",
     "examples": [1, [21.5], "OFF"],
 }
+_BIRTH: Final[Document] = {"type": "string", "enum": ["online", "offline"]}
 _STATUS: Final[Document] = {"type": "string", "examples": ["online", "offline"], "maxLength": 1024}
 _F32: Final[Document] = {
     "type": "string",
@@ -76,6 +77,15 @@ BELOW_DEVICE: Final[Mapping[str, Said]] = {
     "cmd/reset": Said("End the device's episode, as cut short.", _ANY),
     "cmd/override": Said("Have the device do this and not what its agent would.", _OVERRIDE),
 }  # fmt: skip
+DISCOVERY: Final = Said(
+    "A device as Home Assistant is to show it; where `mqtt.home_assistant` says so.",
+    {"type": "object", "description": "By Home Assistant's rules of MQTT device discovery."},
+    qos=1,
+    retained=True,
+)
+BIRTH: Final = Said(
+    "Home Assistant has started, and is told of all devices once more.", _BIRTH, TEXT
+)
 BELOW_AGENT: Final[Mapping[str, Said]] = {
     "policy/<hub>": Said("Which networks a hub gives out.", "announcement", qos=1, retained=True),
     "advice/<hub>": Said("What advice gained an agent's devices.", "gains", qos=1, retained=True),
@@ -92,6 +102,7 @@ WORDS: Final = sorted(
 """Whose schemas are needed."""
 _PARAMETERS: Final[Mapping[str, str]] = {
     "device": "Device id: `[a-z0-9_-]{1,23}`.",
+    "owner": "User who owns the device's agent.",
     "agent": "Name of an agent: `[a-z0-9_-]{1,40}`.",
     "hub": "Name of a hub, as `federation.name` says.",
     "sha256": "Of the network's file.",
@@ -206,10 +217,18 @@ def _entries(base: str) -> Iterator[Entry]:
     status = Said("Whether the hub is there; its will.", _STATUS, TEXT, qos=1, retained=True)
     address = topics.hub_status(base)
     yield Entry("hub_status", address, status, _SENT, hearer=_EVERYBODY)
+    yield from _home_assistant(base)
     for leaf in topics.FEDERATION:
         address = topics.agent_topic(base, "{agent}", leaf).replace("<", "{").replace(">", "}")
         said, name = BELOW_AGENT[leaf], f"agents_{leaf.partition('/')[0]}"
         yield Entry(name, address, said, ("receive", "send"), servers=("hubs",))
+
+
+def _home_assistant(base: str) -> Iterator[Entry]:
+    prefix = topics.HOME_ASSISTANT
+    shown = topics.discovery_topic(prefix, "{owner}", base, "{device}")
+    yield Entry("discovery", shown, DISCOVERY, _SENT, hearer=("person",))
+    yield Entry("birth", topics.birth(prefix), BIRTH, _RECEIVED, publisher=("person",))
 
 
 def _name(leaf: str) -> str:

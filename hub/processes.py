@@ -34,7 +34,7 @@ from hub.control import SOCKET_NAME, ChoosePolicy, Control
 from hub.errors import OperatorFault
 from hub.federation.link import FederationLink
 from hub.figures import VERSION, watched
-from hub.intake.door import Rooms, make_door, make_states
+from hub.intake.door import Rooms, make_announcements, make_door, make_states
 from hub.intake.mapping.bound import check_mapping
 from hub.intake.mqtt.external_broker import ExternalBroker
 from hub.intake.mqtt.gate import Gate
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.facts import Sealed
+    from hub.intake.homeassistant.announce import Announcements
     from hub.intake.states import States
     from hub.settings import Settings
     from hub.words import Agent, AgentName
@@ -136,7 +137,7 @@ class Hub:
         self.pool.choose = self.deliver.choose
         self.receiver = Receiver(self.registry, self.log, self.external, clock, settings.step)
         self.silence = Silence(self.registry, self.sessions, self.log, clock, settings.step)
-        self.gate, self.states = self._make_door(loop)
+        self.gate, self.states, self.announcements = self._make_door(loop)
         acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool, check_mapping)
         self.control = Control(
             acts,
@@ -160,8 +161,10 @@ class Hub:
         )
         self.stopping = asyncio.Event()
 
-    def _make_door(self, loop: asyncio.AbstractEventLoop) -> tuple[Gate | ExternalBroker, States]:
-        """The door for MQTT, and what is said there of each device."""
+    def _make_door(
+        self, loop: asyncio.AbstractEventLoop
+    ) -> tuple[Gate | ExternalBroker, States, Announcements]:
+        """The door for MQTT, and what is said there of each device, also to Home Assistant."""
         rooms = Rooms(
             self.registry,
             self.sessions,
@@ -170,8 +173,10 @@ class Hub:
             lambda agent, on, who: self.control.switch_learning(agent, on=on, by=who),
             self.clock,
         )
-        door = make_door(rooms, self.settings.mqtt)
-        return door, make_states(rooms, door, self.settings.mqtt, loop.call_later)
+        settings = self.settings.mqtt
+        door = make_door(rooms, settings)
+        states = make_states(rooms, door, settings, loop.call_later)
+        return door, states, make_announcements(rooms, door, settings, self.data, VERSION)
 
     async def _join(self, agent: AgentName, sha256: str, name: str) -> None:
         """Have an agent that has learnt nothing begin with a policy of another hub."""
@@ -300,6 +305,7 @@ async def _serve(settings: Settings, *, as_json: bool) -> NoReturn:
         await hub.gate.start(hub.log.hub)
         stack.push_async_callback(hub.gate.stop)
         stack.push_async_callback(_ended, asyncio.create_task(hub.states.run()))
+        stack.push_async_callback(_ended, asyncio.create_task(hub.announcements.run()))
         http, mqtt, ws, told = await _open_listeners(hub, stack)
         await hub.control.open(hub.data)
         stack.push_async_callback(hub.control.close)

@@ -208,6 +208,12 @@ def _topics() -> str:
     for leaves, who in rows:
         lines += [f"| `{topics.device_topic(base, device, leaf)}` | {who} |" for leaf in leaves]
     lines.append(f"| `{topics.hub_status(base)}` | the hub, retained, and its will |")
+    prefix = topics.HOME_ASSISTANT
+    shown = topics.discovery_topic(prefix, "<owner>", base, device)
+    lines.append(
+        f"| `{shown}` | the hub, retained, to Home Assistant (`home_assistant` of `[mqtt]`) |"
+    )
+    lines.append(f"| `{topics.birth(prefix)}` | Home Assistant |")
     lines += [
         f"| `{topics.agent_topic(base, '<agent>', leaf)}` | a hub, to others (`[federation]`) |"
         for leaf in topics.FEDERATION

@@ -11,6 +11,11 @@ where no device reaches what is below `agents`:
     <base>/agents/<agent>/{policy advice}/<hub>                 that hub, retained
     <base>/agents/<agent>/want/<hub>                            another hub, to that one
     <base>/agents/<agent>/part/<sha256>/<number>                whichever hub was asked
+
+Home Assistant looks for devices below a prefix of its own, `homeassistant`:
+
+    <prefix>/device/sheepfold_<owner>/<base and device>/config  hub publishes, retained
+    <prefix>/status                                             Home Assistant publishes
 """
 
 from __future__ import annotations
@@ -27,10 +32,14 @@ PEOPLE_HEAR: Final = ("status", "state", *OPERATOR_PUBLISHES)
 """What reaches a person's client, of the devices of the person's agents."""
 FEDERATION: Final = ("policy/<hub>", "advice/<hub>", "want/<hub>", "part/<sha256>/<number>")
 """Below `<base>/agents/<agent>`."""
+HOME_ASSISTANT: Final = "homeassistant"
+"""Its prefix, unless it was told another."""
 ENCODINGS: Final = {"obs": "json", "obs/mp": "mp", "obs/f32": "f32"}
 
 _DEVICE_ID: Final = re.compile(r"[a-z0-9_-]{1,23}")
 _RESERVED: Final = {"hub", "agents"}
+_NO_WORD: Final = re.compile(r"[^a-zA-Z0-9_-]+")
+_DISCOVERY: Final = re.compile(r"device/sheepfold_([a-z0-9_-]{1,40})/[a-zA-Z0-9_-]+/config")
 
 
 def is_device_id(text: str, *, reserved: bool = False) -> bool:
@@ -68,6 +77,27 @@ def agent_levels(base: str, topic: str) -> tuple[str, list[str]] | None:
     prefix = f"{base}/agents/"
     agent, _, rest = topic.removeprefix(prefix).partition("/")
     return (agent, rest.split("/")) if topic.startswith(prefix) and rest else None
+
+
+def discovery_id(base: str, device: str) -> str:
+    """What Home Assistant knows a device by, for as long as its topics are the same."""
+    return f"{_NO_WORD.sub('-', base)}_{device}"
+
+
+def discovery_topic(prefix: str, owner: str, base: str, device: str) -> str:
+    """Where a device is announced; its agent's owner stands in it, for who may hear it."""
+    return f"{prefix}/device/sheepfold_{owner}/{discovery_id(base, device)}/config"
+
+
+def discovery_owner(prefix: str, topic: str) -> str | None:
+    """Whose device is announced there; None for a topic that is for no announcement."""
+    found = _DISCOVERY.fullmatch(topic.removeprefix(f"{prefix}/"))
+    return found[1] if found is not None and topic.startswith(f"{prefix}/") else None
+
+
+def birth(prefix: str) -> str:
+    """Where Home Assistant says `online` when it has started."""
+    return f"{prefix}/status"
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hub.intake.commands import Commands
+from hub.intake.homeassistant.announce import FILE, Announcements
 from hub.intake.mqtt.broker import Broker
 from hub.intake.mqtt.external_broker import ExternalBroker
 from hub.intake.mqtt.gate import Gate
@@ -15,6 +16,7 @@ from hub.intake.states import States
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from hub.clock import Clock
     from hub.intake.commands import SwitchLearning
@@ -46,9 +48,16 @@ def make_door(rooms: Rooms, settings: MqttSettings) -> Gate | ExternalBroker:
     commands = Commands(registry, sessions, receiver, rooms.overrides, rooms.switch_learning)
     if settings.broker:
         return ExternalBroker(registry, sessions, receiver, commands, settings, rooms.clock)
-    people = People(registry, settings.base)
+    people = People(registry, settings.base, settings.home_assistant)
     broker = Broker(settings.base, people, filters_max=settings.person_filters_max)
     return Gate(registry, sessions, receiver, broker, people, commands, settings, rooms.clock)
+
+
+def make_announcements(
+    rooms: Rooms, door: Gate | ExternalBroker, settings: MqttSettings, data: Path, version: str
+) -> Announcements:
+    """What Home Assistant is told there of devices."""
+    return Announcements(rooms.registry, door, settings, data / FILE, version)
 
 
 def make_states(

@@ -84,8 +84,13 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=1, description="The same of one user, so that nobody takes the others' room.")
     ] = 32
     person_filters_max: Annotated[
-        int, Meta(ge=1, description="Subscriptions of one of them; above, the next is refused.")
-    ] = 64
+        int,
+        Meta(
+            ge=1,
+            description="Subscriptions of one of them; above, the next is refused. Home Assistant "
+            "takes two a device.",
+        ),
+    ] = 512
     retained_bytes_max: Annotated[
         int, Meta(ge=16, description="Largest `status` of a device, which is kept for others.")
     ] = 1024
@@ -93,6 +98,14 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0, description="How often a device's `state` is published while it moves on."),
     ] = 1.0
+    home_assistant: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)?$",
+            description="Discovery prefix of Home Assistant, `homeassistant` unless it was changed "
+            "there: devices are announced to it; empty = they are not, and what was is taken back.",
+        ),
+    ] = ""
     unacknowledged_max: Annotated[
         int,
         Meta(

@@ -76,7 +76,7 @@ class RealHub:
         self.data = data
         self.says = data.with_name(data.name + ".txt")
         """What the hub and its processes printed, over all starts."""
-        self._settings = settings
+        self.settings = settings
         """TOML."""
         self._process: subprocess.Popen[bytes] | None = None
         self._family: list[Member] = []
@@ -93,7 +93,7 @@ class RealHub:
     def spawn(self, *flags: str) -> subprocess.Popen[bytes]:
         """Start without waiting."""
         config = self.data.with_name(self.data.name + ".toml")
-        config.write_text(self._settings)
+        config.write_text(self.settings)
         command = [sys.executable, "-m", "hub", "serve", "--config", str(config)]
         with self.says.open("ab") as says:
             self._process = subprocess.Popen(

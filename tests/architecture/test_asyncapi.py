@@ -79,8 +79,11 @@ def test_every_topic_is_described_once() -> None:
         topics.agent_topic(BASE, "{agent}", leaf).replace("<", "{").replace(">", "}")
         for leaf in topics.FEDERATION
     ]
+    prefix = topics.HOME_ASSISTANT
+    shown = topics.discovery_topic(prefix, "{owner}", BASE, "{device}")
+    shared = [topics.hub_status(BASE), shown, topics.birth(prefix)]
     described = [channel["address"] for channel in DOCUMENT["channels"].values()]
-    assert described == [*below_device, topics.hub_status(BASE), *below_agent]
+    assert described == [*below_device, *shared, *below_agent]
 
 
 def test_hub_receives_what_devices_publish_and_sends_what_they_hear() -> None:

@@ -46,7 +46,7 @@ class House:
         self.sessions = Sessions(self.registry, log, self.clock, self.quotas)
         self.delivery = EchoDelivery(log)
         self.receiver = Receiver(self.registry, log, self.delivery, self.clock, StepSettings())
-        self.people = People(self.registry, "rl/v1")
+        self.people = People(self.registry, "rl/v1", settings.home_assistant)
         self.broker = Broker("rl/v1", self.people, filters_max=settings.person_filters_max)
         self.switched: list[tuple[str, bool, str]] = []
         self.overrides = Overrides(self.registry, log, self.clock, lasts_s=3600.0)

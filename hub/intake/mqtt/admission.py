@@ -136,7 +136,7 @@ def _admit_person(people: People, packet: Connect, secret: str) -> PersonAdmissi
         user = people.admit(packet.username or "", secret)
     except AccessDenied as error:
         raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
-    if packet.will_topic is not None:
+    if packet.will_topic not in (None, people.birth):
         raise TurnedAway(ConnectCode.NOT_AUTHORIZED)  # there is nothing for it to be about
     if packet.lacks_client_id:
         raise TurnedAway(ConnectCode.BAD_CLIENT_ID)

@@ -25,10 +25,19 @@ from hub.intake.mqtt.wire import Publish
 from hub.mqtt_hub import HubLink, Incoming, read_address, trust
 from hub.payloads import Err
 from hub.registry.buckets import Buckets
-from hub.topics import DEVICE_PUBLISHES, OPERATOR_PUBLISHES, device_leaf, device_topic, hub_status
+from hub.topics import (
+    DEVICE_PUBLISHES,
+    OPERATOR_PUBLISHES,
+    birth,
+    device_leaf,
+    device_topic,
+    hub_status,
+)
 from hub.words import Code, DeviceId, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hub.clock import Clock
     from hub.intake.commands import Commands
     from hub.intake.mapping.bound import Heard
@@ -75,6 +84,10 @@ class ExternalBroker:
         """Read, and not taken yet: the log is behind."""
         self._again: asyncio.TimerHandle | None = None
         self._carrying: set[asyncio.Task[None]] = set()
+        self.on_birth: Callable[[bytes], None] = _nobody
+        """Called with what Home Assistant says of itself."""
+        self._statuses: set[DeviceId] = set()
+        """Devices whose own word on how they are is kept by the broker."""
         self._strangers: Buckets[str] = Buckets(1.0, burst_s=1.0, most=STRANGERS_MAX)
         self.connections: frozenset[DeviceId] = frozenset()
         """Devices' sockets are the broker's: nobody's is known here."""
@@ -111,7 +124,11 @@ class ExternalBroker:
         settings = self._settings
         prefix = f"$share/{settings.broker_share}/" if settings.broker_share else ""
         native = [f"{settings.base}/+/{leaf}" for leaf in HEARD]
-        return [prefix + one for one in (*native, *sorted(self._mappings.filters))]
+        shared = [prefix + one for one in (*native, *sorted(self._mappings.filters))]
+        if not settings.home_assistant:
+            return shared
+        # Each hub for itself: what is retained does not come by a shared subscription.
+        return [*shared, f"{settings.base}/+/status", birth(settings.home_assistant)]
 
     async def stop(self) -> None:
         """Leave."""
@@ -145,6 +162,20 @@ class ExternalBroker:
         if self._link is not None:
             topic = device_topic(self._settings.base, device, leaf)
             self._link.publish(topic, payload, qos=qos, retain=retain)
+
+    @property
+    def connection(self) -> int:
+        """Counts those to the broker; 0 before the first."""
+        return 0 if self._link is None else self._link.connection
+
+    def announce(self, topic: str, payload: bytes) -> None:
+        """Retained, to whom the broker lets hear it; nothing = no more."""
+        if self._link is not None:
+            self._link.publish(topic, payload, qos=1, retain=True)
+
+    def keeps_status(self, device: DeviceId) -> bool:
+        """Whether the device's own word on how it is is kept; known while devices are announced."""
+        return device in self._statuses
 
     def acknowledge(self, message: Incoming) -> None:
         """The broker may forget it."""
@@ -183,6 +214,10 @@ class ExternalBroker:
         if heard is not None:
             self._take_mapped(heard, message)
             return
+        if found is None and message.topic == birth(self._settings.home_assistant):
+            self.on_birth(message.payload)
+        elif found is not None and found[1] == "status":
+            self._note_status(DeviceId(found[0]), message.payload)
         if found is None or found[1] not in HEARD or message.retained:
             self.acknowledge(message)  # what is retained was said to somebody else, some time ago
             return
@@ -196,6 +231,12 @@ class ExternalBroker:
             task.add_done_callback(self._carrying.discard)
         else:
             self._device(device).take_from(message, leaf)
+
+    def _note_status(self, device: DeviceId, payload: bytes) -> None:
+        if not payload:
+            self._statuses.discard(device)
+        elif device in self._registry.devices or len(self._statuses) < STRANGERS_MAX:
+            self._statuses.add(device)
 
     def _take_mapped(self, heard: Heard, message: Incoming) -> None:
         device = heard.device
@@ -347,3 +388,7 @@ class _NoLine:
 
     def resume(self, reason: str = "") -> None:
         """It was not paused."""
+
+
+def _nobody(_: bytes) -> None:
+    """Before anybody wants to know."""

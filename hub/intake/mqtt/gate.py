@@ -18,6 +18,8 @@ from hub.intake.mqtt.strangers import Strangers
 from hub.topics import device_topic, hub_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hub.clock import Clock
     from hub.intake.commands import Commands
     from hub.intake.mqtt.broker import Broker
@@ -56,6 +58,8 @@ class Gate:
         self.people_online: dict[str, PersonClient] = {}
         self.strangers = Strangers(settings, clock)
         self.keep_alive = KeepAlive(asyncio.get_running_loop())
+        self.on_birth: Callable[[bytes], None] = _nobody
+        """Called with what Home Assistant says of itself."""
         self.held: set[Connection] = set()
         """Not read from until the log has caught up."""
 
@@ -124,8 +128,25 @@ class Gate:
         topic = device_topic(self.settings.base, device, leaf)
         self.broker.publish(topic, payload, qos=qos, retain=retain)
 
+    @property
+    def connection(self) -> int:
+        """To the broker, which is our own: there is one from the start on."""
+        return 1
+
+    def announce(self, topic: str, payload: bytes) -> None:
+        """Retained, to people who may hear it; nothing = no more."""
+        self.broker.publish(topic, payload, qos=1, retain=True)
+
+    def keeps_status(self, device: DeviceId) -> bool:
+        """Whether the device's own word on how it is is kept."""
+        return self.broker.retained(device_topic(self.settings.base, device, "status")) is not None
+
     def say_offline(self) -> None:
         """The hub is stopping: whoever listens to its status is told."""
         for outbox in self.outboxes.values():
             outbox.pass_on(HUB_STATUS, b"offline", 1, retained=True)
         self.broker.publish(hub_status(self.settings.base), b"offline", qos=1, retain=True)
+
+
+def _nobody(_: bytes) -> None:
+    """Before anybody wants to know."""

@@ -1,7 +1,8 @@
 """What a person's MQTT client may do: hear how devices fare, and command them.
 
-An owner reaches the devices of the own agents, an admin all that belong to an agent. Nobody but the
-hub reads what devices observe over MQTT; the log has it (`POST /v1/sql`).
+An owner reaches the devices of the own agents, an admin all that belong to an agent; so it is with
+what Home Assistant is told of them. Nobody but the hub reads what devices observe over MQTT; the
+log has it (`POST /v1/sql`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Final
 from hub.errors import AccessDenied
 from hub.registry.access import operator_of
 from hub.topics import (
+    HOME_ASSISTANT,
     OPERATOR_PUBLISHES,
     PEOPLE_HEAR,
+    birth,
     device_leaf,
     device_topic,
+    discovery_owner,
+    discovery_topic,
     hub_status,
     is_device_id,
     matches,
@@ -31,9 +36,13 @@ REWARD: Final = "reward"
 class People:
     """The rules, over the registry as it stands."""
 
-    def __init__(self, registry: Registry, base: str) -> None:
+    def __init__(self, registry: Registry, base: str, home_assistant: str = "") -> None:
         self._registry = registry
         self._base = base
+        self._prefix = home_assistant or HOME_ASSISTANT
+        self.birth = birth(self._prefix)
+        """Where Home Assistant says how it is, and has its will. That is allowed where it is told
+        nothing, too: it does so unless it was taught not to."""
 
     def admit(self, name: str, secret: str) -> User:
         """The user that shows this operator key.
@@ -51,7 +60,7 @@ class People:
 
         Whose device it is, is looked at message by message: that may change.
         """
-        if matches(topic_filter, hub_status(self._base)):
+        if matches(topic_filter, hub_status(self._base)) or self._may_discover(topic_filter):
             return True
         wanted = topic_filter.split("/")[self._base.count("/") + 1 :]
         named = bool(wanted) and is_device_id(wanted[0], reserved=True)
@@ -60,6 +69,15 @@ class People:
             matches(topic_filter, device_topic(self._base, device, leaf)) for leaf in PEOPLE_HEAR
         )
 
+    def _may_discover(self, topic_filter: str) -> bool:
+        shown = discovery_topic(self._prefix, "anybody", self._base, "any").split("/")
+        wanted = topic_filter.split("/")
+        if len(wanted) == len(shown):  # a filter may name the owner, and the device
+            for i in (-3, -2):
+                shown[i] = shown[i] if wanted[i] == "+" else wanted[i]
+        topic = "/".join(shown)
+        return discovery_owner(self._prefix, topic) is not None and matches(topic_filter, topic)
+
     def may_hear(self, name: str, topic: str) -> bool:
         """Whether this user may be sent what is published there."""
         user = self._registry.users.get(name)
@@ -67,6 +85,9 @@ class People:
             return False
         if topic == hub_status(self._base):
             return True
+        owner = discovery_owner(self._prefix, topic)
+        if owner is not None:
+            return user.role == "admin" or owner == name
         found = device_leaf(self._base, topic)
         return found is not None and found[1] in PEOPLE_HEAR and self._reaches(user, found[0])
 

@@ -178,20 +178,29 @@ class PersonClient:
     # --- commands ------------------------------------------------------------------------
 
     def _publish(self, publish: Publish) -> None:
-        try:
-            device, leaf = self._gate.people.command(self._user.name, publish.topic)
-        except AccessDenied as error:
-            raise Malformed(str(error)) from error  # 3.3.5-2: there is no other way to say so
+        is_birth = publish.topic == self._gate.people.birth
+        command = None if is_birth else self._command(publish.topic)
         if publish.qos == 2 and not self._releases.is_new(publish.packet_id):
             if self._releases.is_acknowledged(publish.packet_id):
                 self._line.send(wire.pubrec(publish.packet_id))
             return
         if len(self._commands) >= self._gate.settings.unacknowledged_max:
             raise Malformed("too many commands at once")
-        carried = self._carry_out(device, leaf, publish)
+        if command is None:
+            self._gate.on_birth(publish.payload)
+            self._acknowledge(publish)
+            return
+        carried = self._carry_out(*command, publish)
         task = asyncio.get_running_loop().create_task(carried)
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
+
+    def _command(self, topic: str) -> tuple[DeviceId, str]:
+        """Raises Malformed: it is none of this person's."""
+        try:
+            return self._gate.people.command(self._user.name, topic)
+        except AccessDenied as error:
+            raise Malformed(str(error)) from error  # 3.3.5-2: there is no other way to say so
 
     async def _carry_out(self, device: DeviceId, leaf: str, publish: Publish) -> None:
         """Acknowledged once it is in the log, or refused for good."""
@@ -214,6 +223,9 @@ class PersonClient:
                 return
         except SheepfoldError:
             gate.receiver.refused += 1
+        self._acknowledge(publish)
+
+    def _acknowledge(self, publish: Publish) -> None:
         if publish.qos == 1:
             self._line.send(wire.puback(publish.packet_id))
         elif publish.qos == 2:

@@ -312,7 +312,7 @@ async def test_a_client_that_is_known_comes_back_when_there_is_no_room_for_other
         "rl/v1/heater",
         "rl/v1",
         "rl/v1/heater/state/+",
-        "homeassistant/#",
+        "homeassistant/sensor/+/config",
         "$SYS/#",
         "+",
     ],
