@@ -8,6 +8,7 @@ POST /shepherd/login_user/  /shepherd/env/       shepherd.py
      /v1/ws                                      websocket.py, line.py
 POST /v1/sql                                     sql.py
 GET  /v1/actions/{seq}                           actions.py
+GET  /v1/things/{device}                         things.py
 GET  /healthz  /readyz                           health.py
 GET  /metrics                                    metrics.py
 GET  /schema/openapi.json                        openapi.py
@@ -51,6 +52,7 @@ from bridge.origins import guarded, refuse
 from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
+from bridge.things import things_route
 from bridge.websocket import WebSockets
 
 if TYPE_CHECKING:
@@ -148,6 +150,7 @@ def create_app(hub: Hub) -> DevicesFirst:
             *MultiServer(hub.registry, remote, body_bytes_max).routes(),
             _mounted("/v1/ws", WebSockets(hub, remote).serve, websocket=True),
             actions_route(hub),
+            things_route(hub),
             *health_routes(hub),
             metrics_route(hub),
             openapi_route(),

@@ -216,6 +216,7 @@ def document() -> bytes:
     paths["/v1/ws"] = {"get": _websocket_operation(references)}
     paths["/v1/sql"] = {"post": _sql_operation(references)}
     paths["/v1/actions/{seq}"] = {"get": _explanation_operation(references)}
+    paths["/v1/things/{device}"] = {"get": _thing_operation(references) | {"parameters": [device]}}
     for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):
         paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
     paths["/metrics"] = {"get": _metrics_operation()}
@@ -358,6 +359,21 @@ def _explanation_operation(references: dict[str, Any]) -> dict[str, Any]:
             "200": {"description": "The action and what it answered.", "content": found},
             "404": {"description": "No action that this key may see.", "content": problem},
             **dict.fromkeys(("401", "503"), refused),
+        },
+        "security": [{"bearer": []}, {"header": []}],
+    }
+
+
+def _thing_operation(references: dict[str, Any]) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": references["Problem"]}}
+    refused = {"description": "Refused.", "content": problem}
+    found = {"application/td+json": {"schema": {"type": "object"}}}
+    return {
+        "summary": "A device as a W3C Thing Description 1.1.",
+        "responses": {
+            "200": {"description": "Its spaces, and what can be done over HTTP.", "content": found},
+            "404": {"description": "No device that this key may see.", "content": problem},
+            "401": refused,
         },
         "security": [{"bearer": []}, {"header": []}],
     }
