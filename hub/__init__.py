@@ -18,6 +18,7 @@ A device's fact goes one way, and everything else is folded from the log:
     remote      devices as Gymnasium environments, for a learner elsewhere
     settings    every setting, with its unit, default and reason
     doctor      what is wrong with a hub's folder and machine, and what mends it
+    simulate    devices with a Gymnasium environment, one or hundreds, on a good line or a bad one
     demo        four simulated devices that use all of it from outside
 
 Start in `words.py` for the nouns, in `intake/receive.py` for the main path, and in `processes.py`

@@ -22,6 +22,7 @@ from hub.commands import (
     people,
     policies,
     rebuild,
+    simulate,
     tls,
     top,
 )
@@ -128,6 +129,7 @@ for _group in (
 for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.export):
     cli.add_command(_command)
 cli.add_command(rebuild.rebuild)
+cli.add_command(simulate.simulate)
 cli.add_command(top.top)
 cli.add_command(doctor.doctor)
 cli.add_command(completion.completion)

@@ -1,8 +1,8 @@
 """A door to paho: a simulated device's end of MQTT 3.1.1, and a hub's at a broker of hubs.
 
-    with MqttLink(device, key, host=host, port=port, clock=clock) as link:
+    async with MqttLink(device, key, host=host, port=port) as link:
         link.publish("obs", b'{"s":0,"o":[21.5,40]}')
-        leaf, payload = link.receive(timeout_s=1.0)     # "act", b'{"s":0,"a":1}'
+        leaf, payload = await link.receive()            # "act", b'{"s":0,"a":1}'
 
     link = BrokerLink("site-a", "broker.example", 8883, tls=True)
     link.open(); link.subscribe("rl/v1/agents/heating/policy/+")
@@ -11,34 +11,36 @@
 
 Rule 1: one link is one connection. When it is lost the link says so once and is finished; its
     owner opens another and sends again what was not answered, so nothing is queued in here.
-Rule 2: no thread. paho runs inside `open`, `publish` and `receive` only, which costs a device half
-    of what a network thread and the hand-over to it would.
+Rule 2: no thread, but for the moment of a device's connecting. A device's paho is served from the
+    event loop, a hub's inside `publish` and `receive`: that costs half of what a network thread and
+    the hand-over to it would.
 """
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
+import msgspec
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PacketProperties
 
 from hub.errors import AccessDenied
+from hub.payloads import Err
 from hub.topics import device_topic
+from hub.words import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from paho.mqtt.client import ConnectFlags, SocketLike
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from hub.clock import Clock
     from hub.words import DeviceId
 
 SUBSCRIBED: Final = ("act", "err")
@@ -52,10 +54,22 @@ PACKET_BYTES_MAX: Final = 65_536
 PACKETS_AT_ONCE: Final = 256
 """That `BrokerLink.receive` takes of a broker that sends faster than we read."""
 _REFUSED: Final = ("Bad user name or password", "Not authorized")
+_CODES: Final = {0x97: Code.RATE, 0x83: Code.BUSY, 0x87: Code.AUTH}
+"""What a PUBACK's reason code means; any other that is a failure means the payload."""
 
 
 class MqttLink:
-    """One connection of one device: sends below its own topic, hears its `act` and `err`."""
+    """One connection of one device: sends below its own topic, hears its `act` and `err`.
+
+    Args:
+        device: its id.
+        key: its password.
+        host: of the hub.
+        port: of the hub's MQTT.
+        base: of all topics.
+        qos: of what it sends and hears.
+        five: speak MQTT 5; what is refused in a PUBACK is then heard as `err` all the same.
+    """
 
     def __init__(
         self,
@@ -64,32 +78,37 @@ class MqttLink:
         *,
         host: str,
         port: int,
-        clock: Clock,
         base: str = "rl/v1",
         qos: int = 1,
+        five: bool = False,
     ) -> None:
         self._device = device
         self._key = key
         self._host = host
         self._port = port
-        self._clock = clock
         self._base = base
         self._qos = qos
         self._client = Client(
-            CallbackAPIVersion.VERSION2, client_id=device, protocol=MQTTv311, clean_session=True
+            CallbackAPIVersion.VERSION2, client_id=device, protocol=MQTTv5 if five else MQTTv311
         )
         self._connected: ReasonCode | None = None
         self._subscriptions = 0
         self._inbox: deque[tuple[str, bytes]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._fd = -1
+        self._lost: str | None = None
+        self._news = asyncio.Event()
+        """Anything came, or nothing will any more."""
+        self._keep_alive: asyncio.TimerHandle | None = None
 
-    def __enter__(self) -> Self:
-        self.open()
+    async def __aenter__(self) -> Self:
+        await self.open()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Connect and subscribe; when it returns, answers can arrive.
 
         Raises:
@@ -99,22 +118,32 @@ class MqttLink:
         client = self._client
         client.username_pw_set(self._device, self._key)
         client.on_socket_open = _send_at_once
+        client.on_socket_close = self._closing
+        client.on_socket_register_write = self._want_write
+        client.on_socket_unregister_write = self._written
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.on_publish = self._on_publish
         client.connect_timeout = OPEN_TIMEOUT_S
-        client.connect(self._host, self._port, keepalive=KEEPALIVE_S)
-        deadline = self._clock.monotonic() + OPEN_TIMEOUT_S
-        self._run_until(lambda: self._connected is not None, deadline, "CONNACK")
-        assert self._connected is not None
-        if self._connected.is_failure:
-            self.close()
-            if self._connected.getName() in _REFUSED:
-                raise AccessDenied(f"the hub refused device {self._device!r}: {self._connected}")
-            raise ConnectionRefusedError(f"the hub refused the connection: {self._connected}")
-        for leaf in SUBSCRIBED:
-            client.subscribe(device_topic(self._base, self._device, leaf), qos=self._qos)
-        self._run_until(lambda: self._subscriptions == len(SUBSCRIBED), deadline, "SUBACK")
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                # In a thread: it may wait for a name server.
+                await asyncio.to_thread(client.connect, self._host, self._port, KEEPALIVE_S)
+                self._attach()
+                while self._connected is None:
+                    await self._more()
+                self._check_accepted(self._connected)
+                for leaf in SUBSCRIBED:
+                    topic = device_topic(self._base, self._device, leaf)
+                    client.subscribe(topic, qos=self._qos)
+                while self._subscriptions < len(SUBSCRIBED):
+                    await self._more()
+        except TimeoutError:
+            raise TimeoutError(f"no answer to CONNECT from {self._host}:{self._port}") from None
+        finally:
+            if self._subscriptions < len(SUBSCRIBED):
+                self.close()
 
     def publish(self, leaf: str, payload: bytes) -> None:
         """Send on `<base>/<device>/<leaf>`.
@@ -124,54 +153,98 @@ class MqttLink:
         """
         topic = device_topic(self._base, self._device, leaf)
         self._check(self._client.publish(topic, payload, qos=self._qos).rc)
+        if self._lost is not None:
+            raise ConnectionResetError(self._lost)
 
-    def receive(self, timeout_s: float) -> tuple[str, bytes] | None:
-        """The next (leaf, payload) the hub sent, None when nothing came in time.
+    async def receive(self) -> tuple[str, bytes]:
+        """The next (leaf, payload) the hub sends.
 
         Raises:
             ConnectionError: the connection is lost.
         """
-        deadline = self._clock.monotonic() + timeout_s
         while not self._inbox:
-            left_s = deadline - self._clock.monotonic()
-            if left_s <= 0:
-                return None
-            self._run_once(left_s)
+            await self._more()
         return self._inbox.popleft()
+
+    def abandon(self) -> None:
+        """Leave the connection half open: nothing is read or written any more, nor is it closed."""
+        self._closing()
 
     def close(self) -> None:
         """Say goodbye where that is still possible; never raises."""
         self._client.disconnect()
+        connection = self._client.socket()
+        self._closing()
+        if connection is not None:
+            connection.close()
 
-    def _run_until(self, condition: Callable[[], bool], deadline: float, missing: str) -> None:
-        while not condition():
-            left_s = deadline - self._clock.monotonic()
-            if left_s <= 0:
-                self.close()
-                raise TimeoutError(f"no {missing} from {self._host}:{self._port}")
-            self._run_once(left_s)
+    async def _more(self) -> None:
+        """Wait for whatever comes next.
 
-    def _run_once(self, timeout_s: float) -> None:
-        """Wait for the socket, at most until paho wants to look at its keep-alive, and serve it."""
-        client = self._client
-        connection = client.socket()
+        Raises:
+            ConnectionError: nothing will.
+        """
+        if self._lost is not None:
+            raise ConnectionResetError(self._lost)
+        self._news.clear()
+        await self._news.wait()
+
+    def _check_accepted(self, reason: ReasonCode) -> None:
+        if not reason.is_failure:
+            return
+        if reason.getName() in _REFUSED:
+            raise AccessDenied(f"the hub refused device {self._device!r}: {reason}")
+        raise ConnectionRefusedError(f"the hub refused the connection: {reason}")
+
+    # --- serving paho -----------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        connection = self._client.socket()
         if connection is None:
             raise ConnectionResetError(f"{self._device!r} lost the hub")
-        waiting_to_write = [connection] if client.want_write() else []
-        readable, writable, _ = select.select(
-            [connection], waiting_to_write, [], min(timeout_s, KEEPALIVE_S / 2)
-        )
-        if readable:
-            self._check(client.loop_read())
-        if writable:
-            self._check(client.loop_write())
-        self._check(client.loop_misc())
+        self._fd = connection.fileno()
+        self._loop.add_reader(self._fd, self._readable)
+        self._want_write()
+        self._look_at_keep_alive()
+
+    def _readable(self) -> None:
+        self._check(self._client.loop_read())
+
+    def _want_write(self, *_: object) -> None:
+        if self._fd >= 0 and self._client.want_write():
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _writable(self) -> None:
+        self._check(self._client.loop_write())
+        if not self._client.want_write():
+            self._written()
+
+    def _written(self, *_: object) -> None:
+        if self._fd >= 0:
+            self._loop.remove_writer(self._fd)
+
+    def _look_at_keep_alive(self) -> None:
+        self._check(self._client.loop_misc())
+        if self._fd >= 0:
+            self._keep_alive = self._loop.call_later(KEEPALIVE_S / 2, self._look_at_keep_alive)
 
     def _check(self, code: MQTTErrorCode) -> None:
-        # A refused CONNECT ends the connection as well; there the CONNACK's reason says more.
-        refused = self._connected is not None and self._connected.is_failure
-        if code is not MQTTErrorCode.MQTT_ERR_SUCCESS and not refused:
-            raise ConnectionResetError(f"{self._device!r} lost the hub: {code.name}")
+        if code is not MQTTErrorCode.MQTT_ERR_SUCCESS and self._lost is None:
+            self._closing()
+            self._lost = f"{self._device!r} lost the hub: {code.name}"
+
+    def _closing(self, *_: object) -> None:
+        # CRUCIAL: before paho closes the socket. uvloop aborts the process over one that is closed
+        # while it is watched.
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+            self._fd = -1
+        if self._keep_alive is not None:
+            self._keep_alive.cancel()
+        if self._lost is None:
+            self._lost = f"{self._device!r} lost the hub"
+        self._news.set()
 
     # paho fixes these signatures.
 
@@ -179,15 +252,27 @@ class MqttLink:
         self, _c: Client, _u: object, _f: ConnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         self._connected = reason
+        self._news.set()
 
     def _on_subscribe(
         self, _c: Client, _u: object, _m: int, _r: list[ReasonCode], _p: Properties | None
     ) -> None:
         self._subscriptions += 1
+        self._news.set()
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         leaf = message.topic.removeprefix(f"{self._base}/{self._device}/")
         self._inbox.append((leaf, bytes(message.payload)))
+        self._news.set()
+
+    def _on_publish(
+        self, _c: Client, _u: object, _m: int, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:  # in MQTT 5 alone (docs/device-maker.md, "MQTT 5")
+            code = _CODES.get(reason.value, Code.PAYLOAD)
+            why = getattr(properties, "ReasonString", None) or str(reason)
+            self._inbox.append(("err", msgspec.json.encode(Err(code, m=why))))
+            self._news.set()
 
 
 class BrokerLink:

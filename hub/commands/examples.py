@@ -12,6 +12,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "SHEEPFOLD__LOG__RETAIN_DAYS=365 sheepfold serve --http-port 0",
     ),
     "demo": ("sheepfold demo --seconds 60 --devices 4",),
+    "simulate": (
+        "sheepfold simulate --create --agent carts --devices 50 --seconds 60",
+        "sheepfold simulate --key k5vgzr2a.… --host hub.local --protocol ws --rate 10/s "
+        "--loss 2% --dup 1% --delay 50ms±20 --reboot 1/h",
+    ),
     "status": ("sheepfold status | jq .processes",),
     "top": (
         "sheepfold top",

@@ -15,7 +15,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hub.demo.progress import Acknowledged
+    from hub.simulate.progress import Acknowledged
 
 SQL: Final = """
 SELECT kind, device, boot, step, action, seq, CAST(payload ->> '$.n' AS BIGINT) AS n

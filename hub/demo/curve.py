@@ -13,7 +13,7 @@ import plotext
 from matplotlib.figure import Figure
 from msgspec import Struct
 
-from hub.demo.standing import EPISODES_JUDGED, SOLVED_RETURN
+from hub.simulate.standing import EPISODES_JUDGED, SOLVED_RETURN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from hub.clock import SystemClock
 from hub.demo import check, curve
-from hub.demo.display import open_display
 from hub.demo.fleet import Fleet, muster
 from hub.demo.serving import ServedHub
-from hub.demo.standing import EPISODES_JUDGED, SOLVED_RETURN, Standing
 from hub.errors import OperatorFault, SheepfoldError
+from hub.simulate.display import open_display
+from hub.simulate.standing import EPISODES_JUDGED, SOLVED_RETURN, Standing
 
 if TYPE_CHECKING:
     from hub.clock import Clock
@@ -119,9 +119,10 @@ class _Outcome(Struct, frozen=True):
 
 def _watch(fleet: Fleet, seconds: float, *, title: str, console: Console, clock: Clock) -> _Outcome:
     """Show the devices' progress until there is an outcome, then stop them."""
-    standing = Standing([m.device for m in fleet.members], now=clock.monotonic())
+    protocols: dict[str, str] = {member.device: member.protocol for member in fleet.members}
+    standing = Standing(list(protocols), now=clock.monotonic())
     reason = ""
-    with open_display(console, fleet.members, title=title) as display:
+    with open_display(console, protocols, title=title) as display:
         try:
             while not (standing.solved or reason):
                 for progress in fleet.receive(LISTEN_S):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from hub.demo.progress import Acknowledged, Progress
-from hub.words import Protocol
+from hub.simulate.exchange import Way
+from hub.simulate.progress import Acknowledged, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hub.demo.serving import Ready
 
-PROTOCOLS: Final = (Protocol.MQTT, Protocol.MQTT, Protocol.HTTP, Protocol.SHEPHERD)
+PROTOCOLS: Final = (Way.MQTT, Way.MQTT, Way.HTTP, Way.SHEPHERD)
 """Of the first four devices, and again of the next four."""
 STOP_TIMEOUT_S: Final = 5.0
 READ_BYTES: Final = 65_536
@@ -30,7 +30,7 @@ class Member(Struct, frozen=True):
     """One simulated device."""
 
     device: str
-    protocol: Protocol
+    protocol: Way
 
 
 class Fleet:
@@ -105,7 +105,7 @@ class Fleet:
                 yield from map(_acknowledged.decode, lines)
 
     def _start(self, member: Member, seed: int) -> None:
-        port = self._ready.mqtt if member.protocol is Protocol.MQTT else self._ready.http
+        port = self._ready.mqtt if member.protocol is Way.MQTT else self._ready.http
         options = {
             "protocol": member.protocol,
             "device": member.device,
@@ -117,7 +117,7 @@ class Fleet:
         flags = [f"--{name}={value}" for name, value in options.items()]
         with self._words_path(member.device).open("wb") as words:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hub.demo.devices", *flags],
+                [sys.executable, "-m", "hub.simulate.alone", *flags],
                 stdout=subprocess.PIPE,
                 stderr=words,
                 # Ctrl-C is for the demo, which then asks for the last lines.

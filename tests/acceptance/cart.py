@@ -6,19 +6,20 @@ with Cart(hub, key, "cart-1") as cart:
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
 import gymnasium
 
 from hub.clock import SystemClock
-from hub.demo.devices import Device
-from hub.demo.over_mqtt import MqttExchange
+from hub.simulate.device import Device, Limits
+from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
 from tests.acceptance.real_hub import HOST
 
 if TYPE_CHECKING:
-    from hub.demo.progress import Acknowledged, Progress
+    from hub.simulate.progress import Acknowledged, Progress
     from tests.acceptance.real_hub import RealHub
 
 BOOT: Final = 3
@@ -55,29 +56,34 @@ class Cart(threading.Thread):
 
     def run(self) -> None:
         """Step."""
-        name, port, clock = DeviceId(self.name), self._hub.ready.mqtt, SystemClock()
-        exchange = MqttExchange(name, self._key, host=HOST, port=port, clock=clock)
+        try:
+            asyncio.run(self._walk())
+        except Exception as error:  # noqa: BLE001 - a thread's error belongs to its test
+            self.failure = error
+
+    async def _walk(self) -> None:
+        """In the thread's own event loop."""
+        name, port = DeviceId(self.name), self._hub.ready.mqtt
+        exchange = MqttExchange(name, self._key, host=HOST, port=port)
         device = Device(
             self.name,
             gymnasium.make("CartPole-v1", disable_env_checker=True),
             exchange,
             boot=BOOT,
             seed=self._seed,
-            clock=clock,
+            clock=SystemClock(),
             pause=self._pause,
             stopping=self._stopping.is_set,
             report=self._reported,
             acknowledge=self._acknowledged,
         )
         try:
-            device.run(None)
-        except Exception as error:  # noqa: BLE001 - a thread's error belongs to its test
-            self.failure = error
+            await device.run(Limits())
         finally:
             exchange.close()
 
-    def _pause(self, seconds: float) -> None:
-        self._stopping.wait(min(seconds, 0.1))
+    async def _pause(self, seconds: float) -> None:
+        self._stopping.wait(min(seconds, 0.1))  # the loop is this device's alone
 
     def _reported(self, progress: Progress) -> None:
         self.returns += progress.returns

@@ -10,6 +10,7 @@ walker.steps                                        # what was acknowledged, in 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from http.client import HTTPConnection
@@ -19,10 +20,10 @@ import msgspec
 from msgspec import Struct
 
 from hub.clock import SystemClock
-from hub.demo.exchange import Exchange, Said, answered
-from hub.demo.over_http import HttpExchange, ShepherdExchange
-from hub.demo.over_mqtt import MqttExchange
 from hub.intake.mqtt import wire
+from hub.simulate.exchange import Answered, Exchange, Said, answered
+from hub.simulate.over_http import HttpExchange, ShepherdExchange
+from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
 from tests.acceptance.real_hub import HOST
 
@@ -208,22 +209,28 @@ class Walker(threading.Thread):
 
     def run(self) -> None:
         """Walk."""
-        step = 0
-        clock = SystemClock()
         try:
-            while not self._stopping.is_set():
-                answer = answered(self._exchange, _said(step), clock=clock, pause=self._pause)
-                self.steps.append(Stepped(step, answer.act.a, answer.latency_ms, answer.repeats))
-                step += 1
-                if self._rest_s:
-                    self._stopping.wait(self._rest_s)
+            asyncio.run(self._walk())
         except Exception as error:  # noqa: BLE001 - a thread's error belongs to its test
             self.failure = error
+
+    async def _walk(self) -> None:
+        """In the thread's own event loop."""
+        step = 0
+        try:
+            while not self._stopping.is_set():
+                answer = await self._answered(_said(step))
+                self.steps.append(Stepped(step, answer.act.a, answer.latency_ms, answer.repeats))
+                step += 1
+                await self._pause(self._rest_s)
         finally:
             self._exchange.close()
 
-    def _pause(self, seconds: float) -> None:
-        self._stopping.wait(min(seconds, 0.1))
+    async def _answered(self, said: Said) -> Answered:
+        return await answered(self._exchange, said, clock=SystemClock(), pause=self._pause)
+
+    async def _pause(self, seconds: float) -> None:
+        self._stopping.wait(min(seconds, 0.1))  # the loop is this device's alone
 
 
 def _said(step: int) -> Said:
@@ -240,9 +247,9 @@ def _said(step: int) -> Said:
 
 def walkers(hub: RealHub, key: str, *, rest_s: float = 0.0) -> list[Walker]:
     """One over MQTT, one over native HTTP, one in Shepherd's protocol."""
-    http, mqtt, clock = hub.ready.http, hub.ready.mqtt, SystemClock()
+    http, mqtt = hub.ready.http, hub.ready.mqtt
     exchanges: list[Exchange] = [
-        MqttExchange(DeviceId("w-mqtt"), key, host=HOST, port=mqtt, clock=clock),
+        MqttExchange(DeviceId("w-mqtt"), key, host=HOST, port=mqtt),
         HttpExchange(DeviceId("w-http"), key, host=HOST, port=http),
         ShepherdExchange(DeviceId("w-shep"), key, host=HOST, port=http),
     ]

@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 from stable_baselines3 import DQN
 
 from hub import control
-from hub.demo.over_http import HttpExchange
 from hub.registry.user_acts import RemoveUser
+from hub.simulate.over_http import HttpExchange
 from hub.words import DeviceId
 from tests.acceptance.chromium import Browser, needed, opened, saved
 from tests.acceptance.devices import Walker

@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from hub import control
-from hub.clock import SystemClock
-from hub.demo.over_mqtt import MqttExchange
+from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
 from tests.acceptance.devices import Http, Mqtt, Walker
 from tests.acceptance.mosquitto import PASSWORD, device_broker
@@ -54,8 +53,7 @@ def hub(mosquitto: Mosquitto, new_hub: Callable[[str], RealHub]) -> RealHub:
 
 def walker(mosquitto: Mosquitto, device: str) -> Walker:
     """A device that steps without end, by the broker."""
-    clock = SystemClock()
-    exchange = MqttExchange(DeviceId(device), PASSWORD, host=HOST, port=mosquitto.port, clock=clock)
+    exchange = MqttExchange(DeviceId(device), PASSWORD, host=HOST, port=mosquitto.port)
     return Walker(device, exchange)
 
 

@@ -18,10 +18,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from hub.clock import SystemClock
-from hub.demo.exchange import Said, answered
-from hub.demo.over_http import HttpExchange
-from hub.demo.over_mqtt import MqttExchange
+from hub.simulate.exchange import Said
+from hub.simulate.over_http import HttpExchange
+from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
 from tests.acceptance.devices import BOOT, Walker
 from tests.acceptance.real_hub import HOST, until
@@ -30,7 +29,7 @@ from tests.acceptance.test_kill import assert_learning_resumed, await_successor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hub.demo.exchange import Exchange
+    from hub.simulate.exchange import Exchange
     from tests.acceptance.real_hub import RealHub
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -63,21 +62,19 @@ class Cart(Walker):
         """Transitions."""
         self._seed = seed
 
-    def run(self) -> None:
+    async def _walk(self) -> None:
         """Balance."""
         try:
-            self._balance(gymnasium.make("CartPole-v1"), SystemClock())
-        except Exception as error:  # noqa: BLE001 - a thread's error belongs to its test
-            self.failure = error
+            await self._balance(gymnasium.make("CartPole-v1"))
         finally:
             self._exchange.close()
 
-    def _balance(self, env: gymnasium.Env[Any, Any], clock: SystemClock) -> None:
+    async def _balance(self, env: gymnasium.Env[Any, Any]) -> None:
         step, total = 0, 0.0
         seen, _ = env.reset(seed=self._seed)
         said = Said(s=0, o=seen.tolist(), b=BOOT)
         while not self._stopping.is_set():
-            act = answered(self._exchange, said, clock=clock, pause=self._pause).act.a
+            act = (await self._answered(said)).act.a
             step += 1
             if said.d or said.tr:
                 self.returns.append(total)
@@ -121,9 +118,9 @@ class Carts:
 
     def __init__(self, hub: RealHub, *, seed: int) -> None:
         key = hub.make_agent("cart", parameters={})
-        clock, http, mqtt = SystemClock(), hub.ready.http, hub.ready.mqtt
+        http, mqtt = hub.ready.http, hub.ready.mqtt
         over: list[Callable[[DeviceId], Exchange]] = [
-            lambda name: MqttExchange(name, key, host=HOST, port=mqtt, clock=clock),
+            lambda name: MqttExchange(name, key, host=HOST, port=mqtt),
             lambda name: HttpExchange(name, key, host=HOST, port=http),
         ]
         self.devices = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.demo.check import LoggedStep, compare
-from hub.demo.progress import Acknowledged
+from hub.simulate.progress import Acknowledged
 
 NUMBERED = Acknowledged("cart-1", boot=9, step=3, action=1, seq=41)
 UNNUMBERED = Acknowledged("cart-4", boot=None, step=3, action=0)

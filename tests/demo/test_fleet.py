@@ -9,17 +9,17 @@ import pytest
 from rich.console import Console
 
 from hub.clock import SystemClock
-from hub.demo.display import open_display
 from hub.demo.fleet import Fleet, muster
 from hub.demo.serving import Ready
-from hub.demo.standing import Standing
-from tests.demo.fake_hub import KEY, FakeHub
+from hub.simulate.display import open_display
+from hub.simulate.standing import Standing
+from tests.simulate.fake_hub import KEY, FakeHub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hub.demo.progress import Progress
+    from hub.simulate.progress import Progress
 
 STEPS_AWAITED = 50
 LISTEN_S = 0.1
@@ -60,7 +60,7 @@ def test_a_terminal_gets_a_table_and_a_pipe_gets_lines() -> None:
     standing = Standing(["cart-1"], now=0)
     for terminal, words in ((True, ["protocol", "mqtt", "0 steps"]), (False, ["[cart-1 -]"])):
         console = Console(force_terminal=terminal, width=120, record=True)
-        with open_display(console, muster(1), title="hub") as display:
+        with open_display(console, {"cart-1": "mqtt"}, title="hub") as display:
             display.show(standing, now=1.0)
         text = console.export_text()
         for word in words:

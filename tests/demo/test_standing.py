@@ -8,9 +8,9 @@ import pytest
 
 from hub.demo.curve import EndedEpisode, draw_in_terminal, save, trace
 from hub.demo.fleet import muster
-from hub.demo.progress import Progress
-from hub.demo.standing import EPISODES_JUDGED, SOLVED_RETURN, Standing
-from hub.words import Protocol
+from hub.simulate.exchange import Way
+from hub.simulate.progress import Progress
+from hub.simulate.standing import EPISODES_JUDGED, SOLVED_RETURN, Standing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,8 +63,8 @@ def test_policy_is_the_newest_version_any_device_heard_of() -> None:
 
 def test_four_devices_speak_all_protocols() -> None:
     protocols = [member.protocol for member in muster(4)]
-    assert protocols == [Protocol.MQTT, Protocol.MQTT, Protocol.HTTP, Protocol.SHEPHERD]
-    assert muster(5)[4].protocol is Protocol.MQTT
+    assert protocols == [Way.MQTT, Way.MQTT, Way.HTTP, Way.SHEPHERD]
+    assert muster(5)[4].protocol is Way.MQTT
 
 
 def test_the_curve_counts_the_steps_of_all_episodes() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hub.demo.progress import Progress
+    from hub.simulate.progress import Progress
 
 EPISODES_JUDGED: Final = 20
 """The newest of all devices together."""
@@ -20,11 +20,22 @@ LATENCIES_KEPT: Final = 4000
 
 
 class Standing:
-    """Folds progress; `now` is any clock that only goes forward, in seconds."""
+    """Folds progress; `now` is any clock that only goes forward, in seconds.
 
-    def __init__(self, devices: Sequence[str], *, now: float) -> None:
+    Args:
+        devices: their ids.
+        now: when they start.
+        solved_return: what counts as solved; None = nothing does.
+    """
+
+    def __init__(
+        self, devices: Sequence[str], *, now: float, solved_return: float | None = SOLVED_RETURN
+    ) -> None:
         self.started = now
+        self.solved_return = solved_return
         self.steps = dict.fromkeys(devices, 0)
+        self.total_steps = 0
+        """Acknowledged, by all devices."""
         self.returns: dict[str, deque[float]] = {
             device: deque(maxlen=EPISODES_JUDGED) for device in devices
         }
@@ -36,6 +47,7 @@ class Standing:
 
     def add(self, progress: Progress, *, now: float) -> None:
         """One more line from one device."""
+        self.total_steps += progress.steps - self.steps[progress.device]
         self.steps[progress.device] = progress.steps
         self.repeats[progress.device] = progress.repeats
         self.returns[progress.device].extend(progress.returns)
@@ -48,11 +60,6 @@ class Standing:
             self._totals.popleft()
 
     @property
-    def total_steps(self) -> int:
-        """Acknowledged, by all devices."""
-        return sum(self.steps.values())
-
-    @property
     def mean_return(self) -> float | None:
         """Of the newest episodes of all devices together; None before the first."""
         return fmean(self._newest) if self._newest else None
@@ -60,7 +67,9 @@ class Standing:
     @property
     def solved(self) -> bool:
         """Whether enough episodes returned enough."""
-        return len(self._newest) == EPISODES_JUDGED and fmean(self._newest) >= SOLVED_RETURN
+        if self.solved_return is None or len(self._newest) < EPISODES_JUDGED:
+            return False
+        return fmean(self._newest) >= self.solved_return
 
     @property
     def actions_per_s(self) -> float:

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rich.live import Live
 from rich.table import Table
 
-from hub.demo.standing import EPISODES_JUDGED, SOLVED_RETURN
+from hub.simulate.standing import EPISODES_JUDGED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from rich.console import Console
 
-    from hub.demo.fleet import Member
-    from hub.demo.standing import Standing
+    from hub.simulate.standing import Standing
 
 PLAIN_LINE_S: Final = 5.0
 REFRESHES_PER_S: Final = 4
 STEPS_WIDTH: Final = 9
 """Wide enough for a million: columns that grow make the table jump."""
+LINES_AROUND: Final = 10
+"""Of a screen, that are no devices: title, head, rules, totals, and what was said before."""
+DEVICES_IN_LINE: Final = 8
+"""More are told by their least, median and greatest return."""
 
 
 class Display(Protocol):
@@ -33,17 +37,24 @@ class Display(Protocol):
 
 
 def open_display(
-    console: Console, members: list[Member], *, title: str
+    console: Console, protocols: Mapping[str, str], *, title: str
 ) -> AbstractContextManager[Display]:
-    """A table where the console is a terminal, else a line every few seconds."""
-    return TableDisplay(console, members, title) if console.is_terminal else LineDisplay(console)
+    """A table where the console is a terminal, else a line every few seconds.
+
+    Args:
+        console: to show it on.
+        protocols: of each device.
+        title: of the table.
+    """
+    return TableDisplay(console, protocols, title) if console.is_terminal else LineDisplay(console)
 
 
 class TableDisplay:
     """One row a device, redrawn in place."""
 
-    def __init__(self, console: Console, members: list[Member], title: str) -> None:
-        self._members = members
+    def __init__(self, console: Console, protocols: Mapping[str, str], title: str) -> None:
+        self._console = console
+        self._protocols = protocols
         self._title = title
         self._live = Live(console=console, refresh_per_second=REFRESHES_PER_S)
 
@@ -62,14 +73,17 @@ class TableDisplay:
         table.add_column("steps", justify="right", min_width=STEPS_WIDTH)
         table.add_column("repeats", justify="right")
         table.add_column(f"return (mean of {EPISODES_JUDGED})", justify="right")
-        for member in self._members:
+        shown = max(1, self._console.height - LINES_AROUND)
+        for device, protocol in list(self._protocols.items())[:shown]:
             table.add_row(
-                member.device,
-                member.protocol,
-                f"{standing.steps[member.device]:,}",
-                f"{standing.repeats[member.device]:,}",
-                _mean(standing, member.device),
+                device,
+                protocol,
+                f"{standing.steps[device]:,}",
+                f"{standing.repeats[device]:,}",
+                _mean(standing, device),
             )
+        if len(self._protocols) > shown:
+            table.add_row(f"and {len(self._protocols) - shown:,} more")
         self._live.update(table)
 
 
@@ -91,8 +105,7 @@ class LineDisplay:
         if now < self._next:
             return
         self._next = now + PLAIN_LINE_S
-        each = "  ".join(f"{device} {_mean(standing, device)}" for device in standing.steps)
-        self._console.out(f"{_totals(standing, now)}  [{each}]", highlight=False)
+        self._console.out(f"{_totals(standing, now)}  [{_each(standing)}]", highlight=False)
 
 
 def _totals(standing: Standing, now: float) -> str:
@@ -104,9 +117,21 @@ def _totals(standing: Standing, now: float) -> str:
         f"p50 {_ms(standing.latency_ms(0.5))}",
         f"p99 {_ms(standing.latency_ms(0.99))}",
         f"policy {'-' if standing.policy is None else standing.policy}",
-        f"return {'-' if mean is None else f'{mean:.1f}'} of {SOLVED_RETURN:.0f}",
+        f"return {'-' if mean is None else f'{mean:.1f}'}"
+        + ("" if standing.solved_return is None else f" of {standing.solved_return:.0f}"),
     ]
     return "  ".join(parts)
+
+
+def _each(standing: Standing) -> str:
+    """The return of each device, or how they spread."""
+    if len(standing.steps) <= DEVICES_IN_LINE:
+        return "  ".join(f"{device} {_mean(standing, device)}" for device in standing.steps)
+    means = sorted(fmean(returns) for returns in standing.returns.values() if returns)
+    if not means:
+        return f"{len(standing.steps):,} devices"
+    low, middle, high = means[0], means[len(means) // 2], means[-1]
+    return f"{len(standing.steps):,} devices, {low:.1f} to {high:.1f}, median {middle:.1f}"
 
 
 def _mean(standing: Standing, device: str) -> str:
