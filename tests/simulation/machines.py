@@ -34,6 +34,8 @@ WIRE_S: Final = 0.005
 LATE_S: Final = 3.0
 RETRY_S: Final = 0.3
 TRIES: Final = 4
+UNNOTICED_S: Final = 1.0
+"""Mean time until a device notices that its connection leads nowhere."""
 F32: Final = struct.Struct("<BBHf2f")
 
 
@@ -115,6 +117,8 @@ class Machine:
         self._timer: Timer | None = None
         self._session: tuple[Life, Session] | None = None
         self._link = 0
+        self._dead_end = False
+        """The connection leads nowhere any more, and the device has not noticed."""
         self._arrives_at = 0.0
 
     # --- power ------------------------------------------------------------------------------------
@@ -148,6 +152,15 @@ class Machine:
 
     def _lose_link_later(self, life: int) -> None:
         def lose() -> None:
+            if self._life != life:
+                return
+            if self._world.happens(self._world.faults.half_open):
+                self._dead_end = True
+                self._world.time.later(self._world.wait(UNNOTICED_S), notice)
+            else:
+                notice()
+
+        def notice() -> None:
             if self._life == life:
                 self._drop_link()
                 self._lose_link_later(life)
@@ -155,7 +168,9 @@ class Machine:
         self._world.time.later(self._world.wait(self._world.faults.link_s), lose)
 
     def _drop_link(self) -> None:
+        """The hub is told nothing: to it a connection is half open until the next one comes."""
         self._session = None
+        self._dead_end = False
         self._link += 1
         self._arrives_at = 0.0
 
@@ -257,6 +272,8 @@ class Machine:
 
     def _carry(self, message: _Message, *, again: bool) -> None:
         world, link = self._world, self._link
+        if self._habit.mqtt and self._dead_end:
+            return
         delay_s = world.wait(LATE_S if world.happens(world.faults.delayed) else WIRE_S)
         if self._habit.mqtt:  # one after the other
             self._arrives_at = max(self._arrives_at, world.time.now + delay_s)
@@ -297,7 +314,7 @@ class Machine:
             # The answer of an earlier step is too late, that of an earlier boot never comes.
             if self._life != life or message.life != life or message is not self._newest:
                 return
-            if self._habit.mqtt and self._link != link:
+            if self._habit.mqtt and (self._link != link or self._dead_end):
                 return
             self._told = True
             if answer is None or self._answer is not None:

@@ -6,10 +6,13 @@ from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
+from hub.facts import EpisodeEnded
 from hub.learner.experience.transitions import Follow
+from hub.words import EndedBy, Kind
 from tests.simulation.machines import Machine, habit_of
 from tests.simulation.world import DEADLINE_MS, Faults, World
 
@@ -88,6 +91,30 @@ def false_ones(session: Session, transitions: list[Transition]) -> list[str]:
             f"seed {session.seed}, seq {one.seq_first} to {one.seq_last}: {why}; "
             f"{habits[one.device]}; {one}"
         )
+    return faults
+
+
+def open_gaps(session: Session) -> list[str]:
+    """A sentence for each gap or reboot in the log over which an episode goes on, or is done.
+
+    Where an observation follows none that was logged, and the one before was no last one, the
+    episode has been closed in between, as cut short.
+    """
+    before: dict[str, Event] = {}
+    ended: dict[str, list[EndedBy]] = {}
+    faults = []
+    for seq, event in enumerate(session.events, 1):
+        if event.kind is Kind.EPISODE:
+            fact = msgspec.json.decode(event.payload or "", type=EpisodeEnded)
+            ended.setdefault(event.device, []).append(fact.ended_by)
+        elif event.kind is Kind.OBSERVATION:
+            last, ends = before.get(event.device), ended.pop(event.device, [])
+            before[event.device] = event
+            if last is None or last.terminated or last.truncated:
+                continue
+            follows = (event.boot, event.step) == (last.boot, (last.step or 0) + 1)
+            if EndedBy.TERMINATED in ends or not (follows or ends):
+                faults.append(f"seed {session.seed}, seq {seq}: after {last} {ends}")
     return faults
 
 

@@ -8,12 +8,12 @@ some are on disk though nobody was told.
 from __future__ import annotations
 
 import heapq
+import math
 from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
 from hub.action.deliver import Deliver
 from hub.action.guard import Guard
@@ -25,6 +25,8 @@ from hub.intake.silence import Silence
 from hub.log.memory import MemoryLog
 from hub.registry.fold import Registry
 from hub.settings import StepSettings
+from hub.simulate import faults
+from hub.simulate.faults import Chance
 from hub.step import Choice
 from hub.words import Agent, AgentName, DeviceId, Event, Floats, Kind, Protocol, Source
 from tests.intake.fakes import ManualClock, Pause
@@ -44,31 +46,40 @@ LIMIT: Final = 1e7
 """Actions are counted up to this, so that each is drawn once."""
 
 
-class Faults(Struct, frozen=True):
-    """How often what goes wrong. Shares are of messages unless said otherwise."""
+class Faults(faults.Faults, frozen=True):
+    """What a line and a device have in `sheepfold simulate`, and what a hub has besides."""
 
-    lost: float = 0.05
-    repeated: float = 0.05
-    delayed: float = 0.05
-    """By seconds rather than milliseconds."""
-    garbled: float = 0.01
-    unanswered: float = 0.03
+    delayed: float = 0.0
+    """Share of messages that take seconds rather than milliseconds."""
+    garbled: float = 0.0
+    half_open: float = 0.5
+    """Share of lost connections whose end the device does not notice either, for a while."""
+    unanswered: float = 0.0
     """By the actor: the fallback's turn, and some come late."""
-    rewardless: float = 0.02
-    hub_life_s: float = 8.0
+    rewardless: float = 0.0
+    hub_life_s: float = math.inf
     """Mean time between two kills of the hub."""
-    boot_s: float = 6.0
-    """Mean time between two reboots of a device."""
-    link_s: float = 5.0
-    """Mean time between two losses of a device's connection."""
 
 
-NONE: Final = Faults(0, 0, 0, 0, 0, 0, 1e9, 1e9, 1e9)
+NONE: Final = Faults()
+SOME: Final = Faults(
+    lost=0.05,
+    repeated=0.05,
+    delayed=0.05,
+    garbled=0.01,
+    unanswered=0.03,
+    rewardless=0.02,
+    hub_life_s=8.0,
+    boot_s=6.0,
+    link_s=5.0,
+)
 MANY: Final = Faults(
     lost=0.15,
     repeated=0.15,
     delayed=0.15,
+    garbled=0.01,
     unanswered=0.1,
+    rewardless=0.02,
     hub_life_s=2.0,
     boot_s=1.5,
     link_s=1.5,
@@ -159,7 +170,8 @@ class World:
     """
 
     def __init__(self, seed: int, faults: Faults, **declared: object) -> None:
-        self.chance = np.random.default_rng(seed)
+        self._chance = Chance(seed)
+        self.chance = self._chance.numbers
         self.faults = faults
         self.time = Time()
         self.log = MemoryLog()
@@ -182,11 +194,11 @@ class World:
 
     def happens(self, share: float) -> bool:
         """Whether something that rare does this time."""
-        return bool(self.chance.random() < share)
+        return self._chance.happens(share)
 
     def wait(self, mean_s: float) -> float:
         """A memoryless wait."""
-        return float(self.chance.exponential(mean_s))
+        return self._chance.wait(mean_s)
 
     def _live_on(self) -> None:
         def kill() -> None:
