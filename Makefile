@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning bench assets lock sbom wheel schemas clean
+.PHONY: help demo hub test check docs learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning bench assets lock sbom wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/res
 
 assets: ## Bring what the console's pages load, by npm; `make` does it when it makes .venv
 	@scripts/assets
+
+docs: $(INSTALLED) ## Make a site of the documents, with a reference from the code, in build/docs/html
+	@$(BIN)/python -m scripts.site
 
 lock: $(INSTALLED) ## Write requirements-locked.txt anew: what a hub needs, with hashes
 	@scripts/lock

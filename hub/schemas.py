@@ -17,7 +17,7 @@ import sys
 import textwrap
 import typing
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -27,6 +27,9 @@ from hub.federation import payloads as between_hubs
 from hub.intake.observation import LONG_NAMES
 from hub.learner.algorithms.describe import algorithms_page
 from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OPENAPI: Final = "bridge.openapi:document"
 """Describes the HTTP routes; by name, for the hub imports no bridge."""
@@ -120,7 +123,7 @@ def schema(name: str) -> bytes:
     for title, part in document.get("$defs", {}).items():
         if "description" in part:
             part["description"] = " ".join(part["description"].split())
-        for field, note in _notes(title).items():
+        for field, note in _notes(title).items() if "properties" in part else ():
             part["properties"][field]["description"] = note
     if name == "observation":
         document = _as_received(document)
@@ -158,26 +161,35 @@ def _notes(title: str) -> dict[str, str]:
     rooms = (payloads, between_hubs, facts, mappings, words)
     struct = next(vars(room)[title] for room in rooms if title in vars(room))
     parts = [part for part in struct.__mro__ if part.__module__ == struct.__module__]
-    return {name: note for part in parts for name, note in _notes_in(part).items()}
+    return {name: note for part in parts for name, note in notes_in(part).items()}
 
 
-def _notes_in(struct: type) -> dict[str, str]:
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
+def notes_in(word: type) -> dict[str, str]:
+    """What stands below each field of a Struct, or member of an Enum, of its own body."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(word))).body
     notes = {}
     for field, below in itertools.pairwise(getattr(body, "body", [])):
         match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str())):
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]),
+                ast.Expr(value=ast.Constant(value=str())),
+            ):
                 notes[name] = " ".join(ast.literal_eval(below.value).split())
     return notes
 
 
-def _section(name: str, section: type[Struct]) -> str:
-    lines = [f"[{name}]"]
+def described(section: type[Struct]) -> Iterator[tuple[str, Any, str]]:
+    """Name, default and meaning of each setting of a section."""
     hints = typing.get_type_hints(section, include_extras=True)
     for field in msgspec.structs.fields(section):
         metas = [part for part in hints[field.name].__metadata__ if isinstance(part, Meta)]
-        lines.append(f"# {_about(metas)}")
-        lines.append(f"{field.name} = {json.dumps(field.default)}")
+        yield field.name, field.default, _about(metas)
+
+
+def _section(name: str, section: type[Struct]) -> str:
+    lines = [f"[{name}]"]
+    for setting, default, about in described(section):
+        lines += [f"# {about}", f"{setting} = {json.dumps(default)}"]
     return "\n".join(lines) + "\n"
 
 

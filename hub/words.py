@@ -78,15 +78,25 @@ class Code(StrEnum):
     """Why the hub refused what a device sent; docs/device-maker.md says what to do about each."""
 
     PAYLOAD = "payload"
+    """Not JSON, MessagePack or f32, or no message."""
     SHAPE = "shape"
+    """Another number of values than the agent declares."""
     TYPE = "type"
+    """A value that is no number, or not a whole one where the agent declares choices."""
     RANGE = "range"
+    """A value outside of the bounds that the agent declares, NaN or infinite."""
     STEP = "step"
+    """The number of a step that is known, with other content."""
     LATE = "late"
+    """Behind the newest step, and no repeat of one of the last 64."""
     SIZE = "size"
+    """More bytes than a message of the agent may have."""
     RATE = "rate"
+    """More messages or bytes than the key or its agent may send."""
     BUSY = "busy"
+    """The log can't commit now; nothing of the message is kept."""
     AUTH = "auth"
+    """A key that is not accepted, or not for this device or topic."""
 
 
 class Protocol(StrEnum):

@@ -74,31 +74,31 @@ CREATE TABLE carried (
 -- while its key is there, NULL after.
 CREATE VIEW events AS
 SELECT
-    hub,
-    seq,
-    ts,
-    device_ts,
-    kind,
-    version,
-    agent,
+    hub,  -- id of the log
+    seq,  -- counts from 1 without a gap and is never given twice
+    ts,  -- the hub's clock, which may be set: order by seq
+    device_ts,  -- the device's clock, as it says
+    kind,  -- observation, action, refused, admin, …
+    version,  -- of the event's form
+    agent,  -- empty: of no agent, as what users do
     device,
-    session,
-    boot,
-    step,
-    obs,
-    action,
-    executed,
-    reward,
-    terminated,
-    truncated,
-    policy,
-    logprob,
-    value,
-    source,
-    reason,
-    latency_us,
+    session,  -- one connection or login
+    boot,  -- one run of the device's own counter
+    step,  -- as the device counts, the same of an observation and its action
+    obs,  -- the observation's numbers, flat
+    action,  -- as it was sent; NULL after the end of an episode
+    executed,  -- what the device says that it did for the step before
+    reward,  -- of the action before this observation
+    terminated,  -- the episode ended with this observation
+    truncated,  -- it was cut short there
+    policy,  -- version that chose the action
+    logprob,  -- of the action, when it was drawn
+    value,  -- of the observation, as the policy held it
+    source,  -- who chose: policy, advice, fallback, clamp, override
+    reason,  -- why a fallback, a clamp or a refusal
+    latency_us,  -- from the observation's arrival to the choice
     CASE WHEN starts_with(payload, 'sealed:1:') THEN reveal(device, payload) ELSE payload END
-        AS payload
+        AS payload  -- JSON, what no column holds
 FROM log;
 
 CREATE VIEW declared AS
