@@ -14,7 +14,15 @@ A message says what happened, to which device and seq, and what to do.
 
 from __future__ import annotations
 
+from typing import Final
+
 from hub.words import Code
+
+NEWER: Final = (
+    "Install the newer version again, or restore a backup from before the upgrade into another "
+    "folder"
+)
+"""What to do about data of a newer version, whatever met them."""
 
 
 class SheepfoldError(Exception):

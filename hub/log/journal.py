@@ -100,7 +100,8 @@ class Journal:
             )
         except msgspec.DecodeError as error:
             raise LogUnavailable(
-                f"{path} was made by a newer Sheepfold ({error}); install it, and stop it there"
+                f"{path} was written by a newer Sheepfold ({error}); install it again, and stop it "
+                "there, which empties the journal"
             ) from error
         entries = sorted(one[0] + other[0], key=lambda entry: entry[0])
         return Left(entries, (one[1], other[1]))

@@ -93,6 +93,7 @@ def open_parts(
             damage += stock.fill_from_broken(file, opened.broken, settings, last)
         left = Journal.read(folder, meta["hub"])
         last = stock.fill_from_journal(file, left.entries, begins)
+        stock.check_versions(file)
         if stock.given(file, last) < acknowledged:
             damage += _kept_aside(folder / JOURNAL, left, last, clock)
         if begins > history.seq_last:

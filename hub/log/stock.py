@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hub.errors import LogUnavailable
+from hub.errors import NEWER, LogUnavailable
 from hub.log import columns
 from hub.log.duck import SCHEMA_VERSION, DuckFile, sql
 from hub.log.pages import PageSize
 from hub.log.salvage import last_of_broken, readable_pages
+from hub.words import EVENT_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ def make_or_upgrade(file: DuckFile, hub: str, begins: int) -> dict[str, str]:
     if found > SCHEMA_VERSION:
         raise LogUnavailable(
             f"{file.path} has schema {found}, made by a newer Sheepfold; this one knows "
-            f"{SCHEMA_VERSION} and older. Install the newer one, or restore a backup elsewhere"
+            f"{SCHEMA_VERSION} and older. {NEWER}"
         )
     for version in range(found + 1, SCHEMA_VERSION + 1):
         for statement in ("BEGIN", sql(f"upgrade_{version}"), "COMMIT"):
@@ -125,6 +126,20 @@ def _insert_events(file: DuckFile, first: int, events: list[Event]) -> None:
     """One commit of all: of thousands of one step each, a start would take seconds."""
     if events:
         file.insert(columns.to_batch(events, first))
+
+
+def check_versions(file: DuckFile) -> None:
+    """Refuse events that this version would misread; the file has all that there is.
+
+    Raises:
+        LogUnavailable: a newer Sheepfold wrote one.
+    """
+    (newest,) = file.table("newest").to_pylist()
+    if newest["version"] > EVENT_VERSION:
+        raise LogUnavailable(
+            f"event {newest['seq']} has version {newest['version']}, written by a newer Sheepfold; "
+            f"this one knows {EVENT_VERSION} and older. {NEWER}"
+        )
 
 
 def given(file: DuckFile, last: int) -> int:

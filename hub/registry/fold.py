@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hub import spaces
-from hub.errors import OperatorFault
+from hub.errors import NEWER, HubFault, OperatorFault
 from hub.facts import (
     Advised,
     AgentMade,
@@ -184,10 +184,14 @@ class Registry:
         """Hub time from which on the console shows an agent's curve, where it was cleared."""
 
     def apply(self, event: Event) -> None:
-        """Take in one event; events that say nothing about the registry pass by."""
+        """Take in one event; events that say nothing about the registry pass by.
+
+        Raises:
+            HubFault: a newer Sheepfold wrote it.
+        """
         if event.payload is None or event.kind not in (Kind.ADMIN, Kind.HELLO, Kind.POLICY):
             return
-        fact = _facts.decode(event.payload)
+        fact = _fact_of(event)
         match fact:
             case AgentMade() | AgentRestarted():
                 self._apply_agent(fact.agent)
@@ -354,6 +358,18 @@ class Registry:
             self.logins[event.secret] = Login(
                 AgentName(event.agent), DeviceId(event.device), event.session, event.ts, opened.key
             )
+
+
+def _fact_of(event: Event) -> Fact:
+    """CRUCIAL: what is not understood is not passed over: it may revoke a key."""
+    assert event.payload is not None, "looked at before"
+    try:
+        return _facts.decode(event.payload)
+    except msgspec.DecodeError as error:
+        raise HubFault(
+            f"event {event.seq} says what this version does not understand ({error}): a newer "
+            f"Sheepfold wrote it. {NEWER}"
+        ) from error
 
 
 class Login(Struct, frozen=True):

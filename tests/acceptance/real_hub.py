@@ -72,8 +72,10 @@ class RealHub:
 
     ready: Ready
 
-    def __init__(self, data: Path, settings: str = "") -> None:
+    def __init__(self, data: Path, settings: str = "", program: Path | None = None) -> None:
         self.data = data
+        self.program = program
+        """Where another version is installed, which is run instead; None = this one."""
         self.says = data.with_name(data.name + ".txt")
         """What the hub and its processes printed, over all starts."""
         self.settings = settings
@@ -94,10 +96,13 @@ class RealHub:
         """Start without waiting."""
         config = self.data.with_name(self.data.name + ".toml")
         config.write_text(self.settings)
-        command = [sys.executable, "-m", "hub", "serve", "--config", str(config)]
+        command = [*python(self.program), "-m", "hub", "serve", "--config", str(config)]
         with self.says.open("ab") as says:
             self._process = subprocess.Popen(
-                [*command, "--data", str(self.data), *flags], stdout=says, stderr=says
+                [*command, "--data", str(self.data), *flags],
+                stdout=says,
+                stderr=says,
+                cwd=self.program,  # or what it starts would be of the folder that we are in
             )
         return self._process
 
@@ -220,8 +225,8 @@ class RealHub:
         return dict(self.ask(control.Status()))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`sheepfold ARGUMENTS` against this hub, in a process of its own."""
-        return sheepfold(*arguments, data=self.data)
+        """`sheepfold ARGUMENTS` against this hub, in a process of its own and of its version."""
+        return sheepfold(*arguments, data=self.data, program=self.program)
 
     def _is_ready(self) -> bool:
         process = self._process
@@ -239,13 +244,22 @@ class RealHub:
         self._family = family(self._process.pid)
 
 
-def sheepfold(*arguments: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
+def python(program: Path | None) -> list[str]:
+    """The command of a Python that finds `hub` in a folder; None = here."""
+    place = [] if program is None else ["env", f"PYTHONPATH={program}"]
+    return [*place, sys.executable]
+
+
+def sheepfold(
+    *arguments: str, data: Path | None = None, program: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command; its exit code and what it printed."""
     where = [] if data is None else ["--data", str(data)]
     return subprocess.run(
-        [sys.executable, "-m", "hub", *arguments, *where],
+        [*python(program), "-m", "hub", *arguments, *where],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
+        cwd=program,
     )

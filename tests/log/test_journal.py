@@ -120,7 +120,7 @@ def test_a_journal_that_a_newer_version_wrote_is_left_alone(
     with monkeypatch.context() as newer:
         newer.setattr(journal, "encode_events", lambda _: b"\x91\x91\xcc\xff")  # kind 255
         written(tmp_path, batches([1]))
-    with pytest.raises(LogUnavailable, match="made by a newer Sheepfold"):
+    with pytest.raises(LogUnavailable, match="written by a newer Sheepfold"):
         Journal.read(tmp_path, HUB)
 
 

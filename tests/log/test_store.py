@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -433,6 +434,25 @@ def test_a_log_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     log.close()
     with pytest.raises(LogUnavailable, match="schema 99, made by a newer Sheepfold"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["journal", "file", "segments"])
+def test_events_of_a_newer_version_are_left_alone(tmp_path: Path, where: str) -> None:
+    data, killed = tmp_path / "data", tmp_path / "killed"
+    data.mkdir()
+    log = opened(data)
+    log.append([observation(1), observation(2, version=EVENT_VERSION + 1)])
+    if where != "journal":
+        log.settle()
+    if where == "segments":
+        seal(log)
+    shutil.copytree(data, killed)
+    log.close()
+    if where == "segments":
+        for path in killed.glob("log*"):
+            path.unlink()
+    with pytest.raises(LogUnavailable, match=r"event 2 has version \d+, written by a newer"):
+        opened(killed)
 
 
 def seqs(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from hub.errors import HubFault
 from hub.facts import (
     AgentMade,
     Alert,
@@ -296,3 +297,10 @@ def test_when_a_version_was_made_is_known_of_the_newest_ones() -> None:
     assert registry.made_us(walker, VERSIONS_TIMED_MAX + 1) == 101 + VERSIONS_TIMED_MAX
     assert registry.made_us(walker, 2) == 102
     assert registry.made_us(walker, 1) == 102, "at the latest"
+
+
+@pytest.mark.parametrize("text", ['{"type":"tomorrow"}', '{"type":"agent_made","by":"ann"}', "{"])
+def test_a_fact_of_a_newer_version_is_not_passed_over(text: str) -> None:
+    told = structs.replace(Event(Kind.ADMIN, 5, payload=text), seq=77)
+    with pytest.raises(HubFault, match=r"event 77 .* a newer Sheepfold wrote it\. Install the"):
+        Registry().apply(told)

@@ -302,14 +302,20 @@ class Trainer:
         try:
             self._learner = open_learner(agent)
             self._learner.take_up(card, tensors)
-        except HubFault as error:
+        except (HubFault, msgspec.DecodeError) as error:
             _say(f"agent {self._agent.name!r}, version {card.version}: {error}")
             # Not half of each.
             self._learner = open_learner(self._agent)
             return False
         self._agent = agent
         self._follow = Follow(missing_reward=card.missing_reward)
-        self._follow.restore(followed.tobytes())
+        try:
+            self._follow.restore(followed.tobytes())
+        except msgspec.DecodeError as error:  # an older Sheepfold wrote down other things
+            _say(
+                f"agent {self._agent.name!r}, version {card.version}: what its devices did can't "
+                f"be read ({error}); their next observations follow none"
+            )
         self._refill = Refill(
             self._learner,
             seq_first=card.counts.get(REPLAY_FIRST, 0),

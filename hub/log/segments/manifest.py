@@ -130,7 +130,9 @@ class Manifest:
             try:
                 entry = _decode(line)
             except msgspec.DecodeError as error:
-                raise HubFault(f"{folder / FILE_NAME} line {number} is damaged: {error}") from error
+                raise HubFault(
+                    f"{folder / FILE_NAME} line {number} is damaged, or a newer version's: {error}"
+                ) from error
             if entry.previous != previous:
                 raise HubFault(
                     f"{folder / FILE_NAME} line {number} does not follow the line before it: "
