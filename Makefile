@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check docs learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning rehearse bench assets lock sbom wheel schemas clean
+.PHONY: help demo hub test check docs learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning rehearse soak-move bench assets lock sbom wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ soak-log: $(INSTALLED) ## Kill the log 200 times and damage it 600 times; nothin
 
 soak-truth: $(INSTALLED) ## Hold a thousand faulty sessions against devices that know the truth (a minute)
 	@$(BIN)/python -m pytest -m slow tests/simulation
+
+soak-move: $(INSTALLED) ## Back a hub up and move it 20 times under load; nothing acknowledged may be lost (five minutes)
+	@$(BIN)/python -m pytest -s tests/acceptance/test_move.py --moves 20
 
 rehearse: $(INSTALLED) ## Upgrade hubs of earlier commits and go back, under load, and a log of ten million events (five minutes)
 	@$(BIN)/python -m pytest -s -m slow tests/acceptance/test_upgrade.py

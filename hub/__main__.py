@@ -126,7 +126,7 @@ for _group in (
     tls.tls,
 ):
     cli.add_command(_group)
-for _command in (log.sql, log.seal, log.backup, log.restore, log.verify, log.export):
+for _command in (log.sql, log.seal, log.backup, log.move, log.restore, log.verify, log.export):
     cli.add_command(_command)
 cli.add_command(rebuild.rebuild)
 cli.add_command(simulate.simulate)

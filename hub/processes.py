@@ -51,6 +51,7 @@ from hub.log import messages
 from hub.log.analyst import messages as analyst
 from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
+from hub.log.moved import check_not_moved
 from hub.log.segments.archive import Archive
 from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, spec_of
@@ -263,6 +264,7 @@ def serve(settings: Settings, *, as_json: bool = False) -> NoReturn:
     """
     os.umask(0o077)  # what the hub writes is its user's alone
     with claimed(Path(settings.hub.data)):
+        check_not_moved(Path(settings.hub.data))
         uvloop.run(_serve(settings, as_json=as_json))
     raise AssertionError("the hub leaves by itself")
 

@@ -81,6 +81,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "seal": ("sheepfold seal",),
     "backup": ("sheepfold backup /mnt/backup",),
+    "move": ("sheepfold move /mnt/moving",),
     "restore": ("sheepfold restore /mnt/backup --data ./new",),
     "verify": ("sheepfold verify", "sheepfold verify --data /mnt/backup"),
     "export": ("sheepfold export --parquet ./for-others",),

@@ -1,4 +1,4 @@
-"""`sheepfold sql|seal|backup|restore|verify|export`: the log.
+"""`sheepfold sql|seal|backup|move|restore|verify|export`: the log.
 
 What needs DuckDB, Arrow or the whole hub is imported by the command that uses it: the others start
 in a moment.
@@ -89,6 +89,30 @@ def backup(target: Path, data: Path) -> None:
 
 
 @click.command()
+@click.argument("target", metavar="DIR", type=folder)
+@data_option
+def move(target: Path, data: Path) -> None:
+    """Copy all that a stopped hub is into DIR, for another machine; it won't start here again.
+
+    With `sheepfold backup DIR` before, while it still runs, little is left to be copied.
+    """
+    from hub.log.segments.moving import move as carry
+    from hub.processes import claimed
+
+    check_data(data)
+    with private(), _disk(), claimed(data):
+        _seal_rest(data)
+        with Meter("move", SystemClock()) as meter:
+            moved = carry(data, target, meter.bytes)
+    print_line(moved)
+    click.echo(
+        f"sheepfold: restore {target} where the hub is to run now, and start it there. {target} "
+        "holds the keys of what devices sent besides numbers: delete it when that is done",
+        err=True,
+    )
+
+
+@click.command()
 @click.argument("source", metavar="DIR", type=folder)
 @data_option
 def restore(source: Path, data: Path) -> None:
@@ -135,16 +159,39 @@ def export(target: Path, data: Path, *, reveal: bool) -> None:
 
 
 def _seal_first(data: Path) -> None:
-    """Have the running hub seal what is new; without one, say what will be left out."""
+    """Have the running hub seal what is new; without one, do it here."""
+    from hub.log.salvage import newest
+    from hub.processes import claimed
+
     try:
         ask(data, control.SealNow())
     except NoHub:
         check_data(data)
+        if newest(data).exists():
+            with private(), _disk(), claimed(data):
+                _seal_rest(data)
+            return
         upto = Manifest.read(data / FOLDER).seq_last
         click.echo(
             f"sheepfold: no hub runs on {data}: only what is sealed is taken, up to seq {upto}",
             err=True,
         )
+
+
+def _seal_rest(data: Path) -> None:
+    """Seal what a stopped hub left, and say what of its log was damaged.
+
+    Raises:
+        OperatorFault: the files would be another user's than the hub's, and it could not read them.
+    """
+    from hub.log.rest import seal_rest
+    from hub.settings import load
+
+    if data.stat().st_uid != os.geteuid():
+        raise OperatorFault(f"{data} is another user's; run this command as the hub's user")
+    damage = seal_rest(data, load().log)
+    if damage is not None:
+        click.echo(f"sheepfold: {damage}", err=True)
 
 
 def _open_once(data: Path) -> None:

@@ -48,6 +48,7 @@ def _of_folder(
     return [
         ("modes", partial(folder.modes, data)),
         ("leftovers", partial(folder.leftovers, data)),
+        ("moved", partial(folder.moved, data)),
         ("keys", partial(folder.keys, data)),
         ("disk", partial(machine.disk, data, settings)),
         ("clock", partial(folder.clock, data, clock.now_us())),

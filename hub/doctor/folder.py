@@ -9,10 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hub.doctor.finding import Finding
-from hub.errors import HubFault
+from hub.errors import NEWER, HubFault
 from hub.log.acknowledged import FILE_NAME as MARK
 from hub.log.acknowledged import Acknowledged
 from hub.log.duck import SCHEMA_VERSION, DuckFile, LogDamaged
+from hub.log.moved import FILE_NAME as MOVED
+from hub.log.moved import WHAT_TO_DO
+from hub.log.moved import moved as elsewhere
 from hub.log.salvage import newest
 from hub.processes import LOCK, READY, SOCKETS
 
@@ -99,6 +102,20 @@ def leftovers(data: Path) -> Iterator[Finding]:
         )
 
 
+def moved(data: Path) -> Iterator[Finding]:
+    """Whether the hub went to another machine."""
+    said = elsewhere(data)
+    if said is not None:
+        path = data / MOVED
+        yield Finding(
+            check="moved",
+            level="note",
+            where=str(path),
+            says=said,
+            do=WHAT_TO_DO.format(path=path),
+        )
+
+
 def damage(data: Path) -> Iterator[Finding]:
     """What a hub moved aside because it could not be read."""
     aside = sorted(data.glob("damaged-*"))
@@ -154,7 +171,7 @@ def version(data: Path, settings: LogSettings) -> Iterator[Finding]:
             level="wrong",
             where=str(path),
             says=f"has schema {found}, made by a newer Sheepfold; this one knows {SCHEMA_VERSION}",
-            do="install the newer version again, or restore a backup into another folder",
+            do=NEWER,
         )
 
 

@@ -72,6 +72,12 @@ def kills(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.fixture
+def moves(pytestconfig: pytest.Config) -> int:
+    """How often the hub moves in the test that moves it."""
+    return int(pytestconfig.getoption("--moves", 1))
+
+
+@pytest.fixture
 def requests(pytestconfig: pytest.Config) -> int:
     """How much nonsense is sent in the test that sends it."""
     return int(pytestconfig.getoption("--requests", REQUESTS_SMALL))
@@ -80,4 +86,5 @@ def requests(pytestconfig: pytest.Config) -> int:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The large forms: `pytest tests/acceptance/test_kill.py --kills 20`, and `make fuzz`."""
     parser.addoption("--kills", type=int, default=KILLS_SMALL, help="kill -9 of the hub, so often")
+    parser.addoption("--moves", type=int, default=1, help="moves of the hub, so many")
     parser.addoption("--requests", type=int, default=REQUESTS_SMALL, help="nonsense, so often")

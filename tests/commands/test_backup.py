@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
+import pytest
 
 from hub import control
 from hub.ask import ask
@@ -14,6 +15,7 @@ from hub.control import Control
 from hub.histogram import Seen
 from hub.intake.mapping.bound import check_mapping
 from hub.log.segments.archive import Archive
+from hub.processes import claimed
 from hub.registry.access import agent_of, operator_of, password_matches
 from hub.registry.acts import Acts
 from hub.registry.fold import Registry
@@ -128,16 +130,59 @@ def test_what_was_backed_up_is_there_after_a_restore_and_what_was_forgotten_is_n
         assert ask(new, control.Position()).answer == {"seq": done["seq_last"]}
 
 
-def test_a_backup_of_a_stopped_hub_has_what_was_sealed(tmp_path: Path) -> None:
+def test_a_backup_of_a_stopped_hub_has_all_that_was_acknowledged(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with served(data):
+    with served(data) as hub:
         printed(data, "agent", "create", *WALKER)
-        sealed = printed(data, "seal")["seq_last"]
+        printed(data, "seal")
         printed(data, "key", "create", "walker")
-    said = typed(data, "backup", str(tmp_path / "copy"))
-    assert said.code == 0
-    assert f"up to seq {sealed}" in said.err
-    assert said.lines[0]["seq_last"] == sealed
+    done = printed(data, "backup", str(tmp_path / "copy"))
+    assert done["seq_last"] == hub.log.last_seq
+    assert not (data / "log.sock").exists()
+    assert printed(data, "backup", str(tmp_path / "copy"))["copied"] == 0
+
+
+def test_move_takes_all_of_a_stopped_hub_along_and_it_does_not_start_here_again(
+    tmp_path: Path,
+) -> None:
+    data, carried, new = tmp_path / "data", tmp_path / "carried", tmp_path / "new"
+    with served(data) as before:
+        key = printed(data, "agent", "create", *WALKER)["api_key"]
+        before.log.append([_observation("heater"), _observation("cooler")])
+        printed(data, "backup", str(carried))
+        printed(data, "device", "add", "cooler", "--agent", "walker")
+        printed(data, "device", "forget", "cooler")
+    with claimed(data):
+        said = typed(data, "move", str(carried))
+        assert (said.code, said.out) == (1, "")
+        assert "another hub runs" in said.err
+    for _ in range(2):  # as if the first had been cut off at its end
+        said = typed(data, "move", str(carried))
+        assert said.code == 0, said
+        assert "restore" in said.err
+    assert (said.lines[0]["seq_last"], said.lines[0]["keys"]) == (before.log.last_seq, 1)
+    said = typed(data, "serve")
+    assert said.code == 1
+    assert f"was moved to {carried}, with event {before.log.last_seq} its last" in said.err
+
+    said = typed(new, "restore", str(carried))
+    assert (said.code, said.lines[0]["keys"]) == (0, 1)
+    with served(new) as after:
+        assert agent_of(after, key)[0].agent == "walker"
+        assert after.log.last_seq == before.log.last_seq
+        printed(new, "export", "--reveal", "--parquet", str(tmp_path / "shown"))
+    assert sorted(payloads(tmp_path / "shown"), key=str) == [None, INFO]
+
+
+def test_a_folder_of_another_user_is_not_opened_for_a_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(tmp_path / "data"):
+        pass
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    said = typed(tmp_path / "data", "backup", str(tmp_path / "copy"))
+    assert said.code == 1
+    assert "run this command as the hub's user" in said.err
 
 
 def _observation(device: str) -> Event:

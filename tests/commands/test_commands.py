@@ -130,6 +130,7 @@ def test_wrong_usage_of_user_and_key_is_2(run: Callable[..., Said]) -> None:
         ("key", "create", "--device", "heater"),
         ("device", "forget"),
         ("backup",),
+        ("move",),
         ("restore",),
         ("export",),
         ("seal", "now"),
@@ -203,7 +204,7 @@ def test_restore_refuses_a_folder_that_holds_a_log(
 COPIES: Final = (("backup", "copy"), ("export", "--parquet", "copy"))
 
 
-@pytest.mark.parametrize("command", [*COPIES, ("verify",), ("seal",)])
+@pytest.mark.parametrize("command", [*COPIES, ("move", "copy"), ("verify",), ("seal",)])
 def test_a_data_folder_that_is_not_there_is_named(
     run: Callable[..., Said], tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -244,7 +245,13 @@ def test_verify_prints_a_report_and_exits_with_1_when_something_is_wrong(
 
 
 @pytest.mark.parametrize(
-    "command", [("backup", "file/in"), ("restore", "file"), ("export", "--parquet", "file")]
+    "command",
+    [
+        ("backup", "file/in"),
+        ("move", "file/in"),
+        ("restore", "file"),
+        ("export", "--parquet", "file"),
+    ],
 )
 def test_a_place_that_is_a_file_is_refused(
     run: Callable[..., Said],

@@ -15,6 +15,7 @@ from hub.doctor.examine import examine
 from hub.log.acknowledged import FILE_NAME as MARK
 from hub.log.acknowledged import Acknowledged
 from hub.log.duck import DuckFile
+from hub.log.segments.moving import move
 from hub.processes import LOCK, READY, claimed
 from hub.settings import Settings
 from tests.acceptance.certificates import Authority
@@ -130,6 +131,16 @@ def test_a_clock_that_went_back_is_told_by_what_was_written_last(data: Path) -> 
     (finding,) = folder.clock(data, NOW_US)
     assert "3,600 s behind" in finding.says
     assert list(folder.clock(data, (later + 1) * 1_000_000)) == []
+
+
+def test_a_hub_that_was_moved_elsewhere_is_told_with_where(data: Path, tmp_path: Path) -> None:
+    sealed(data, steps(1, 10))
+    move(data, tmp_path / "carried")
+    finding = found(data)["moved"]
+    assert str(tmp_path / "carried") in finding.says
+    assert "delete" in finding.do
+    (data / "moved.json").write_bytes(b"garbage")
+    assert "was moved elsewhere" in found(data)["moved"].says
 
 
 def test_a_log_of_a_newer_version_is_told_before_the_hub_refuses_it(data: Path) -> None:

@@ -5,7 +5,8 @@
 
 A backup has the segments with their secrets, the manifest, and the policies. It has not what is not
 sealed yet (seal first), and not `DATA/keys`: without those, what devices sent besides numbers can't
-be read; copy them apart, so that forgetting a device reaches the copies.
+be read; copy them apart, so that forgetting a device reaches the copies. What `moving.move` made
+has them, and `restore` takes them along.
 
 Rule 1: the manifest is written last, so that what it names is there.
 Rule 2: nothing that is not ours is overwritten or taken away.
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from hub.log.segments.told import Told
 
 POLICIES: Final = "policies"
-"""As the learner calls it: `policies/<agent>/<sha256>.safetensors`, never changed."""
+"""As the learner calls it. What is below is named by its SHA-256 and never changed: the versions of
+each agent, and in folders of it the networks of its replicas and guests."""
+KEYS: Final = "keys"
+"""As `hub.log.payload_keys` calls it."""
 LOG_FILES: Final = ("log*.duckdb", "log.acknowledged")
 """Where one of these is, there is a log, and no backup."""
 OURS: Final = (files.ROWS, files.SECRETS, files.DRAFT)
@@ -58,6 +62,8 @@ class Backup(Struct, frozen=True):
     """Files that were not there before."""
     bytes: int
     """Of those."""
+    keys: int = 0
+    """Of payloads, where it has them: after a move."""
 
 
 def backup(data: Path, target: Path, told: Told = nobody) -> Backup:
@@ -136,6 +142,7 @@ def restore(
     policies = _policies(source)
     paths = [*policies, *segments]
     copied = _copy(source, data, paths, _walk(source, data, paths, told))
+    keys = copy_keys(source, data)
     _write_manifest(text, data)
     mark = Acknowledged.open(data, report.hub)  # the log goes on under its own name
     mark.write(report.seq_last)
@@ -148,7 +155,16 @@ def restore(
         policies=len(policies),
         copied=len(copied),
         bytes=sum(copied),
+        keys=keys,
     )
+
+
+def copy_keys(source: Path, target: Path) -> int:
+    """Copy the keys of payloads, and which were destroyed, where there are none; their number."""
+    names = sorted(path.name for path in (source / KEYS).glob("*"))
+    paths = [f"{KEYS}/{name}" for name in names if not name.endswith(files.DRAFT)]
+    _copy(source, target, paths, _walk(source, target, paths, nobody))
+    return sum("." not in path for path in paths)
 
 
 def _read(data: Path) -> tuple[Manifest, bytes]:
@@ -176,7 +192,7 @@ def _is_ours(target: Path) -> bool:
 
 def _policies(data: Path) -> list[str]:
     """Paths below the folder; those that are being written have no such name yet."""
-    found = (data / POLICIES).glob("*/*.safetensors")
+    found = (data / POLICIES).rglob("*.safetensors")
     return sorted(path.relative_to(data).as_posix() for path in found)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from hub.clock import SystemClock
 from hub.errors import HubFault, OperatorFault
+from hub.log.payload_keys import FOLDER as FOLDER_OF_KEYS
 from hub.log.payload_keys import PayloadKeys
 from hub.log.segments import drop
-from hub.log.segments.backup import backup, restore
+from hub.log.segments.backup import KEYS, backup, restore
 from hub.log.segments.history import History
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
 from hub.log.segments.verify import verify
@@ -32,6 +33,7 @@ EVENTS = [
     *(observation(step, "b", agent="heater") for step in range(20)),
 ]
 POLICY = "policies/walker/0abc.safetensors"
+REPLICA = "policies/walker/replicas/1abc.safetensors"
 
 
 @pytest.fixture
@@ -39,6 +41,8 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     (folder / POLICY).parent.mkdir(parents=True)
     (folder / POLICY).write_bytes(b"weights")
+    (folder / REPLICA).parent.mkdir()
+    (folder / REPLICA).write_bytes(b"weights of a replica's own")
     (folder / "policies/walker/tmpx1").write_bytes(b"half")
     PayloadKeys(folder / "keys").seal("a", "{}")
     (folder / "hub.lock").touch()
@@ -71,15 +75,15 @@ def test_a_backup_holds_segments_manifest_and_policies_and_no_key(
     data: Path, tmp_path: Path
 ) -> None:
     done = backup(data, tmp_path / "copy")
-    assert (done.hub, done.seq_last, done.segments, done.policies) == (HUB_ID, 24, 3, 1)
+    assert (done.hub, done.seq_last, done.segments, done.policies) == (HUB_ID, 24, 3, 2)
     copied = contents(tmp_path / "copy")
     assert (done.copied, done.bytes) == (
-        4,
+        5,
         sum(map(len, copied.values())) - len(copied[f"{FOLDER}/{FILE_NAME}"]),
     )
     there = contents(data)
     assert copied == {
-        name: there[name] for name in there if name.startswith(FOLDER) or name == POLICY
+        name: there[name] for name in there if name.startswith(FOLDER) or name in (POLICY, REPLICA)
     }
     assert verify(tmp_path / "copy").problems == []
 
@@ -212,7 +216,7 @@ def test_nothing_sealed_is_nothing_to_back_up(tmp_path: Path) -> None:
 def test_a_restored_log_is_the_log_as_far_as_it_was_sealed(data: Path, tmp_path: Path) -> None:
     backup(data, tmp_path / "copy")
     done = restore(tmp_path / "copy", tmp_path / "again", fill)
-    assert (done.hub, done.seq_last, done.policies) == (HUB_ID, 24, 1)
+    assert (done.hub, done.seq_last, done.policies) == (HUB_ID, 24, 2)
     assert (tmp_path / "again" / POLICY).read_bytes() == b"weights"
     log = DuckLog.open(tmp_path / "again", LogSettings(), clock=SystemClock())
     try:
@@ -237,6 +241,10 @@ def test_a_real_log_comes_back_with_its_secrets_and_sealed_payloads(tmp_path: Pa
     assert again.rows(1, again.last_seq, None, None, reveal=False).equals(stored)
     assert again.read()[-1].payload is None  # the keys are copied apart
     again.close()
+
+
+def test_keys_lie_where_they_are_made() -> None:
+    assert KEYS == FOLDER_OF_KEYS
 
 
 def test_a_folder_with_a_log_is_left_alone(data: Path, tmp_path: Path) -> None:
