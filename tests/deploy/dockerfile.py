@@ -39,6 +39,12 @@ class Stage(NamedTuple):
         shells = [rest for word, rest in self.lines if word == "RUN"]
         return [shlex.split(part) for shell in shells for part in shell.split("&&")]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What ENV sets."""
+        words = shlex.split(self.said("ENV"))
+        return {name: value for name, _, value in (word.partition("=") for word in words)}
+
     def said(self, instruction: str) -> str:
         """The last of an instruction; empty when there is none."""
         return ([rest for word, rest in self.lines if word == instruction] or [""])[-1]
