@@ -2,6 +2,7 @@
 
 DEMO_SECONDS ?= 120
 HUB_FLAGS ?=
+SOAK_HOURS ?= 8
 PYTHON ?= python3
 export PYTHON
 export PYTHONHASHSEED := 0
@@ -11,7 +12,7 @@ INSTALLED := .venv/installed
 TABLE := hub/learner/algorithms/parameters_table.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo hub test check docs learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning rehearse soak-move bench image assets lock sbom wheel schemas clean
+.PHONY: help demo hub test check docs learning sharing firmware fuzz soak-kill soak-broker soak-gate soak-log soak-truth soak-learning rehearse soak-move soak-hours bench image assets lock sbom wheel schemas clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ soak-truth: $(INSTALLED) ## Hold a thousand faulty sessions against devices that
 
 soak-move: $(INSTALLED) ## Back a hub up and move it 20 times under load; nothing acknowledged may be lost (five minutes)
 	@$(BIN)/python -m pytest -s tests/acceptance/test_move.py --moves 20
+
+soak-hours: $(INSTALLED) ## Run SOAK_HOURS=8 hours of 1,000 devices in as many minutes; no process may grow; write bench/soak.md
+	@$(BIN)/python -m tests.bench.soak --hours $(SOAK_HOURS)
 
 rehearse: $(INSTALLED) ## Upgrade hubs of earlier commits and go back, under load, and a log of ten million events (five minutes)
 	@$(BIN)/python -m pytest -s -m slow tests/acceptance/test_upgrade.py
