@@ -1,8 +1,8 @@
 """`GET /metrics`: what the hub counts, for Prometheus or whoever speaks its format.
 
-Series have at most these labels: agent, stage, source, code, process. Agents beyond the setting
-`http.metrics_agents_max` are one, `agent="*"`, so that the number of series is bounded; no series
-is of a device. The picture is taken on the hub's loop; it is written in a thread.
+Series have at most these labels: agent, stage, source, code, process, rule. Agents beyond the
+setting `http.metrics_agents_max` are one, `agent="*"`, so that the number of series is bounded; no
+series is of a device. The picture is taken on the hub's loop; it is written in a thread.
 """
 
 from __future__ import annotations
@@ -144,7 +144,25 @@ class Picture:
         yield _count("logins_refused", "Refused logins over MQTT.", now.logins_refused)
         yield _count("over_quota", "Messages refused for their rate.", now.over_quota)
         yield _count("clamped", "Actions that a safety rule changed.", now.clamped)
-        yield _count("alerts", "Agents paused by the guard.", now.alerts)
+        yield from self._alerts()
+
+    def _alerts(self) -> Iterator[Metric]:
+        raised = CounterMetricFamily("sheepfold_alerts", "Raised, by rule.", labels=("rule",))
+        for rule, count in sorted(self._now.raised.items()):
+            raised.add_metric([rule], count)
+        shown = {agent.name for agent in self._agents}
+        standing = Counter(
+            (alert.rule, alert.agent if not alert.agent or alert.agent in shown else OTHERS)
+            for alert in self._now.alerts
+        )
+        opened = GaugeMetricFamily(
+            "sheepfold_alerts_open",
+            "Not over; without an agent it is the hub's own.",
+            labels=("rule", "agent"),
+        )
+        for labels, count in sorted(standing.items()):
+            opened.add_metric(labels, count)
+        yield from (raised, opened)
 
     def _log(self) -> Iterator[Metric]:
         now = self._now

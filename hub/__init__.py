@@ -13,6 +13,7 @@ A device's fact goes one way, and everything else is folded from the log:
     learner     folds Events into Policies (trainer) and Policies into Actions (actor)
     action      sends one Action for each Observation, by its deadline and only when durable
     advice      what one device's Policy tells another's
+    alerts      what somebody should see to: noticed, logged, told
     federation  what an agent tells its namesakes on other hubs, and takes from them
     commands    what an operator types, and what it prints
     remote      devices as Gymnasium environments, for a learner elsewhere

@@ -20,6 +20,7 @@ from hub.frames import LENGTH, frame
 from hub.log.address import listen
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
+from hub.registry.fold import HUB
 from hub.registry.key_acts import KeyAct, RevokeKey
 from hub.registry.mapping_acts import MappingAct, ShowMappings
 from hub.registry.user_acts import CreateUser, RemoveUser, SetPassword, UserAct
@@ -43,7 +44,6 @@ REQUEST_BYTES_MAX: Final = 1 << 20
 WAIT_S_MAX: Final = 60.0
 SEAL_S_MAX: Final = 600.0  # it writes and syncs all that is new, maybe gigabytes
 OPERATOR: Final = "operator"  # who acts, in the log: whoever may open the socket
-HUB: Final = "hub"  # or the hub by itself
 
 
 class CreateAgent(Struct, frozen=True, tag="create_agent"):

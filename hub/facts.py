@@ -32,9 +32,35 @@ class AgentMade(Struct, frozen=True, tag="agent_made"):
 
 
 class Alert(Struct, frozen=True, tag="alert"):
-    """Something an operator should know of; the event names agent, device and step."""
+    """Something that happened and an operator should know of; the event names agent and device."""
 
     message: str
+    by: str = "hub"
+
+
+class AlertRaised(Struct, frozen=True, tag="alert_raised"):
+    """Something is wrong and somebody should see to it, until it is cleared; docs/watching.md.
+
+    The event names agent and device, or the agent alone, or neither: then it is the hub's own. An
+    alert is its rule, agent and device, and is open once.
+    """
+
+    rule: str
+    """Which noticed it: `silent`, `disk`, … A name that an older hub does not know is no harm."""
+    says: str
+    do: str
+    since: int
+    """When its cause was first seen, microseconds since 1970 UTC."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What it was founded on; a name ends in its unit."""
+    by: str = "hub"
+
+
+class AlertCleared(Struct, frozen=True, tag="alert_cleared"):
+    """The alert of this rule about the event's agent and device is over: its cause is gone."""
+
+    rule: str
+    says: str
     by: str = "hub"
 
 
@@ -339,6 +365,8 @@ class Updated(Struct, frozen=True, tag="updated"):
 Fact = (
     AgentMade
     | Alert
+    | AlertRaised
+    | AlertCleared
     | AgentRestarted
     | PolicyChosen
     | Advised

@@ -24,6 +24,7 @@ VERSION: Final = version("sheepfold")
 """Read from the package's files once: a picture is taken on the loop."""
 END: Final = "end"
 """In `sent` beside the names of sources: an episode's end, which has no action."""
+MICROSECONDS: Final = 1_000_000
 DEVICES_MAX: Final = 200
 """Shown in a terminal: more fit no screen."""
 
@@ -66,6 +67,19 @@ class DeviceFigures(Struct, frozen=True):
     """Of its last whole episode; None before any."""
 
 
+class AlertFigures(Struct, frozen=True):
+    """An alert that is open."""
+
+    rule: str
+    agent: str
+    """Empty = it is the hub's own."""
+    device: str
+    says: str
+    do: str
+    open_s: float
+    """Since it was raised."""
+
+
 class Figures(Struct, frozen=True):
     """A hub at one moment."""
 
@@ -97,7 +111,10 @@ class Figures(Struct, frozen=True):
     logins_refused: int
     over_quota: int
     clamped: int
-    alerts: int
+    raised: dict[str, int]
+    """Alerts by rule, since the hub started."""
+    alerts: list[AlertFigures]
+    """Those that are open, the oldest first."""
     processes: dict[str, int]
     """Process ids, by name: `trainer-heating`."""
     agents: list[AgentFigures]
@@ -136,13 +153,30 @@ def figures(hub: Hub) -> Figures:
         logins_refused=hub.gate.logins_refused,
         over_quota=hub.quotas.refused,
         clamped=hub.guard.clamped,
-        alerts=hub.guard.alerts,
+        raised=dict(hub.alerts.raised),
+        alerts=alerts_open(hub),
         processes={name: pid for name, pid in hub.processes.items() if pid is not None},
         agents=[
             _agent(hub, spec, devices[name], waiting.get(name))
             for name, spec in sorted(hub.registry.agents.items())
         ],
     )
+
+
+def alerts_open(hub: Hub) -> list[AlertFigures]:
+    """The alerts that are open, the oldest first."""
+    now_us = hub.clock.now_us()
+    return [
+        AlertFigures(
+            rule=subject.rule,
+            agent=subject.agent,
+            device=subject.device,
+            says=alert.fact.says,
+            do=alert.fact.do,
+            open_s=max(0, now_us - alert.raised_us) / MICROSECONDS,
+        )
+        for subject, alert in hub.alerts.standing.open.items()
+    ]
 
 
 def devices_heard(hub: Hub, most: int) -> list[DeviceFigures]:

@@ -29,6 +29,7 @@ from hub.action.external import External
 from hub.action.guard import Guard
 from hub.action.safety import read_rules
 from hub.action.waits import Waits
+from hub.alerts.watch import Alerts
 from hub.clock import SystemClock
 from hub.control import SOCKET_NAME, ChoosePolicy, Control
 from hub.errors import OperatorFault
@@ -109,6 +110,7 @@ class Hub:
             on_relief=lambda: self.gate.relieve(),
             coming=lambda: self.pool.choosing,
             gather_s=settings.step.gather_ms / 1000,
+            on_reopened=lambda opened: self.alerts.reopened(opened.damage),
         )
         self.analyst = AnalystLink(self.data, settings.analyst)
         self.archive = Archive(
@@ -160,6 +162,7 @@ class Hub:
             join=self._join,
             changed=self.pool.changed,
         )
+        self.alerts = Alerts(self)
         self.stopping = asyncio.Event()
 
     def _make_door(
@@ -297,7 +300,9 @@ async def _serve(settings: Settings, *, as_json: bool) -> NoReturn:
         stack.push_async_callback(hub.log.close)
         if opened.damage is not None:
             log.error("the log was damaged: %s", opened.damage)
-        restore(await hub.log.recover(), hub.registry, hub.sessions, hub.clock)
+        recovered = await hub.log.recover()
+        restore(recovered, hub.registry, hub.sessions, hub.clock)
+        hub.alerts.restore(recovered, opened.damage)
         await hub.analyst.open(hub.log.hub)
         stack.push_async_callback(hub.analyst.close)
         stack.push_async_callback(_ended, asyncio.create_task(hub.archive.run()))
@@ -313,6 +318,7 @@ async def _serve(settings: Settings, *, as_json: bool) -> NoReturn:
         stack.push_async_callback(hub.control.close)
         hub.federation.open()
         stack.push_async_callback(hub.federation.close)
+        stack.push_async_callback(_ended, asyncio.create_task(hub.alerts.run()))
         stop_on_signals(hub.stopping, hub.tls)
         garbage.look_seldom()
         ready = Ready(os.getpid(), http, mqtt, ws, VERSION)

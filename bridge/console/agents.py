@@ -15,6 +15,7 @@ from bridge.console.desk import AtDesk, ByVisit, Desk, back, refused, see
 from hub.control import ChangeAgent, RestartAgent
 from hub.errors import OperatorFault
 from hub.facts import CurveCleared
+from hub.figures import alerts_open
 from hub.learner.algorithms import elsewhere
 from hub.learner.algorithms.libraries import EXTRA, installed
 from hub.words import EXTERNAL
@@ -108,6 +109,7 @@ def agent_now(desk: Desk, spec: Spec) -> dict[str, Any]:
     return {
         **standing(desk, spec),
         "pulse": desk.rates.agents([name])[name],
+        "raised": [alert for alert in alerts_open(desk.hub) if alert.agent == name],
         "devices": [(device, desk.rates.device(device)) for device in shown],
         "more_devices": len(theirs) - len(shown),
     }

@@ -10,6 +10,7 @@ from litestar.response import Template
 
 from bridge.console import look_up
 from bridge.console.desk import AtDesk, ByVisit
+from hub.figures import alerts_open
 
 if TYPE_CHECKING:
     from bridge.console.desk import Desk
@@ -37,6 +38,7 @@ def now(desk: Desk) -> dict[str, Any]:
         "troubles": [f"{n}: {v}" for n, v in counts.items() if isinstance(v, str)],
         "free_gb": free / 1e9,
         "live_pages": desk.live_pages,
+        "raised": alerts_open(hub),
     }
 
 

@@ -50,11 +50,18 @@ QUALIFY row_number() OVER (
 ORDER BY decision NOT IN ('muted', 'control', 'own'), ts DESC LIMIT 100
 """
 """Of each device what was decided last about its network, and about its rewards."""
-ALERTS: Final = """
+NOTICES: Final = """
 SELECT ts, agent, device, reason FROM events
-WHERE kind = 'admin' AND starts_with(payload, '{{"type":"alert"') {where}
+WHERE kind = 'admin' AND starts_with(payload, '{{"type":"alert"') AND agent = '{agent}'
+ORDER BY seq DESC LIMIT 3
+"""
+"""What the hub did about the agent by itself; that this is so still is an alert."""
+ALERTS: Final = """
+SELECT ts, agent, device, payload ->> 'type' AS what, reason FROM events
+WHERE kind = 'admin' AND starts_with(payload, '{{"type":"alert')
 ORDER BY seq DESC LIMIT {limit}
 """
+"""Raised, cleared, and noticed in passing."""
 
 
 async def recent_returns(desk: Desk, sight: Sight) -> dict[str, float]:
@@ -74,7 +81,7 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
     asked = {
         "episodes": EPISODES.format(agent=name, limit=EPISODES_SHOWN),
         "actions": ACTIONS.format(agent=name, limit=ACTIONS_SHOWN, likelihood=likelihood),
-        "alerts": ALERTS.format(where=f"AND agent = '{name}'", limit=3),
+        "notices": NOTICES.format(agent=name),
     }
     if spec.agent.sharing == "shared" and spec.agent.algorithm != EXTERNAL:
         begun = desk.hub.registry.begun[name]
@@ -88,8 +95,8 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
 
 
 async def alerts(desk: Desk, sight: Sight, limit: int) -> list[dict[str, Any]] | None:
-    """What the hub warned of, newest first; None when it can't be had now."""
-    return await _or_none(desk, sight, ALERTS.format(where="", limit=limit))
+    """What the hub warned of and took back, newest first; None when it can't be had now."""
+    return await _or_none(desk, sight, ALERTS.format(limit=limit))
 
 
 async def _or_none(desk: Desk, sight: Sight, sql: str) -> list[dict[str, Any]] | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from hub.figures import AlertFigures
 from hub.histogram import merged
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Standing(Struct, frozen=True):
     fill: float
     waiting: int
     sockets: int
+    alerts: list[AlertFigures]
+    """Those that are open, the oldest first."""
     agents: list[AgentStanding]
     devices: list[DeviceStanding]
 
@@ -90,6 +93,7 @@ def between(before: Watched, now: Watched) -> Standing:
         fill=now.hub.fill,
         waiting=now.hub.waiting,
         sockets=now.hub.sockets,
+        alerts=now.hub.alerts,
         agents=standing,
         devices=[_device(devices.get(d.id, d), d, seconds) for d in now.devices],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -15,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hub import control
+from hub.alerts.cause import span
 from hub.ask import ask
 from hub.commands.operate import data_option, print_line
 from hub.commands.standing import between
-from hub.figures import Watched
+from hub.figures import AlertFigures, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 LINES_OF_FRAME: Final = 10
 """Of a screen: the first line, two heads, rules."""
+ALERTS_MAX: Final = 5
+"""Of them on a screen, the oldest."""
 NONE: Final = "–"  # noqa: RUF001 - a dash for a number that is none
 
 
@@ -79,10 +83,13 @@ def _look(data: Path) -> Watched:
 
 def _screen(standing: Standing, *, len_max: int | None) -> Group:
     """All of it, or so many lines: agents first, then as many devices as fit."""
-    left = None if len_max is None else max(0, len_max - LINES_OF_FRAME)
-    agents = standing.agents[:left]
-    devices = standing.devices if left is None else standing.devices[: max(0, left - len(agents))]
-    return Group(_headline(standing), _agents(agents), _devices(devices))
+    left = sys.maxsize if len_max is None else max(0, len_max - LINES_OF_FRAME)
+    alerts = standing.alerts[:ALERTS_MAX]
+    agents = standing.agents[: max(0, left - len(alerts))]
+    devices = standing.devices[: max(0, left - len(alerts) - len(agents))]
+    return Group(
+        _headline(standing), *_alerts(alerts, standing), _agents(agents), _devices(devices)
+    )
 
 
 def _headline(standing: Standing) -> Text:
@@ -98,6 +105,16 @@ def _headline(standing: Standing) -> Text:
         f"{standing.sockets} sockets",
     ]
     return Text("  ".join(parts), style="bold" if standing.not_ready is None else "bold red")
+
+
+def _alerts(shown: list[AlertFigures], standing: Standing) -> Iterator[Text]:
+    """A line each, as wide as the screen; the whole of it is in the console."""
+    for alert in shown:
+        said = f"{alert.rule} for {span(alert.open_s)}: {alert.says}"
+        yield Text(said, style="red", no_wrap=True, overflow="ellipsis")
+    more = len(standing.alerts) - len(shown)
+    if more:
+        yield Text(f"and {more} more alerts", style="red")
 
 
 def _agents(agents: list[AgentStanding]) -> Table:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.clock import Clock
+    from hub.learner.processes.child import Trouble
     from hub.log.link import LogLink
     from hub.registry.fold import Registry, Spec
     from hub.settings import Settings
@@ -117,6 +118,11 @@ class FederationLink:
     def shown(self) -> dict[str, Any] | None:
         """How it goes, None where the hub keeps to itself."""
         return None if self._child is None else msgspec.to_builtins(self._counted)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """That the process ends again and again, or has just done so; None where all is well."""
+        return None if self._child is None else self._child.trouble
 
     @property
     def processes(self) -> dict[str, int]:

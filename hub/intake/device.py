@@ -60,6 +60,7 @@ class Ended(NamedTuple):
     total_reward: float
     steps: int
     ended_us: int
+    ended_by: EndedBy
 
 
 class Place(Struct, frozen=True):

@@ -53,7 +53,9 @@ def end(
     assert episode is not None, "only an open episode ends"
     device.steps_before += episode.steps
     device.last_return = episode.total_reward
-    device.remember_end(Ended(episode.number, episode.total_reward, episode.steps, now_us))
+    device.remember_end(
+        Ended(episode.number, episode.total_reward, episode.steps, now_us, ended_by)
+    )
     fact = EpisodeEnded(
         episode=episode.number,
         steps=episode.steps,

@@ -114,6 +114,8 @@ class LogLink:
         """Events of each."""
         self.appended_bytes = 0
         """Of all batches since the hub started, as they were sent."""
+        self.restarts = 0
+        """How often the process has ended by itself."""
         self.stalled: str | None = None
         """Why the log commits nothing for now, for a person; None when it does."""
         self._child: Child | None = None
@@ -256,6 +258,7 @@ class LogLink:
         while True:
             await child.gone.wait()
             self._child = None
+            self.restarts += 1
             self.stalled = None
             self._give_up_asked("the log process has ended; ask again")
             log.error(

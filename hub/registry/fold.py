@@ -18,6 +18,8 @@ from hub.facts import (
     AgentMade,
     AgentRestarted,
     Alert,
+    AlertCleared,
+    AlertRaised,
     CheckpointsDeleted,
     CurveCleared,
     DeviceAdded,
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
 
     from hub.words import Event
 
+HUB: Final = "hub"
+"""Who acts, in the log, where the hub does so by itself."""
 ADMIN: Final = "admin"
 """Owns what belongs to no user of its own: all admins see that anyway."""
 
@@ -171,6 +175,8 @@ class Registry:
         self.trained: dict[AgentName, Trained] = {}
         """Where a trainer goes on; an operator may have put another policy in place since."""
         self.begun: dict[AgentName, Begun] = {}
+        self.paused_by_hub: dict[AgentName, str] = {}
+        """Agents that the hub itself has paused and nobody has resumed since, and why."""
         self.chosen: dict[AgentName, dict[int, PolicyChosen]] = {}
         """Policies that operators put in place, by version; their files are never removed."""
         self.guests: dict[AgentName, list[Guest]] = {}
@@ -196,6 +202,7 @@ class Registry:
             case AgentMade() | AgentRestarted():
                 self._apply_agent(fact.agent)
                 self._begin(fact, event.seq)
+                self._note_pause(fact, event.reason)
             case KeyMade() | KeyRevoked():
                 self._apply_key(fact, event.secret)
             case DeviceAdded() | DeviceForgotten():
@@ -211,6 +218,8 @@ class Registry:
             case (
                 Advised()
                 | Alert()
+                | AlertCleared()
+                | AlertRaised()
                 | CheckpointsDeleted()
                 | EpisodeEnded()
                 | Guarded()
@@ -260,6 +269,13 @@ class Registry:
             self.keys = {h: key for h, key in self.keys.items() if key.agent != agent.name}
             return
         self.agents[agent.name] = spec_of(agent, self.names(agent.name))
+
+    def _note_pause(self, fact: AgentMade | AgentRestarted, reason: str | None) -> None:
+        name = fact.agent.name
+        if fact.agent.status != "paused":
+            self.paused_by_hub.pop(name, None)
+        elif fact.by == HUB:
+            self.paused_by_hub[name] = reason or "it was paused by the hub"
 
     def _apply_newest(
         self,

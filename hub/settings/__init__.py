@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from hub.errors import OperatorFault
+from hub.settings.alerts import AlertSettings
 from hub.settings.doors import (
     ConsoleSettings,
     HttpSettings,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "AlertSettings",
     "AnalystSettings",
     "ConsoleSettings",
     "HttpSettings",
@@ -251,6 +253,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     federation: FederationSettings = field(default_factory=FederationSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 class Supervised(Struct, frozen=True):

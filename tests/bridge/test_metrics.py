@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.metrics import written
-from hub.figures import AgentFigures, Figures
+from hub.figures import AgentFigures, AlertFigures, Figures
 from hub.histogram import Histogram, Seen
 from hub.registry.access import fingerprint
 from hub.settings import Settings
@@ -71,7 +71,13 @@ PICTURE: Final = Figures(
     logins_refused=1,
     over_quota=0,
     clamped=0,
-    alerts=0,
+    raised={"silent": 3},
+    alerts=[
+        AlertFigures("silent", "a", "d", "is silent", "see", 5.0),
+        AlertFigures("silent", "b", "e", "is silent", "see", 4.0),
+        AlertFigures("silent", "c", "f", "is silent", "see", 3.0),
+        AlertFigures("disk", "", "", "is full", "free some", 2.0),
+    ],
     processes={"hub": os.getpid(), "trainer-a": os.getpid(), "trainer-b": os.getpid()},
     agents=[agent("a"), agent("b"), agent("c")],
 )
@@ -113,6 +119,14 @@ def test_agents_beyond_the_bound_are_one() -> None:
     assert found["sheepfold_steps_total", "*", "policy"] == 14
     assert found["sheepfold_step_seconds_count", "*", "chosen"] == 4
     assert not any("b" in labels for _, *labels in found)
+
+
+def test_open_alerts_are_told_by_rule_and_agent() -> None:
+    found = samples(agents_max=1)
+    assert found["sheepfold_alerts_total", "silent"] == 3
+    assert found["sheepfold_alerts_open", "a", "silent"] == 1
+    assert found["sheepfold_alerts_open", "*", "silent"] == 2
+    assert found["sheepfold_alerts_open", "", "disk"] == 1
 
 
 def test_memory_is_told_by_kind_of_process() -> None:

@@ -38,6 +38,7 @@ VIEWS: Final = (
     "guests",
     "guard",
     "operators",
+    "alerts",
 )
 TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree"})
 """They read their arguments only."""

@@ -59,6 +59,8 @@ class AnalystLink:
         self._listening = asyncio.Event()
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self.restarts = 0
+        """How often the process has ended by itself."""
 
     @property
     def pid(self) -> int | None:
@@ -93,6 +95,7 @@ class AnalystLink:
         while True:
             started = loop.time()
             await self._live(hub)
+            self.restarts += 1
             if loop.time() - started > STEADY_S:
                 wait_s = self._restart_s_first
             log.error("the analyst process has ended; it starts again in %.1f s", wait_s)

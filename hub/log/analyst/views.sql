@@ -387,4 +387,42 @@ SELECT
     payload,
     seq
 FROM log
-WHERE kind = 'admin' AND NOT starts_with(payload, '{"type":"sealed"');
+WHERE kind = 'admin'
+  AND NOT starts_with(payload, '{"type":"sealed"')
+  AND NOT starts_with(payload, '{"type":"alert_');
+
+-- alerts: what somebody should have seen to, from `raised` until `cleared` (NULL = it is open). Of an
+-- agent and a device, of an agent, or of the hub itself (then `agent` is ''); `rule` says which of the
+-- hub's rules noticed it, `since` when its cause was first seen, `figures` what it was founded on.
+CREATE VIEW alerts AS
+WITH told AS (
+    SELECT
+        payload ->> 'rule' AS rule,
+        agent,
+        device,
+        starts_with(payload, '{"type":"alert_raised"') AS is_raised,
+        ts,
+        payload,
+        seq
+    FROM log
+    WHERE kind = 'admin' AND starts_with(payload, '{"type":"alert_')
+),
+followed AS (
+    SELECT *, lead(ts) OVER following AS cleared, lead(seq) OVER following AS cleared_seq
+    FROM told
+    WINDOW following AS (PARTITION BY agent, rule, device ORDER BY seq)
+)
+SELECT
+    rule,
+    agent,
+    device,
+    ts AS raised,
+    cleared,
+    make_timestamp((payload ->> 'since')::BIGINT) AS since,
+    payload ->> 'says' AS says,
+    payload ->> 'do' AS "do",
+    payload::JSON -> 'figures' AS figures,
+    seq,
+    cleared_seq
+FROM followed
+WHERE is_raised;

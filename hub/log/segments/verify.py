@@ -6,14 +6,22 @@
     for note in report.notes():
         print(note)             # what harms nothing and is worth knowing
 
+    python -m hub.log.segments.verify --data DIR        # the hub's own: prints the problems
+
 Reads every retained file once, one seal at a time in memory.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
+import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 from msgspec import Struct, field
@@ -32,12 +40,29 @@ from hub.log.segments.whole import BACKUP, NotWhole, check_whole, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from hub.log.segments.manifest import Seal, Segment
     from hub.log.segments.told import Told
+
+
+NICE: Final = 19
+
+
+def main() -> None:
+    """Print the problems as JSON; ends when its standard input does, for then the hub is gone."""
+    parser = argparse.ArgumentParser(prog="hub.log.segments.verify")
+    parser.add_argument("--data", type=Path, required=True)
+    data: Path = parser.parse_args().data
+    os.nice(NICE)
+    threading.Thread(target=_end_with_hub, daemon=True).start()
+    sys.stdout.buffer.write(msgspec.json.encode(verify(data).problems))
+
+
+def _end_with_hub() -> None:
+    os.read(sys.stdin.fileno(), 1)  # not by `sys.stdin`: what holds its lock can't end in peace
+    os._exit(1)
 
 
 class Report(Struct, frozen=True):
@@ -273,3 +298,7 @@ def _without_a_line(strays: list[str]) -> Iterator[str]:
             f"{FILE_NAME} says nothing of {whole[0]} and {len(whole) - 1} others: it was lost "
             f"({BACKUP}), or the first seal or backup was cut off (do it again)"
         )
+
+
+if __name__ == "__main__":
+    main()

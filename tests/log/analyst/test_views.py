@@ -10,6 +10,8 @@ import pytest
 
 from hub.facts import (
     Advised,
+    AlertCleared,
+    AlertRaised,
     DeviceAdded,
     DeviceForgotten,
     Guarded,
@@ -197,6 +199,8 @@ def test_operators_say_who_did_what_to_whom(log: Asked, query: Any) -> None:
         UserMade(User("bob", "owner"), by="ann"),
         UserRemoved("bob", by="ann"),
         Sealed(1, 2, 2, 1, "ab"),
+        AlertRaised("disk", "it is full", "free some", NOW_US),
+        AlertCleared("disk", "it was full"),
     ]
     log.append([agent_made(), *(Event(Kind.ADMIN, NOW_US, payload=text(fact)) for fact in facts)])
     rows = query("SELECT operator, act, subject FROM operators ORDER BY seq")
@@ -207,6 +211,37 @@ def test_operators_say_who_did_what_to_whom(log: Asked, query: Any) -> None:
         ("ann", "user_made", "bob"),
         ("ann", "user_removed", "bob"),
     ]
+
+
+def test_an_alert_is_open_until_the_one_of_its_rule_agent_and_device_is_cleared(
+    log: Asked, query: Any
+) -> None:
+    def told(fact: AlertRaised | AlertCleared, at: int, device: str = "", agent: str = "") -> Event:
+        return Event(Kind.ADMIN, NOW_US + at, agent=agent, device=device, payload=text(fact))
+
+    silent = AlertRaised("silent", "is silent", "look", NOW_US - 5, {"silent_s": 9.5})
+    log.append(
+        [
+            told(silent, 1, "a", "walker"),
+            told(AlertRaised("disk", "it is full", "free some", NOW_US), 2),
+            told(silent, 3, "b", "walker"),
+            told(AlertCleared("silent", "over"), 4, "a", "walker"),
+            told(silent, 5, "a", "walker"),
+        ]
+    )
+    rows = query(
+        "SELECT rule, agent, device, seq, cleared_seq,"
+        " epoch_us(cleared) - epoch_us(raised) AS lasted,"
+        " epoch_us(raised) - epoch_us(since) AS seen FROM alerts ORDER BY seq"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("silent", "walker", "a", 1, 4, 3, 6),
+        ("disk", "", "", 2, None, None, 2),
+        ("silent", "walker", "b", 3, None, None, 8),
+        ("silent", "walker", "a", 5, None, None, 10),
+    ]
+    (row,) = query('SELECT says, "do", figures FROM alerts WHERE seq = 1')
+    assert (row["says"], row["do"], row["figures"]) == ("is silent", "look", {"silent_s": 9.5})
 
 
 def test_a_device_belongs_to_whom_it_was_added_or_heard_last(log: Asked, query: Any) -> None:

@@ -1,0 +1,82 @@
+"""What a rule sees: a cause of an alert, and which alert that is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from hub.facts import AlertRaised
+
+
+class Rule(StrEnum):
+    """What is noticed; the names stand in the log, on topics and in metrics."""
+
+    SILENT = "silent"
+    FALLING = "falling"
+    LAG = "lag"
+    PAUSED = "paused"
+    FAILING = "failing"
+    NOT_READY = "not_ready"
+    DISK = "disk"
+    CLOCK = "clock"
+    DAMAGE = "damage"
+    ARCHIVE = "archive"
+
+
+DO: Final = {
+    Rule.SILENT: "see whether it has power and its network; 'sheepfold device forget' it if it is "
+    "gone for good, or give its agent a longer --silent-s",
+    Rule.FALLING: "look at its curve and at what changed (devices, rewards); 'sheepfold policy "
+    "rollback' brings an older version back; clearing the curve takes what it earns now as usual",
+    Rule.LAG: "give it more processor time (--cpu-percent), a smaller network or fewer gradient "
+    "steps; until then it learns from less than it sees",
+    Rule.PAUSED: "read why; mend its policy or its --safety, then 'sheepfold agent resume' it",
+    Rule.FAILING: "read what the hub prints, for it says why; it is started again by itself",
+    Rule.NOT_READY: "'sheepfold doctor' says what is wrong; devices are told to come again",
+    Rule.DISK: "free some, or keep less: retain_days, hot_days and policies_kept",
+    Rule.CLOCK: "see that the machine keeps time (timedatectl); the log's order does not depend on "
+    "it, its times do",
+    Rule.DAMAGE: "look at the disk (smartctl, dmesg); put a segment back from a backup; 'sheepfold "
+    "verify' says whether all is well again",
+    Rule.ARCHIVE: "'sheepfold doctor' says more; until then the log's file grows",
+}
+
+
+class Subject(NamedTuple):
+    """Which alert: one of each is open at most."""
+
+    rule: str
+    agent: str = ""
+    """Empty = it is the hub's own."""
+    device: str = ""
+    """Empty = it is about all of the agent."""
+
+
+class Cause(Struct, frozen=True):
+    """What is not as it should be now."""
+
+    subject: Subject
+    says: str
+    figures: dict[str, float]
+    """All finite; a name ends in its unit."""
+    raise_s: float = 0.0
+    """It must have been there for so long."""
+    clear_s: float = 0.0
+    """And be gone for so long."""
+
+
+def still(subject: Subject, raised: AlertRaised, *, clear_s: float = 0.0) -> Cause:
+    """The cause of an open alert once more, where nothing says that it is gone."""
+    return Cause(subject, raised.says, raised.figures, clear_s=clear_s)
+
+
+def span(seconds: float) -> str:
+    """For a person: `45 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,94 @@
+"""Looks on a timer, and has the log and whoever is to be told know what has changed.
+
+alerts = Alerts(hub, tell)
+alerts.restore(recovered)                  # before anything else happens
+await alerts.run()                         # for ever
+alerts.standing.open                       # what is open now
+
+An alert is told when it is durable. One that the hub is not ready is told at once: its log may be
+the very thing that can't commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+
+from hub.alerts.cause import Rule, Subject
+from hub.alerts.of_agents import OfAgents
+from hub.alerts.of_hub import OfHub
+from hub.alerts.segments import Segments
+from hub.alerts.standing import Standing
+from hub.facts import AlertRaised
+from hub.words import Event, Kind
+
+if TYPE_CHECKING:
+    from hub.alerts.standing import Change
+    from hub.log.recover import Recovered
+    from hub.processes import Hub
+
+log: Final = logging.getLogger("hub")
+
+
+class Alerts:
+    """All alerts of a hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        settings = hub.settings.alerts
+        self._hub = hub
+        self.standing = Standing(settings.hold_s)
+        self.raised: Counter[str] = Counter()
+        """By rule, since the hub's start."""
+        self._segments = Segments(hub.data, settings.verify_s)
+        self._of_agents = OfAgents(hub, self.standing.open)
+        self._of_hub = OfHub(hub, self.standing.open, self._segments)
+
+    def restore(self, recovered: Recovered, damage: str | None) -> None:
+        """What is open, and what was wrong with the log when it was opened."""
+        for event in recovered.facts:
+            self.standing.apply(event)
+        tails = [event for tail in recovered.tails for event in tail.events[-1:]]
+        newest_us = max((event.ts for event in (*recovered.facts, *tails)), default=0)
+        self._of_hub.log_opened(newest_us, damage)
+
+    async def run(self) -> NoReturn:
+        """Look for ever, and read the segments now and then."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                self._segments.run(lambda: Subject(Rule.DAMAGE) in self.standing.open)
+            )
+            while True:
+                await asyncio.sleep(self._hub.settings.alerts.look_s)
+                await self.look()
+
+    async def look(self) -> None:
+        """Once."""
+        causes = [*await self._of_agents.look(), *await self._of_hub.look()]
+        clock = self._hub.clock
+        for change in self.standing.look(causes, clock.monotonic(), clock.now_us()):
+            self._log(change)
+
+    def reopened(self, damage: str | None) -> None:
+        """The log was opened again while the hub ran."""
+        self._of_hub.damage = damage or self._of_hub.damage
+
+    def _log(self, change: Change) -> None:
+        subject, fact = change
+        event = Event(
+            Kind.ADMIN,
+            self._hub.clock.now_us(),
+            agent=subject.agent,
+            device=subject.device,
+            reason=fact.says,
+            payload=msgspec.json.encode(fact).decode(),
+        )
+        if isinstance(fact, AlertRaised):
+            self.raised[subject.rule] += 1
+            log.warning("alert %s: %s; %s", subject.rule, fact.says, fact.do)
+        else:
+            log.info("alert %s is %s", subject.rule, fact.says)
+        self._hub.log.append([event], lambda _: None)

@@ -1,0 +1,92 @@
+"""`[alerts]` of the settings: from when on somebody should see to it, and who is told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[alerts]`: what the hub notices by itself; docs/watching.md."""
+
+    look_s: Annotated[
+        float, Meta(gt=0, description="How often the hub looks; no step waits for it.")
+    ] = 10.0
+    hold_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="A cause that comes and goes must last so long before it is an alert, and "
+            "be gone for so long before that is over.",
+        ),
+    ] = 60.0
+    moment_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="What happened at a moment and is over, a clock that jumped say, stays "
+            "open for so long: an hour, so that whoever looks sees it.",
+        ),
+    ] = 3600.0
+    silent_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="After so long without an observation a device is silent, or after its "
+            "agent's silent_s where that is longer. A reboot and a new Wi-Fi take minutes; 0 = "
+            "never.",
+        ),
+    ] = 900.0
+    silent_named_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Silent devices of an agent that are an alert each; the others of it are "
+            "one together, for then it is not about a device.",
+        ),
+    ] = 8
+    lag_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="A trainer that is behind (lag_max) for so long does not catch up by "
+            "itself.",
+        ),
+    ] = 300.0
+    return_episodes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Whole episodes of an agent that a mean return is of, at least two of each "
+            "device; fewer vary too much. 0 = returns are not watched.",
+        ),
+    ] = 20
+    return_fall: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="A return has fallen when it is below the best before by this share of it, "
+            "and by more than chance.",
+        ),
+    ] = 0.25
+    disk_free_mb: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Free disk space below which somebody should make room, four times where "
+            "the log stops (disk_free_mb_min); more where two checkpoints of all agents need it.",
+        ),
+    ] = 384.0
+    clock_jump_s: Annotated[
+        float,
+        Meta(gt=0, description="A clock that was set by more than this; NTP slews by far less."),
+    ] = 2.0
+    verify_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="How often all segments are read and compared with what was written, at "
+            "the lowest priority; a day, for a disk that has begun to fail. 0 = never.",
+        ),
+    ] = 86_400.0

@@ -1,0 +1,118 @@
+"""A hub that notices by itself what somebody should see to, and says so once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pytest
+
+from hub import control
+from tests.acceptance.devices import Http
+from tests.acceptance.people import PASSWORD, Person, add_user
+from tests.acceptance.real_hub import HOST, RealHub, until
+from tests.commands.typed import typed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.acceptance
+
+SETTINGS: Final = """
+[alerts]
+look_s = 0.1
+hold_s = 0.1
+silent_s = 0.6
+disk_free_mb = 1e15
+"""
+"""No machine has that much free."""
+OBSERVATION: Final = {"o": [0, 0, 0, 0]}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A hub whose disk is too small; device `a` of ann's agent and `b` of the admin's are heard."""
+    hub = RealHub(tmp_path_factory.mktemp("alerts") / "data", SETTINGS)
+    hub.start()
+    add_user(hub, "ann")
+    add_user(hub, "root", "admin")
+    keys = {name: hub.make_agent(name, deadline_ms=20) for name in ("anns", "admins")}
+    hub.change("anns", owner="ann")
+    with Http(hub.ready.http) as http:
+        http.step(keys["anns"], {"device": "a", **OBSERVATION})
+        http.step(keys["admins"], {"device": "b", **OBSERVATION})
+    yield hub
+    hub.end()
+
+
+def alerts(hub: RealHub, where: str = "true") -> list[dict[str, Any]]:
+    return hub.sql(f"SELECT rule, agent, device, cleared FROM alerts WHERE {where} ORDER BY seq")
+
+
+def is_open(hub: RealHub, rule: str, device: str = "") -> bool:
+    return bool(alerts(hub, f"rule = '{rule}' AND device = '{device}' AND cleared IS NULL"))
+
+
+def test_a_disk_that_is_too_small_is_told_with_figures_and_what_to_do(hub: RealHub) -> None:
+    until(lambda: is_open(hub, "disk"), "the disk is too small")
+    (row,) = hub.sql("SELECT * FROM alerts WHERE rule = 'disk'")
+    assert row["figures"]["free_mb"] < row["figures"]["limit_mb"] == 1e15
+    assert "MB are free" in row["says"]
+    assert "retain_days" in row["do"]
+    assert row["agent"] == ""
+
+
+def test_a_device_is_silent_until_it_is_heard_again(hub: RealHub) -> None:
+    until(lambda: is_open(hub, "silent", "a"), "a is silent")
+    key = hub.ask_key("anns")
+    with Http(hub.ready.http) as http:
+
+        def heard_and_over() -> bool:
+            http.step(key, {"device": "a", **OBSERVATION})
+            return not is_open(hub, "silent", "a")
+
+        until(heard_and_over, "a is heard for long enough")
+    until(lambda: is_open(hub, "silent", "a"), "a is silent again")
+    first, second = alerts(hub, "device = 'a'")
+    assert first["cleared"] is not None
+    assert second["cleared"] is None
+
+
+def test_a_hub_that_was_killed_raises_nothing_twice(hub: RealHub) -> None:
+    until(lambda: is_open(hub, "silent", "b") and is_open(hub, "silent", "a"), "both are silent")
+    before = alerts(hub)
+    hub.kill_nine()
+    hub.start()
+    key = hub.make_agent("later")
+    with Http(hub.ready.http) as http:
+        http.step(key, {"device": "c", **OBSERVATION})
+    until(lambda: is_open(hub, "silent", "c"), "the hub has looked again and again since")
+    assert [row for row in alerts(hub) if row["agent"] != "later"] == before
+
+
+def test_an_owner_sees_the_alerts_of_the_own_agents_and_none_of_the_hub(hub: RealHub) -> None:
+    until(lambda: is_open(hub, "silent", "b"), "b is silent")
+    key = hub.ask(control.CreateUserKey("ann"))["api_key"]
+    answer = httpx.post(
+        f"http://{HOST}:{hub.ready.http}/v1/sql",
+        headers={"Authorization": f"Bearer {key}", "Accept": "text/csv"},
+        json={"query": "SELECT DISTINCT rule, agent FROM alerts"},
+    )
+    assert answer.text.split() == ["rule,agent", "silent,anns"]
+
+
+def test_metrics_top_and_the_console_show_what_is_open(hub: RealHub) -> None:
+    until(lambda: is_open(hub, "silent", "b"), "b is silent")
+    text = httpx.get(f"http://{HOST}:{hub.ready.http}/metrics").text
+    assert 'sheepfold_alerts_open{agent="",rule="disk"} 1.0' in text
+    assert 'sheepfold_alerts_open{agent="admins",rule="silent"} 1.0' in text
+    shown = typed(hub.data, "top", "--once", "--interval", "0.1").out
+    assert "disk for" in shown
+    (line,) = typed(hub.data, "top", "--once", "--json", "--interval", "0.1").lines
+    assert {"disk", "silent"} <= {one["rule"] for one in line["alerts"]}
+    with Person(hub) as root:
+        root.log_in("root", PASSWORD)
+        page = root.see("/health")
+        assert "MB are free" in page
+        assert "What to do: free some" in page
+        assert "device &#39;b&#39; of agent &#39;admins&#39;" in root.see("/agents/admins")
