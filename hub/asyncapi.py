@@ -77,6 +77,9 @@ BELOW_DEVICE: Final[Mapping[str, Said]] = {
     "cmd/reset": Said("End the device's episode, as cut short.", _ANY),
     "cmd/override": Said("Have the device do this and not what its agent would.", _OVERRIDE),
 }  # fmt: skip
+ALERTS: Final[Mapping[str, str]] = dict(
+    zip(topics.ALERTS, ("of the hub itself", "of an agent", "of one of its devices"), strict=True)
+)
 DISCOVERY: Final = Said(
     "A device as Home Assistant is to show it; where `mqtt.home_assistant` says so.",
     {"type": "object", "description": "By Home Assistant's rules of MQTT device discovery."},
@@ -93,7 +96,8 @@ BELOW_AGENT: Final[Mapping[str, Said]] = {
     "part/<sha256>/<number>": Said("A part of it.", _PART, "application/octet-stream", qos=1),
 }
 WORDS: Final = sorted(
-    {
+    {"alert"}
+    | {
         said.payload
         for said in (*BELOW_DEVICE.values(), *BELOW_AGENT.values())
         if isinstance(said.payload, str)
@@ -104,6 +108,7 @@ _PARAMETERS: Final[Mapping[str, str]] = {
     "device": "Device id: `[a-z0-9_-]{1,23}`.",
     "owner": "User who owns the device's agent.",
     "agent": "Name of an agent: `[a-z0-9_-]{1,40}`.",
+    "rule": "Which of the hub's rules noticed it; docs/watching.md has them.",
     "hub": "Name of a hub, as `federation.name` says.",
     "sha256": "Of the network's file.",
     "number": "Of the part, from 0.",
@@ -156,6 +161,7 @@ _DEVICE: Final = ("device", "certificate")
 _EVERYBODY: Final = tuple(_SECURITY)
 _RECEIVED: Final[tuple[Action, ...]] = ("receive",)
 _SENT: Final[tuple[Action, ...]] = ("send",)
+_ALERT_NAMES: Final = ("hub_alert", "agent_alert", "device_alert")
 
 
 def _known(names: Iterable[str]) -> list[Document]:
@@ -218,8 +224,11 @@ def _entries(base: str) -> Iterator[Entry]:
     address = topics.hub_status(base)
     yield Entry("hub_status", address, status, _SENT, hearer=_EVERYBODY)
     yield from _home_assistant(base)
+    for name, (leaf, about) in zip(_ALERT_NAMES, ALERTS.items(), strict=True):
+        alert = Said(f"An alert {about}; nothing when it is over.", "alert", qos=1, retained=True)
+        yield Entry(name, f"{base}/{_named(leaf)}", alert, _SENT, hearer=("person",))
     for leaf in topics.FEDERATION:
-        address = topics.agent_topic(base, "{agent}", leaf).replace("<", "{").replace(">", "}")
+        address = topics.agent_topic(base, "{agent}", _named(leaf))
         said, name = BELOW_AGENT[leaf], f"agents_{leaf.partition('/')[0]}"
         yield Entry(name, address, said, ("receive", "send"), servers=("hubs",))
 
@@ -229,6 +238,11 @@ def _home_assistant(base: str) -> Iterator[Entry]:
     shown = topics.discovery_topic(prefix, "{owner}", base, "{device}")
     yield Entry("discovery", shown, DISCOVERY, _SENT, hearer=("person",))
     yield Entry("birth", topics.birth(prefix), BIRTH, _RECEIVED, publisher=("person",))
+
+
+def _named(leaf: str) -> str:
+    """With its placeholders as AsyncAPI writes them."""
+    return leaf.replace("<", "{").replace(">", "}")
 
 
 def _name(leaf: str) -> str:

@@ -1,6 +1,7 @@
-"""What the hub and people send to a device, in the short names of the wire (docs/device-maker.md).
+"""What the hub and people send to devices, in the short names of the wire, and tell people.
 
-Absent means the default. The long words are in `hub.words`; here are only their outsides.
+Absent means the default (docs/device-maker.md). The long words are in `hub.words`; here are only
+their outsides.
 """
 
 from __future__ import annotations
@@ -95,3 +96,29 @@ class State(Struct, frozen=True):
     over: int | UnsetType = UNSET
     """Until when a person's override acts in place of the agent, seconds since 1970 UTC; absent =
     the agent acts."""
+
+
+class AlertTold(Struct, frozen=True, omit_defaults=True):
+    """An alert: its topic, retained while it is open; and what a webhook is sent."""
+
+    state: Literal["raised", "cleared"]
+    rule: str
+    """Which of the hub's rules noticed it (docs/watching.md)."""
+    says: str
+    """What is so, a sentence."""
+    hub: str
+    """Id of the hub's log."""
+    ts: int
+    """When it was raised or cleared, seconds since 1970 UTC."""
+    agent: str = ""
+    """Absent = it is about the hub itself."""
+    device: str = ""
+    """Absent = it is about all of the agent."""
+    do: str = ""
+    """What to do; absent when it is cleared."""
+    since: int = 0
+    """When its cause was first seen, seconds since 1970 UTC; absent when it is cleared."""
+    figures: dict[str, float] = {}
+    """What it was founded on; a name ends in its unit."""
+    seq: int = 0
+    """Of its event in the log; absent where the log could not take it yet."""

@@ -46,6 +46,7 @@ WORDS: Final[dict[str, tuple[Any, str]]] = {
     "cfg": (payloads.Cfg, "topic `cfg`"),
     "state": (payloads.State, "topic `state`"),
     "reward": (payloads.Reward, "topic `reward`"),
+    "alert": (payloads.AlertTold, "topics `alert/<rule>`, and what a webhook is sent"),
     "agent": (words.Agent, "`sheepfold agent show`"),
     "announcement": (between_hubs.Announcement, "topic `policy/<hub>` of a broker of hubs"),
     "want": (between_hubs.Want, "topic `want/<hub>` there"),
@@ -226,6 +227,7 @@ def _topics() -> str:
         f"| `{shown}` | the hub, retained, to Home Assistant (`home_assistant` of `[mqtt]`) |"
     )
     lines.append(f"| `{topics.birth(prefix)}` | Home Assistant |")
+    lines += [f"| `{base}/{leaf}` | the hub, retained while it is open |" for leaf in topics.ALERTS]
     lines += [
         f"| `{topics.agent_topic(base, '<agent>', leaf)}` | a hub, to others (`[federation]`) |"
         for leaf in topics.FEDERATION

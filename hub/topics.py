@@ -4,9 +4,11 @@
     <base>/<device>/{cfg act act/mp act/f32 err state}          hub publishes
     <base>/<device>/cmd/{learn reset override}                  operator publishes
     <base>/hub/status                                           hub's will, retained
+    <base>/hub/alert/<rule>                                     hub, while it is open
+    <base>/agents/<agent>/alert/<rule>[/<device>]               hub, while it is open
 
-Each is for one device; only the last is for all. Hubs speak to each other on a broker of theirs,
-where no device reaches what is below `agents`:
+Those with a device are for it alone, `hub/status` is for all, alerts are for people. Hubs speak to
+each other on a broker of theirs, where no device reaches what is below `agents`:
 
     <base>/agents/<agent>/{policy advice}/<hub>                 that hub, retained
     <base>/agents/<agent>/want/<hub>                            another hub, to that one
@@ -30,6 +32,12 @@ DEVICE_HEARS: Final = (*HUB_PUBLISHES, *OPERATOR_PUBLISHES, "status")
 """What reaches the device itself, if it subscribes; observations go to the hub and no further."""
 PEOPLE_HEAR: Final = ("status", "state", *OPERATOR_PUBLISHES)
 """What reaches a person's client, of the devices of the person's agents."""
+ALERTS: Final = (
+    "hub/alert/<rule>",
+    "agents/<agent>/alert/<rule>",
+    "agents/<agent>/alert/<rule>/<device>",
+)
+"""Of the hub itself, of an agent, of one of its devices."""
 FEDERATION: Final = ("policy/<hub>", "advice/<hub>", "want/<hub>", "part/<sha256>/<number>")
 """Below `<base>/agents/<agent>`."""
 HOME_ASSISTANT: Final = "homeassistant"
@@ -57,6 +65,26 @@ def device_topic(base: str, device: str, leaf: str) -> str:
 def hub_status(base: str) -> str:
     """Where the hub's own `online` and `offline` are retained."""
     return f"{base}/hub/status"
+
+
+def alert_topic(base: str, rule: str, agent: str = "", device: str = "") -> str:
+    """`rl/v1/agents/heating/alert/silent/heater-1`; without an agent `rl/v1/hub/alert/disk`."""
+    if not agent:
+        return f"{base}/hub/alert/{rule}"
+    return agent_topic(base, agent, "alert", rule, *([device] if device else []))
+
+
+def alert_agent(base: str, topic: str) -> str | None:
+    """Whose alert is told there, "" = the hub's own; None for any other topic."""
+    if not topic.startswith(base + "/"):
+        return None
+    match topic.removeprefix(base + "/").split("/"):
+        case ["hub", "alert", _]:
+            return ""
+        case ["agents", agent, "alert", _] | ["agents", agent, "alert", _, _]:
+            return agent
+        case _:
+            return None
 
 
 def device_leaf(base: str, topic: str) -> tuple[str, str] | None:

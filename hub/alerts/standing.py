@@ -12,6 +12,7 @@ Rule 2: what is open is the fold of what `look` has said: a hub that starts anew
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hub.words import Event
 
 MICROSECONDS: Final = 1_000_000
+OVER_KEPT: Final = 256
 TAGS: Final = ('{"type":"alert_raised"', '{"type":"alert_cleared"')
 
 _fact: Final = msgspec.json.Decoder(AlertRaised | AlertCleared)
@@ -38,6 +40,8 @@ class Open(Struct, frozen=True):
     fact: AlertRaised
     raised_us: int
     """Hub time."""
+    seq: int = 0
+    """Of its event, as far as the log was asked for it."""
 
 
 class Change(NamedTuple):
@@ -61,6 +65,8 @@ class Standing:
 
     def __init__(self, hold_s: float = 0.0) -> None:
         self.open: dict[Subject, Open] = {}
+        self.over: deque[Subject] = deque(maxlen=OVER_KEPT)
+        """Those that were cleared last."""
         self._hold_s = hold_s
         self._seen: dict[Subject, tuple[float, int]] = {}
         """Causes that are no alert yet: since when, by both hands of the clock."""
@@ -73,7 +79,8 @@ class Standing:
             return
         assert event.payload is not None, "it begins with a tag"
         fact = _fact.decode(event.payload)
-        self._change(Change(Subject(fact.rule, event.agent, event.device), fact), event.ts)
+        change = Change(Subject(fact.rule, event.agent, event.device), fact)
+        self._change(change, event.ts, event.seq)
 
     def look(self, causes: Iterable[Cause], now_s: float, now_us: int) -> list[Change]:
         """What has changed by what is seen now; it is folded already.
@@ -118,9 +125,10 @@ class Standing:
             subject, AlertCleared(subject.rule, f"over after {lasted}: {alert.fact.says}")
         )
 
-    def _change(self, change: Change, at_us: int) -> None:
+    def _change(self, change: Change, at_us: int, seq: int = 0) -> None:
         if isinstance(change.fact, AlertRaised):
-            self.open[change.subject] = Open(change.fact, at_us)
+            self.open[change.subject] = Open(change.fact, at_us, seq)
         else:
+            self.over.append(change.subject)
             self.open.pop(change.subject, None)
             self._gone.pop(change.subject, None)

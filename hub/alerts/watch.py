@@ -1,8 +1,8 @@
 """Looks on a timer, and has the log and whoever is to be told know what has changed.
 
-alerts = Alerts(hub, tell)
-alerts.restore(recovered)                  # before anything else happens
-await alerts.run()                         # for ever
+alerts = Alerts(hub)
+alerts.restore(recovered, damage)          # before anything else happens
+await alerts.run()                         # for ever, once the broker can be told
 alerts.standing.open                       # what is open now
 
 An alert is told when it is durable. One that the hub is not ready is told at once: its log may be
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
@@ -23,6 +24,7 @@ from hub.alerts.of_agents import OfAgents
 from hub.alerts.of_hub import OfHub
 from hub.alerts.segments import Segments
 from hub.alerts.standing import Standing
+from hub.alerts.tell import Tell
 from hub.facts import AlertRaised
 from hub.words import Event, Kind
 
@@ -46,6 +48,7 @@ class Alerts:
         self._segments = Segments(hub.data, settings.verify_s)
         self._of_agents = OfAgents(hub, self.standing.open)
         self._of_hub = OfHub(hub, self.standing.open, self._segments)
+        self._tell = Tell(hub.settings.mqtt.base, lambda: hub.log.hub, hub.gate.announce)
 
     def restore(self, recovered: Recovered, damage: str | None) -> None:
         """What is open, and what was wrong with the log when it was opened."""
@@ -56,7 +59,8 @@ class Alerts:
         self._of_hub.log_opened(newest_us, damage)
 
     async def run(self) -> NoReturn:
-        """Look for ever, and read the segments now and then."""
+        """Tell what is open; then look for ever, and read the segments now and then."""
+        self._tell.all(self.standing)
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 self._segments.run(lambda: Subject(Rule.DAMAGE) in self.standing.open)
@@ -78,9 +82,10 @@ class Alerts:
 
     def _log(self, change: Change) -> None:
         subject, fact = change
+        now_us = self._hub.clock.now_us()
         event = Event(
             Kind.ADMIN,
-            self._hub.clock.now_us(),
+            now_us,
             agent=subject.agent,
             device=subject.device,
             reason=fact.says,
@@ -91,4 +96,8 @@ class Alerts:
             log.warning("alert %s: %s; %s", subject.rule, fact.says, fact.do)
         else:
             log.info("alert %s is %s", subject.rule, fact.says)
-        self._hub.log.append([event], lambda _: None)
+        if subject.rule == Rule.NOT_READY:
+            self._tell.change(change, now_us, 0)
+            self._hub.log.append([event], lambda _: None)
+        else:
+            self._hub.log.append([event], partial(self._tell.change, change, now_us))

@@ -1,8 +1,8 @@
-"""What a person's MQTT client may do: hear how devices fare, and command them.
+"""What a person's MQTT client may do: hear how devices fare and what is wrong, and command them.
 
-An owner reaches the devices of the own agents, an admin all that belong to an agent; so it is with
-what Home Assistant is told of them. Nobody but the hub reads what devices observe over MQTT; the
-log has it (`POST /v1/sql`).
+An owner reaches the own agents and their devices, an admin all, and the alerts of the hub; so it is
+with what Home Assistant is told. Nobody but the hub reads what devices observe over MQTT; the log
+has it (`POST /v1/sql`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 from hub.errors import AccessDenied
 from hub.registry.access import operator_of
 from hub.topics import (
+    ALERTS,
     HOME_ASSISTANT,
     OPERATOR_PUBLISHES,
     PEOPLE_HEAR,
+    alert_agent,
     birth,
     device_leaf,
     device_topic,
@@ -24,7 +26,7 @@ from hub.topics import (
     is_device_id,
     matches,
 )
-from hub.words import DeviceId
+from hub.words import AgentName, DeviceId
 
 if TYPE_CHECKING:
     from hub.registry.fold import Registry
@@ -63,6 +65,8 @@ class People:
         if matches(topic_filter, hub_status(self._base)) or self._may_discover(topic_filter):
             return True
         wanted = topic_filter.split("/")[self._base.count("/") + 1 :]
+        if any(matches(topic_filter, f"{self._base}/{_filled(shape, wanted)}") for shape in ALERTS):
+            return True
         named = bool(wanted) and is_device_id(wanted[0], reserved=True)
         device = wanted[0] if named else "any"  # a wildcard takes in whatever it is called
         return any(
@@ -88,6 +92,9 @@ class People:
         owner = discovery_owner(self._prefix, topic)
         if owner is not None:
             return user.role == "admin" or owner == name
+        about = alert_agent(self._base, topic)
+        if about is not None:
+            return user.role == "admin" or self._registry.owners.get(AgentName(about)) == name
         found = device_leaf(self._base, topic)
         return found is not None and found[1] in PEOPLE_HEAR and self._reaches(user, found[0])
 
@@ -110,3 +117,13 @@ class People:
         if agent is None or agent not in self._registry.agents:
             return False
         return user.role == "admin" or self._registry.owners.get(agent) == user.name
+
+
+def _filled(shape: str, wanted: list[str]) -> str:
+    """A topic of that shape, with the filter's own words where it has some and any where not."""
+    levels = shape.split("/")
+    for place, level in enumerate(levels):
+        if level.startswith("<"):
+            given = wanted[place] if place < len(wanted) else "#"
+            levels[place] = "any" if given in ("+", "#") else given
+    return "/".join(levels)

@@ -254,6 +254,38 @@ async def test_status_and_will_are_retained_for_dashboards(house: House) -> None
         assert (kept.topic, kept.payload, kept.flags & 1) == (STATUS, b"offline", 1)
 
 
+ALERT, ALERTS = "rl/v1/agents/walker/alert", ("rl/v1/hub/alert/+", "rl/v1/agents/+/alert/#")
+TOLD = ("rl/v1/hub/alert/disk", f"{ALERT}/falling", f"{ALERT}/silent/heater")
+
+
+@pytest.mark.parametrize(
+    ("who", "heard"), [("root", set(TOLD)), ("ann", set(TOLD[1:])), ("bob", set())]
+)
+async def test_an_alert_reaches_the_agents_owner_and_one_of_the_hub_admins_alone(
+    house: House, who: str, heard: set[str]
+) -> None:
+    for topic in TOLD:
+        house.gate.announce(topic, b"{}")
+    async with house.client() as client:
+        await client.connected(who, f"{who}'s")
+        assert await client.subscribed(*ALERTS) == [1, 1]
+        kept = [await client.read() for _ in heard]
+        assert {packet.topic for packet in kept} == heard
+        for topic in TOLD:
+            house.gate.announce(topic, b"")
+        over = [await client.read() for _ in heard]
+        assert {(packet.topic, packet.payload) for packet in over} == {(t, b"") for t in heard}
+        assert await client.answers_ping() == []
+    assert [house.broker.retained(topic) for topic in TOLD] == [None] * 3
+
+
+async def test_a_device_hears_no_alerts(house: House) -> None:
+    async with house.client() as device:
+        await device.connected("heater", KEY)
+        assert await device.subscribed(*ALERTS) == [0x80] * 2
+        assert await device.subscribed(*TOLD) == [0x80] * 3
+
+
 async def test_a_revoked_operator_key_ends_the_connection_with_its_next_packet(
     house: House,
 ) -> None:
@@ -313,6 +345,10 @@ async def test_a_client_that_is_known_comes_back_when_there_is_no_room_for_other
         "rl/v1",
         "rl/v1/heater/state/+",
         "homeassistant/sensor/+/config",
+        "rl/v1/hub/alert",
+        "rl/v1/hub/+/disk/+",
+        "rl/v1/agents/+/policy/#",
+        "rl/v1/agents/walker/alert/silent/heater/+",
         "$SYS/#",
         "+",
     ],
@@ -327,7 +363,18 @@ async def test_a_subscription_by_which_nothing_can_come_is_refused(
 
 @pytest.mark.parametrize(
     "topic_filter",
-    ["#", "+/#", "rl/#", "rl/v1/+/+", "rl/+/http-3/cmd/+", "rl/v1/heater/#", "+/v1/+/status"],
+    [
+        "#",
+        "+/#",
+        "rl/#",
+        "rl/v1/+/+",
+        "rl/+/http-3/cmd/+",
+        "rl/v1/heater/#",
+        "+/v1/+/status",
+        "rl/v1/hub/#",
+        "rl/v1/agents/walker/alert/falling",
+        "rl/v1/agents/+/alert/silent/+",
+    ],
 )
 async def test_a_subscription_by_which_something_may_come_is_granted(
     house: House, topic_filter: str

@@ -1,0 +1,76 @@
+"""Whom an alert is told: subscribers, by a topic that retains it while it is open.
+
+What was told and is over is taken back at the start as well: another broker keeps it while the hub
+is away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hub.alerts.cause import Rule, Subject
+from hub.alerts.standing import MICROSECONDS, Change
+from hub.facts import AlertRaised
+from hub.payloads import AlertTold
+from hub.topics import alert_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub.alerts.standing import Standing
+
+
+class Tell:
+    """Tells what the log has.
+
+    Args:
+        base: first levels of every topic.
+        hub_id: of the log, which may be opened later than this is made.
+        announce: retains a payload on a topic; nothing forgets it.
+    """
+
+    def __init__(
+        self, base: str, hub_id: Callable[[], str], announce: Callable[[str, bytes], None]
+    ) -> None:
+        self._base = base
+        self._hub_id = hub_id
+        self._announce = announce
+
+    def all(self, standing: Standing) -> None:
+        """What is open, to who comes later; what was open, to nobody any more.
+
+        That the hub was not ready it may have told and not logged.
+        """
+        for subject in (*standing.over, Subject(Rule.NOT_READY)):
+            if subject not in standing.open:
+                self._announce(alert_topic(self._base, *subject), b"")
+        for subject, alert in standing.open.items():
+            payload = self._told(Change(subject, alert.fact), alert.raised_us, alert.seq)
+            self._announce(alert_topic(self._base, *subject), payload)
+
+    def change(self, change: Change, at_us: int, seq: int) -> None:
+        """It was raised, or is over; at this place in the log, 0 = it is not there yet."""
+        is_raised = isinstance(change.fact, AlertRaised)
+        payload = self._told(change, at_us, seq)
+        self._announce(alert_topic(self._base, *change.subject), payload if is_raised else b"")
+
+    def _told(self, change: Change, at_us: int, seq: int) -> bytes:
+        subject, fact = change
+        raised = fact if isinstance(fact, AlertRaised) else None
+        return msgspec.json.encode(
+            AlertTold(
+                state="cleared" if raised is None else "raised",
+                rule=subject.rule,
+                says=fact.says,
+                hub=self._hub_id(),
+                ts=at_us // MICROSECONDS,
+                agent=subject.agent,
+                device=subject.device,
+                do="" if raised is None else raised.do,
+                since=0 if raised is None else raised.since // MICROSECONDS,
+                figures={} if raised is None else raised.figures,
+                seq=seq,
+            )
+        )
