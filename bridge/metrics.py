@@ -1,8 +1,8 @@
 """`GET /metrics`: what the hub counts, for Prometheus or whoever speaks its format.
 
-Series have at most these labels: agent, stage, source, code, process, rule. Agents beyond the
-setting `http.metrics_agents_max` are one, `agent="*"`, so that the number of series is bounded; no
-series is of a device. The picture is taken on the hub's loop; it is written in a thread.
+Series have at most these labels: agent, stage, source, code, process, rule, outcome. Agents beyond
+the setting `http.metrics_agents_max` are one, `agent="*"`, so that the number of series is bounded;
+no series is of a device. The picture is taken on the hub's loop; it is written in a thread.
 """
 
 from __future__ import annotations
@@ -162,7 +162,14 @@ class Picture:
         )
         for labels, count in sorted(standing.items()):
             opened.add_metric(labels, count)
-        yield from (raised, opened)
+        told = CounterMetricFamily(
+            "sheepfold_webhook",
+            "Alerts for the webhook, by what became of them.",
+            labels=("outcome",),
+        )
+        for outcome, count in sorted(self._now.webhook.items()):
+            told.add_metric([outcome], count)
+        yield from (raised, opened, told)
 
     def _log(self) -> Iterator[Metric]:
         now = self._now

@@ -115,6 +115,8 @@ class Figures(Struct, frozen=True):
     """Alerts by rule, since the hub started."""
     alerts: list[AlertFigures]
     """Those that are open, the oldest first."""
+    webhook: dict[str, int]
+    """Alerts that were `sent`, `failed` and `dropped`; empty where nobody is to be told."""
     processes: dict[str, int]
     """Process ids, by name: `trainer-heating`."""
     agents: list[AgentFigures]
@@ -155,6 +157,7 @@ def figures(hub: Hub) -> Figures:
         clamped=hub.guard.clamped,
         raised=dict(hub.alerts.raised),
         alerts=alerts_open(hub),
+        webhook={} if hub.alerts.webhook is None else dict(hub.alerts.webhook.counts),
         processes={name: pid for name, pid in hub.processes.items() if pid is not None},
         agents=[
             _agent(hub, spec, devices[name], waiting.get(name))

@@ -1,4 +1,4 @@
-"""Whom an alert is told: subscribers, by a topic that retains it while it is open.
+"""Whom an alert is told: subscribers, by a topic that retains it while it is open, and a webhook.
 
 What was told and is over is taken back at the start as well: another broker keeps it while the hub
 is away.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.alerts.standing import Standing
+    from hub.alerts.webhook import Webhook
 
 
 class Tell:
@@ -29,14 +30,20 @@ class Tell:
         base: first levels of every topic.
         hub_id: of the log, which may be opened later than this is made.
         announce: retains a payload on a topic; nothing forgets it.
+        webhook: is sent what changes, and nothing a second time at the start.
     """
 
     def __init__(
-        self, base: str, hub_id: Callable[[], str], announce: Callable[[str, bytes], None]
+        self,
+        base: str,
+        hub_id: Callable[[], str],
+        announce: Callable[[str, bytes], None],
+        webhook: Webhook | None,
     ) -> None:
         self._base = base
         self._hub_id = hub_id
         self._announce = announce
+        self._webhook = webhook
 
     def all(self, standing: Standing) -> None:
         """What is open, to who comes later; what was open, to nobody any more.
@@ -55,6 +62,8 @@ class Tell:
         is_raised = isinstance(change.fact, AlertRaised)
         payload = self._told(change, at_us, seq)
         self._announce(alert_topic(self._base, *change.subject), payload if is_raised else b"")
+        if self._webhook is not None:
+            self._webhook.tell(payload)
 
     def _told(self, change: Change, at_us: int, seq: int) -> bytes:
         subject, fact = change

@@ -25,6 +25,7 @@ from hub.alerts.of_hub import OfHub
 from hub.alerts.segments import Segments
 from hub.alerts.standing import Standing
 from hub.alerts.tell import Tell
+from hub.alerts.webhook import open_webhook
 from hub.facts import AlertRaised
 from hub.words import Event, Kind
 
@@ -48,7 +49,9 @@ class Alerts:
         self._segments = Segments(hub.data, settings.verify_s)
         self._of_agents = OfAgents(hub, self.standing.open)
         self._of_hub = OfHub(hub, self.standing.open, self._segments)
-        self._tell = Tell(hub.settings.mqtt.base, lambda: hub.log.hub, hub.gate.announce)
+        self.webhook = open_webhook(settings)
+        base = hub.settings.mqtt.base
+        self._tell = Tell(base, lambda: hub.log.hub, hub.gate.announce, self.webhook)
 
     def restore(self, recovered: Recovered, damage: str | None) -> None:
         """What is open, and what was wrong with the log when it was opened."""
@@ -65,6 +68,8 @@ class Alerts:
             group.create_task(
                 self._segments.run(lambda: Subject(Rule.DAMAGE) in self.standing.open)
             )
+            if self.webhook is not None:
+                group.create_task(self.webhook.run())
             while True:
                 await asyncio.sleep(self._hub.settings.alerts.look_s)
                 await self.look()

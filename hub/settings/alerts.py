@@ -90,3 +90,33 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "the lowest priority; a day, for a disk that has begun to fail. 0 = never.",
         ),
     ] = 86_400.0
+    webhook: Annotated[
+        str,
+        Meta(
+            description="Where each alert is POSTed when it is raised and when it is over, as "
+            "https://host/path; empty = nowhere. http:// is for this machine or your own network."
+        ),
+    ] = ""
+    webhook_secret: Annotated[
+        str,
+        Meta(
+            description="Signs what is sent (HMAC-SHA256), 16 characters or more. Better in the "
+            "environment, as SHEEPFOLD__ALERTS__WEBHOOK_SECRET."
+        ),
+    ] = ""
+    webhook_ca_file: Annotated[
+        str, Meta(description="PEM that an https:// webhook is known by; empty = the system's.")
+    ] = ""
+    webhook_timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="From the connection to the answer; then once more.")
+    ] = 10.0
+    webhook_tries_max: Annotated[
+        int, Meta(ge=1, le=100, description="So often one is tried, then counted as failed.")
+    ] = 8
+    webhook_retry_s_first: Annotated[
+        float, Meta(gt=0, description="Wait before the second try; doubles from then on.")
+    ] = 1.0
+    webhook_retry_s_max: Annotated[float, Meta(gt=0, description="The longest such wait.")] = 300.0
+    webhook_waiting_max: Annotated[
+        int, Meta(ge=1, description="Alerts that wait to be sent; above, the oldest are dropped.")
+    ] = 256

@@ -31,12 +31,12 @@ def after(values: Iterable[float], returns: Returns | None = None) -> Returns:
 
 def test_a_policy_that_collapses_has_fallen() -> None:
     returns = after(noisy(200, spread=20, count=100))
-    assert returns.fallen is None
-    after(noisy(50, spread=20, count=2 * BLOCK, seed=2), returns)
-    assert returns.fallen is not None
-    assert abs(returns.fallen.best - 200) < 20
-    assert abs(returns.fallen.now - 50) < 20
-    assert returns.fallen.episodes == BLOCK
+    assert not returns.fallen
+    fallen = after(noisy(50, spread=20, count=2 * BLOCK, seed=2), returns).fallen
+    assert fallen is not None
+    assert abs(fallen.best - 200) < 20
+    assert abs(fallen.now - 50) < 20
+    assert fallen.episodes == BLOCK
 
 
 def test_negative_returns_fall_too() -> None:

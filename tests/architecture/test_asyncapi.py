@@ -82,8 +82,9 @@ def test_every_topic_is_described_once() -> None:
     prefix = topics.HOME_ASSISTANT
     shown = topics.discovery_topic(prefix, "{owner}", BASE, "{device}")
     shared = [topics.hub_status(BASE), shown, topics.birth(prefix)]
+    alerts = [f"{BASE}/{leaf}".replace("<", "{").replace(">", "}") for leaf in topics.ALERTS]
     described = [channel["address"] for channel in DOCUMENT["channels"].values()]
-    assert described == [*below_device, *shared, *below_agent]
+    assert described == [*below_device, *shared, *alerts, *below_agent]
 
 
 def test_hub_receives_what_devices_publish_and_sends_what_they_hear() -> None:

@@ -10,6 +10,7 @@ import pytest
 from bridge.console.agents import agent_now
 from bridge.console.devices import heard
 from bridge.console.rates import DEVICES_SHOWN, LOOK_S, Rates
+from hub.alerts.standing import Standing
 from hub.intake.device import Device
 from hub.words import AgentName, DeviceId
 
@@ -37,7 +38,8 @@ def desk(rooms: Rooms) -> Desk:
     nothing: dict[str, Any] = {}
     gate = SimpleNamespace(connections=nothing)
     pool = SimpleNamespace(awake=lambda _: False, troubles=lambda _: [])
-    hub = SimpleNamespace(**names, gate=gate, pool=pool)
+    alerts = SimpleNamespace(standing=Standing())
+    hub = SimpleNamespace(**names, gate=gate, pool=pool, alerts=alerts)
     return cast("Desk", SimpleNamespace(hub=hub, rates=Rates(cast("Hub", hub))))
 
 

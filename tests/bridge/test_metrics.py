@@ -78,6 +78,7 @@ PICTURE: Final = Figures(
         AlertFigures("silent", "c", "f", "is silent", "see", 3.0),
         AlertFigures("disk", "", "", "is full", "free some", 2.0),
     ],
+    webhook={"sent": 4, "failed": 1, "dropped": 0},
     processes={"hub": os.getpid(), "trainer-a": os.getpid(), "trainer-b": os.getpid()},
     agents=[agent("a"), agent("b"), agent("c")],
 )
@@ -127,6 +128,7 @@ def test_open_alerts_are_told_by_rule_and_agent() -> None:
     assert found["sheepfold_alerts_open", "a", "silent"] == 1
     assert found["sheepfold_alerts_open", "*", "silent"] == 2
     assert found["sheepfold_alerts_open", "", "disk"] == 1
+    assert found["sheepfold_webhook_total", "failed"] == 1
 
 
 def test_memory_is_told_by_kind_of_process() -> None:

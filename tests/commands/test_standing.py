@@ -23,7 +23,27 @@ AGENT: Final = AgentFigures(
 )
 DEVICE: Final = DeviceFigures("d", "a", True, 10, 1, 0.5, None)
 HUB: Final = Figures(
-    "1", 100.0, None, 20, 0, 0.0, False, took(9), took(2), 1, 1, 1, 1, 0, 0, 0, {}, [], {}, [AGENT]
+    "1",
+    100.0,
+    None,
+    20,
+    0,
+    0.0,
+    False,
+    took(9),
+    took(2),
+    1,
+    1,
+    1,
+    1,
+    0,
+    0,
+    0,
+    {},
+    [],
+    {},
+    {},
+    [AGENT],
 )
 EARLY: Final = Watched(HUB, [DEVICE])
 
