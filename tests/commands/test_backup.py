@@ -12,8 +12,10 @@ import pytest
 from hub import control
 from hub.ask import ask
 from hub.control import Control
+from hub.errors import OperatorFault
 from hub.histogram import Seen
 from hub.intake.mapping.bound import check_mapping
+from hub.log.moved import check_not_moved
 from hub.log.segments.archive import Archive
 from hub.processes import claimed
 from hub.registry.access import agent_of, operator_of, password_matches
@@ -161,9 +163,9 @@ def test_move_takes_all_of_a_stopped_hub_along_and_it_does_not_start_here_again(
         assert said.code == 0, said
         assert "restore" in said.err
     assert (said.lines[0]["seq_last"], said.lines[0]["keys"]) == (before.log.last_seq, 1)
-    said = typed(data, "serve")
-    assert said.code == 1
-    assert f"was moved to {carried}, with event {before.log.last_seq} its last" in said.err
+    last = before.log.last_seq
+    with pytest.raises(OperatorFault, match=f"was moved to {carried}, with event {last} its last"):
+        check_not_moved(data)
 
     said = typed(new, "restore", str(carried))
     assert (said.code, said.lines[0]["keys"]) == (0, 1)
