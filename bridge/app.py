@@ -49,6 +49,7 @@ from bridge.native import Native
 from bridge.openapi import document as openapi_document
 from bridge.openapi import openapi_route
 from bridge.origins import guarded, refuse
+from bridge.patience import Patience, patient
 from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
@@ -96,6 +97,7 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[str]:
         date_header=False,
         backlog=BACKLOG,
         limit_concurrency=hub.settings.http.connections_max,
+        timeout_keep_alive=hub.settings.http.keep_alive_s,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
     server = _Server(config)
@@ -106,7 +108,9 @@ async def open_bridge(hub: Hub, listener: socket.socket) -> AsyncIterator[str]:
             if serving.done():
                 await serving
             await asyncio.sleep(0)
-        yield announce(app.others.state.desk, listener.getsockname()[1])
+        connections = server.server_state.connections
+        async with patient(Patience(connections, hub.settings.http.request_s_max, hub.clock)):
+            yield announce(app.others.state.desk, listener.getsockname()[1])
     finally:
         server.should_exit = True
         await serving

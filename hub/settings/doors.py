@@ -134,6 +134,22 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1800.0
     body_bytes_max: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 1_048_576
     connections_max: Annotated[int, Meta(ge=1, description="Sockets held at once.")] = 10_000
+    keep_alive_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="A connection on which no request came for so long is closed; devices that "
+            "step more rarely connect anew for each step.",
+        ),
+    ] = 75
+    request_s_max: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="A connection whose request is not whole after so long is closed, so that "
+            "who never ends one takes nobody's place.",
+        ),
+    ] = 120.0
     metrics: Annotated[
         Literal["loopback", "key", "off"],
         Meta(

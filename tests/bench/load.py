@@ -48,12 +48,26 @@ class Measured(Struct, frozen=True):
 class _Line:
     """One device's socket and the step in flight on it."""
 
-    __slots__ = ("asked", "connection", "talk")
+    __slots__ = ("asked", "connection", "talk", "waits")
 
     def __init__(self, connection: socket.socket, talk: Talk) -> None:
         self.connection = connection
         self.talk = talk
         self.asked = 0.0
+        self.waits = False
+
+    def take(self) -> bool | None:
+        """Read what has come, as `Talk.hear` says it.
+
+        Raises:
+            ConnectionError: the hub closed the connection.
+        """
+        data = self.connection.recv(READ_BYTES)
+        if not data:
+            raise ConnectionError("the hub closed a connection under load")
+        answered = self.talk.hear(data)
+        self.waits = answered is None
+        return answered
 
 
 class Load:
@@ -102,16 +116,95 @@ class Load:
                 raise TimeoutError(f"no answer for {STALL_S} s")
             for descriptor, _ in ready:
                 line = self._lines[descriptor]
-                data = line.connection.recv(READ_BYTES)
-                if not data:
-                    raise ConnectionError("the hub closed a connection under load")
-                answered = line.talk.hear(data)
+                answered = line.take()
                 if answered is None:
                     continue
                 if answered:
                     latencies_ms.append((time.perf_counter() - line.asked) * 1000)
                 refused += not answered
                 _ask(line)
+        return Measured(time.perf_counter() - started, latencies_ms, refused)
+
+    def run_paced(self, seconds: float, every_s: float) -> Measured:
+        """Each device once in `every_s`, evenly spread; latencies count from when a step was due.
+
+        A device that still waits when its next step is due waits for that answer first. When this
+        is over, not all have a step in flight, so `run` can't follow.
+
+        Raises:
+            ConnectionError: the hub closed a connection.
+        """
+        latencies_ms = array("d")
+        refused = 0
+        lines = list(self._lines.values())
+        apart_s = every_s / len(lines)
+        started = time.perf_counter()
+        for turn in range(int(seconds / apart_s)):
+            due = started + turn * apart_s
+            line = lines[turn % len(lines)]
+            while (left_s := due - time.perf_counter()) > 0 or line.waits:
+                for descriptor, _ in self._epoll.poll(left_s if left_s > 0 else STALL_S):
+                    answering = self._lines[descriptor]
+                    answered = answering.take()
+                    if answered and answering.asked >= started:
+                        latencies_ms.append((time.perf_counter() - answering.asked) * 1000)
+                    refused += answered is False
+            _ask(line)
+            line.asked = due
+        return Measured(time.perf_counter() - started, latencies_ms, refused)
+
+
+class NewConnections:
+    """Closed-loop devices that connect anew for each step and close after its answer.
+
+    Args:
+        host: of all ports.
+        talks: the devices, greeted, each with the port where it is heard.
+    """
+
+    def __init__(self, host: str, talks: Sequence[tuple[int, Talk]]) -> None:
+        self._host = host
+        self._talks = talks
+
+    def run(self, seconds: float) -> Measured:
+        """Step for so long, all at once.
+
+        Raises:
+            TimeoutError: nobody was answered for `STALL_S`.
+            ConnectionError: the hub closed a connection before it answered.
+        """
+        latencies_ms = array("d")
+        refused = 0
+        lines: dict[int, tuple[int, _Line]] = {}
+        started = time.perf_counter()
+        with select.epoll() as epoll:
+
+            def begin(port: int, talk: Talk) -> None:
+                asked = time.perf_counter()
+                line = _Line(connect((self._host, port)), talk)
+                line.connection.sendall(talk.ask())
+                line.asked = asked
+                lines[line.connection.fileno()] = port, line
+                epoll.register(line.connection, select.EPOLLIN)
+
+            for port, talk in self._talks:
+                begin(port, talk)
+            while lines:
+                ready = epoll.poll(STALL_S)
+                if not ready:
+                    raise TimeoutError(f"no answer for {STALL_S} s")
+                for descriptor, _ in ready:
+                    port, line = lines[descriptor]
+                    answered = line.take()
+                    if answered is None:
+                        continue
+                    del lines[descriptor]
+                    line.connection.close()
+                    if answered:
+                        latencies_ms.append((time.perf_counter() - line.asked) * 1000)
+                    refused += not answered
+                    if time.perf_counter() < started + seconds:
+                        begin(port, line.talk)
         return Measured(time.perf_counter() - started, latencies_ms, refused)
 
 
@@ -143,4 +236,5 @@ def connect(address: tuple[str, int]) -> socket.socket:
 def _ask(line: _Line) -> None:
     data = line.talk.ask()
     line.asked = time.perf_counter()
+    line.waits = True
     line.connection.sendall(data)
