@@ -160,6 +160,7 @@ class Step:
         "answer",
         "arrived",
         "boot",
+        "can_repeat",
         "chosen",
         "content",
         "device",
@@ -208,6 +209,8 @@ class Step:
         """The protocol has no way to say "no action" in mid-episode (Shepherd)."""
         self.unaware = unaware
         """The device did not end the episode itself; the hub may have."""
+        self.can_repeat = True
+        """A message can be known to repeat it: by its number, or by MQTT's packet id."""
         self.events: list[Event] = []
         """What the log must keep before the action; empty once handed over."""
         self.observation_at = 0

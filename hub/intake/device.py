@@ -280,8 +280,12 @@ class Device:
         self.held = None
 
     def settle(self, step: Step) -> None:
-        """The step is answered: keep only what a repeat needs."""
+        """The step is answered: keep only what a repeat needs, half a KB; nothing if none can."""
         if step.answer is None:
+            return
+        if not step.can_repeat:
+            if self.window.get(step.number) is step:
+                del self.window[step.number]
             return
         past = Past(step.content, step.answer)
         if self.window.get(step.number) is step:

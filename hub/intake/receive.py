@@ -143,6 +143,7 @@ class Receiver:
         place = device.place(message.s, boot=boot, first=message.f, session=session.id)
         observation = episodes.cut(spec.agent, device, observation, place)
         step = self._step(session, spec, message, observation, place, content)
+        step.can_repeat = message.s is not None or packet is not None
         device.take(place, step, given_boot=boot)
         if packet is not None and message.s is None:
             device.remember_packet(packet, place.number)
