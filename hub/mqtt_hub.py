@@ -1,6 +1,6 @@
 """The hub's end of MQTT at somebody else's broker; the second door to paho.
 
-    link = HubLink(read_address("mqtt://hub:secret@broker:1883"), client_id="sheepfold-3fa9", …)
+    link = HubLink(address, client_id="sheepfold-3fa9", …)
     link.on_message = take          # on the event loop; the broker keeps it until …
     link.acknowledge(message)       # … this
     await link.run()                # for ever: connects, serves, connects again
@@ -20,7 +20,6 @@ import logging
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
@@ -36,9 +35,10 @@ if TYPE_CHECKING:
     from paho.mqtt.client import ConnectFlags, SocketLike
     from paho.mqtt.reasoncodes import ReasonCode
 
+    from hub.address import Address
+
 log: Final = logging.getLogger("hub")
 
-PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 KEEPALIVE_S: Final = 10
 CONNECT_S: Final = 5.0
 """For the name, the socket and the CONNACK, each."""
@@ -53,44 +53,6 @@ QUEUED_MAX: Final = 10_000
 OUT_MAX: Final = 1000
 """Of them under way at once."""
 UNSUPPORTED: Final = "Unsupported protocol version"
-
-
-class Address(Struct, frozen=True):
-    """Where a broker is, and who we are there."""
-
-    host: str
-    port: int
-    tls: bool
-    user: str | None = None
-    password: str | None = None
-
-    def __str__(self) -> str:
-        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
-
-
-def read_address(text: str) -> Address:
-    """`mqtt://[user:password@]host[:port]`, or `mqtts://…` for TLS.
-
-    Raises:
-        OperatorFault: it is none.
-    """
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-        (parts.hostname or "").encode("idna")  # as a name is looked up: "a..b" is none
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/"):
-        raise OperatorFault(
-            "setting mqtt.broker must be mqtt://[user:password@]host[:port], or mqtts://… for TLS"
-        )
-    return Address(
-        host=parts.hostname,
-        port=PORTS[parts.scheme] if port is None else port,
-        tls=parts.scheme == "mqtts",
-        user=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
-    )
 
 
 def trust(ca_file: str) -> ssl.SSLContext:

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
+from hub.address import read_address
 from hub.errors import OperatorFault
 
 if TYPE_CHECKING:
+    from hub.address import Address
     from hub.settings.federation import FederationSettings
 
-PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
-
-class Place(NamedTuple):
-    """A broker."""
-
-    host: str
-    port: int
-    tls: bool
-    ca_file: str
-    """PEM; empty = the system's."""
-
-
-def place_of(settings: FederationSettings) -> Place:
+def place_of(settings: FederationSettings) -> Address:
     """Where hubs meet.
 
     Raises:
         OperatorFault: the setting names no broker.
     """
-    url = urlsplit(settings.broker)
-    try:
-        port = url.port
-        (url.hostname or "").encode("idna")  # as a name is looked up: "a..b" is none
-    except ValueError:
-        port = 0
-    if url.scheme not in PORTS or not url.hostname or port == 0 or url.username is not None:
+    address = read_address(settings.broker, "federation.broker")
+    if address.user is not None:
         raise OperatorFault(
-            f"federation.broker = {settings.broker!r} is none; write mqtt://host:port or "
-            "mqtts://host:port, and user and password into the file of federation.credentials"
+            "setting federation.broker has a user in it: write user:password into a file, and its "
+            "path into federation.credentials"
         )
-    return Place(url.hostname, port or PORTS[url.scheme], url.scheme == "mqtts", settings.ca_file)
+    return address
 
 
 def login_of(settings: FederationSettings) -> tuple[str, str] | None:

@@ -160,7 +160,7 @@ class _Loop:
             place.host,
             place.port,
             tls=place.tls,
-            ca_file=place.ca_file,
+            ca_file=self._settings.ca_file,
             login=login,
         )
         try:

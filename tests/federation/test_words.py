@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.address import Address
 from hub.errors import OperatorFault, Unheard
 from hub.federation.fetch import RETRY_S, Fetch
 from hub.federation.heard import PER_HUB_MAX, Found, Heard
@@ -211,20 +212,16 @@ def test_parts_of_wrong_size_or_place_are_left_and_a_wrong_whole_ends_it() -> No
 
 
 def test_a_broker_is_named_by_scheme_host_and_port() -> None:
-    assert place_of(FederationSettings(broker="mqtt://b")) == ("b", 1883, False, "")
-    told = FederationSettings(broker="mqtts://b:99", ca_file="ca.pem")
-    assert place_of(told) == ("b", 99, True, "ca.pem")
-    for wrong in (
-        "b:1883",
-        "http://b",
-        "mqtt://",
-        "mqtt://b:0",
-        "mqtt://b:x",
-        "mqtt://u:p@b",
-        "mqtt://a..b",
-    ):
-        with pytest.raises(OperatorFault, match=r"federation\.broker"):
-            place_of(FederationSettings(broker=wrong))
+    told = FederationSettings(broker="mqtts://b:99")
+    assert place_of(told) == Address("b", 99, tls=True)
+    with pytest.raises(OperatorFault, match=r"federation\.broker must be mqtt://"):
+        place_of(FederationSettings(broker="b:1883"))
+
+
+def test_a_password_stands_in_a_file_and_in_no_message() -> None:
+    with pytest.raises(OperatorFault, match=r"federation\.credentials") as refused:
+        place_of(FederationSettings(broker="mqtt://u:secret@b"))
+    assert "secret" not in str(refused.value)
 
 
 def test_the_login_stands_in_a_file(tmp_path: Any) -> None:

@@ -17,12 +17,13 @@ from zlib import crc32
 
 import msgspec
 
+from hub.address import read_address
 from hub.errors import DeviceFault, SheepfoldError
 from hub.intake.mqtt.admission import packet_bytes_max
 from hub.intake.mqtt.outbox import Outbox
 from hub.intake.mqtt.publish import MqttReply, Publications
 from hub.intake.mqtt.wire import Publish
-from hub.mqtt_hub import HubLink, Incoming, read_address, trust
+from hub.mqtt_hub import HubLink, Incoming, trust
 from hub.payloads import Err
 from hub.registry.buckets import Buckets
 from hub.topics import (
@@ -75,7 +76,7 @@ class ExternalBroker:
         self._settings = settings
         self._clock = clock
         self._mappings = receiver.mappings
-        self._address = read_address(settings.broker)
+        self._address = read_address(settings.broker, "mqtt.broker")
         self._trusted = trust(settings.broker_ca_file) if self._address.tls else None
         self._link: HubLink | None = None
         self._running: asyncio.Task[None] | None = None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hub.address import Address
 from hub.mqtt import BrokerLink
-from hub.mqtt_hub import Address, HubLink, Incoming, trust
+from hub.mqtt_hub import HubLink, Incoming, trust
 from tests.acceptance.certificates import Authority
 from tests.acceptance.real_hub import until
 from tests.intake.house import become
