@@ -85,12 +85,21 @@ class RealHub:
 
     # --- its life ---------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start, and return when it is ready; the second time on the same ports."""
+    def start(self, *, timeout_s: float = START_S_MAX) -> None:
+        """Start, and return when it is ready; the second time on the same ports.
+
+        Raises:
+            AssertionError: it is not in time, or ended; nothing of it is left then.
+        """
         before = getattr(self, "ready", None)
         http, mqtt = (before.http, before.mqtt) if before else (0, 0)
-        self.spawn("--http-port", str(http), "--mqtt-port", str(mqtt), "--ws-port", "0")
-        until(self._is_ready, f"ready.json of {self.data}", timeout_s=START_S_MAX)
+        process = self.spawn("--http-port", str(http), "--mqtt-port", str(mqtt), "--ws-port", "0")
+        try:
+            until(self._is_ready, f"ready.json of {self.data}", timeout_s=timeout_s)
+        except BaseException:
+            if process.poll() is None:  # a fixture that fails to start one never ends it
+                self.kill_nine()
+            raise
 
     def spawn(self, *flags: str) -> subprocess.Popen[bytes]:
         """Start without waiting."""
