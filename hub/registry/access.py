@@ -166,5 +166,5 @@ def check_room(registry: Registry, agent: AgentName) -> None:
     if sum(owner == agent for owner in registry.devices.values()) >= most:
         raise AccessDenied(
             f"agent {agent!r} has {most} devices, as many as it may; "
-            "its operator can forget some or raise --devices-max"
+            "its operator can forget some or raise its devices_max"
         )

@@ -209,9 +209,7 @@ class Acts:
         id_ = DeviceId(device)
         agent = self._registry.devices.get(id_) or self._registry.forgotten.get(id_)
         if agent is None:
-            raise OperatorFault(
-                f"there is no device {device!r}; 'sheepfold device list' shows them"
-            )
+            raise OperatorFault(f"there is no device {device!r}; see the list of devices")
         fact = DeviceForgotten(id_, by)
         return [self._event(fact, agent, device)], {"forgotten": device}
 
@@ -261,7 +259,7 @@ class Acts:
             known = ", ".join(sorted({ADMIN, *self._registry.users}))
             raise OperatorFault(
                 f"there is no user {owner!r} to own the agent; there are: {known}; "
-                "add one with 'sheepfold user add'"
+                "add the user first"
             )
 
     def _agent(self, name: str) -> Agent:

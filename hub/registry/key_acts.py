@@ -91,7 +91,7 @@ class KeyActs:
             raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
         if publishable is not None:
             if device is not None:
-                raise OperatorFault("a publishable key is of no device; leave --device out")
+                raise OperatorFault("a publishable key is of no device: its sessions are")
             check_publishable(publishable)
         of_device = None if device is None else DeviceId(device)
         event, secret = self.made(by, agent.name, of_device, publishable=publishable)
@@ -107,7 +107,7 @@ class KeyActs:
         """The key is not accepted any more."""
         key = self._registry.key(KeyId(key_id))
         if key is None:
-            raise OperatorFault(f"there is no key {key_id!r}; 'sheepfold key list' shows them")
+            raise OperatorFault(f"there is no key {key_id!r}; see the list of keys")
         fact = KeyRevoked(key.id, by)
         return [admin_event(self._now_us(), fact, key.agent or "")], {"revoked": key_id}
 

@@ -45,7 +45,9 @@ def check(wanted: Publishable) -> None:
         OperatorFault: with what would be right.
     """
     if not 1 <= len(wanted.origins) <= ORIGINS_MAX:
-        raise OperatorFault(f"a publishable key has 1 to {ORIGINS_MAX} origins: --origin https://…")
+        raise OperatorFault(
+            f"a publishable key has 1 to {ORIGINS_MAX} origins, such as https://museum.example"
+        )
     for origin in wanted.origins:
         if not ORIGIN.fullmatch(origin):
             raise OperatorFault(
@@ -53,7 +55,8 @@ def check(wanted: Publishable) -> None:
                 "if need be and no path: https://museum.example"
             )
     if not 1 <= wanted.sessions_max <= SESSIONS_MAX:
-        raise OperatorFault(f"--sessions is 1 to {SESSIONS_MAX}, not {wanted.sessions_max}")
+        raise OperatorFault(f"sessions at once are 1 to {SESSIONS_MAX}, not {wanted.sessions_max}")
     rate = wanted.messages_per_s
     if not (math.isfinite(rate) and 0 < rate <= MESSAGES_PER_S_MAX):
-        raise OperatorFault(f"--rate is above 0 and up to {MESSAGES_PER_S_MAX:g}, not {rate}")
+        most = f"{MESSAGES_PER_S_MAX:g}"
+        raise OperatorFault(f"messages a second are above 0 and up to {most}, not {rate}")

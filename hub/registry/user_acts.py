@@ -83,7 +83,7 @@ class UserActs:
             raise OperatorFault(f"user name {name!r} must match {NAME_RULE}")
         if name in self._registry.users:
             raise OperatorFault(
-                f"user {name!r} exists; 'sheepfold user passwd' gives another password"
+                f"user {name!r} exists; choose another name, or give it another password"
             )
         if name == ADMIN and role != "admin":
             raise OperatorFault(f"{ADMIN!r} owns what no other user owns: its role is admin")
@@ -102,8 +102,7 @@ class UserActs:
         owned = sorted(spec.agent.name for spec in agents if spec.agent.owner == name)
         if owned and name != ADMIN:
             raise OperatorFault(
-                f"user {name!r} owns {', '.join(owned)}; give each to another first: "
-                "'sheepfold agent update AGENT --owner USER'"
+                f"user {name!r} owns {', '.join(owned)}; give each to another owner first"
             )
         return [self._event(UserRemoved(name, by))], {"removed": name}
 

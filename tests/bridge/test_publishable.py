@@ -129,9 +129,9 @@ async def test_what_it_may_do_outlives_the_hub_and_ends_with_the_key(
         (Publishable(("https://Museum.example",), 1, 1), "is no origin"),
         (Publishable(("*",), 1, 1), "is no origin"),
         (Publishable((PAGE,) * 21, 1, 1), "1 to 20 origins"),
-        (Publishable((PAGE,), 0, 1), "--sessions is 1 to"),
-        (Publishable((PAGE,), 1, 0), "--rate is above 0"),
-        (Publishable((PAGE,), 1, float("nan")), "--rate is above 0"),
+        (Publishable((PAGE,), 0, 1), "sessions at once are 1 to"),
+        (Publishable((PAGE,), 1, 0), "messages a second are above 0"),
+        (Publishable((PAGE,), 1, float("nan")), "messages a second are above 0"),
     ],
 )
 async def test_what_can_not_be_kept_is_refused(

@@ -111,7 +111,7 @@ def test_a_user_gives_the_agents_away_before_leaving(run: Callable[..., Said], a
     assert run("agent", "create", *WALKER, "--owner", "ann").code == 0
     said = run("user", "remove", "ann")
     assert said.code == 1
-    assert "agent update" in said.err
+    assert "give each to another owner" in said.err
     assert run("agent", "update", "walker", "--owner", "bob").code == 1
     (changed,) = run("agent", "update", "walker", "--owner", "admin", "--sharing", "none").lines
     assert (changed["owner"], changed["sharing"]) == ("admin", "none")

@@ -58,8 +58,8 @@ def read_outline(path: Path) -> Outline:
     except OSError as error:
         raise OperatorFault(
             f"policy file {path.name} can't be read ({error.strerror}): only the newest "
-            "'learner.policies_kept' are kept; 'sheepfold rebuild AGENT --at SEQ --to FILE' makes "
-            "it again, and 'sheepfold policy import' puts it in place"
+            "'learner.policies_kept' are kept; 'sheepfold rebuild' makes it again, "
+            "and 'sheepfold policy import' puts it in place"
         ) from error
     try:
         card = msgspec.json.decode(header, type=_Header).metadata.sheepfold
