@@ -26,7 +26,6 @@ from hub.registry.user_acts import RemoveUser
 from tests.acceptance.devices import Http
 from tests.acceptance.people import PASSWORD, Person, add_user
 from tests.acceptance.real_hub import QUICK_PPO, RealHub, until
-from tests.bridge.rooms import Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,69 +160,6 @@ def test_it_leads_nobody_to_another_site(hub: RealHub) -> None:
 
 
 # --- what each sees --------------------------------------------------------------------------
-
-
-async def routes() -> list[tuple[str, str]]:
-    """Every method and path of the console, as the application has them."""
-    async with Rooms() as rooms:
-        found = [
-            (method, path)
-            for route in rooms.app.others.routes
-            for path in (str(route.path),)
-            if path.startswith("/console") and "/static" not in path
-            for method in getattr(route, "methods", ())
-        ]
-    return sorted(found)
-
-
-def filled(path: str, owner: str) -> str:
-    """The path about what belongs to this owner."""
-    values = {"name": f"agent-of-{owner}", "version": "0", "device": f"device-of-{owner}"}
-
-    def value(found: re.Match[str]) -> str:
-        return values.get(found[1], "pause" if found[1] == "what" else "zip")
-
-    return re.sub(r"\{(\w+):\w+\}", value, path.removeprefix("/console"))
-
-
-async def test_every_page_is_for_people_who_are_logged_in(hub: RealHub) -> None:
-    open_to_all = {"/login", "/setup"}
-    with Person(hub) as stranger:
-        token = stranger.token()
-        for method, path in await routes():
-            if method == "OPTIONS" or path.removeprefix("/console") in open_to_all:
-                continue
-            answer = stranger.http.request(
-                method,
-                filled(path, "alice"),
-                data={"_csrf_token": token} if method == "POST" else None,
-            )
-            assert answer.status_code in (303, 401), (method, path)
-            assert "of-alice" not in answer.text
-
-
-async def test_an_owner_sees_and_touches_nothing_of_another(
-    hub: RealHub, person: Callable[[str], Person]
-) -> None:
-    """Goes over every route there is, so that one that is added is looked at too."""
-    before = hub.ask(control.Show("agent", "agent-of-alice"))
-    bob = person("bob")
-    token = bob.token()
-    for method, path in await routes():
-        if method in ("OPTIONS", "HEAD") or path.endswith(("/login", "/logout")):
-            continue
-        where = filled(path, "alice")
-        fields = {"_csrf_token": token, "agent": "agent-of-alice", "device": "device-of-alice"}
-        sent = {"data": fields} if method == "POST" else {}
-        if "/live/" in path and "{" not in path:
-            continue  # never ends; what it shows is what its page shows
-        answer = bob.http.request(method, where, **sent)  # type: ignore[arg-type]  # of one shape
-        if "{" in path:
-            assert answer.status_code == 404, (method, path, answer.text)
-        assert "of-alice" not in answer.text.replace(where, ""), (method, path)
-        assert answer.status_code < 500, (method, path, answer.text)
-    assert hub.ask(control.Show("agent", "agent-of-alice")) == before
-    assert hub.ask(control.Show("devices"))[0]["agent"] == "agent-of-alice"
 
 
 def test_an_admin_sees_all(person: Callable[[str], Person]) -> None:
