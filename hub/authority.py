@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import re
 from typing import TYPE_CHECKING, Final, Self
 
 from cryptography import x509
@@ -36,6 +37,11 @@ CA_DAYS: Final = 3650
 """Devices that know only this one have to be given another by hand."""
 HUB_DAYS_MAX: Final = 825
 """More, and Apple's TLS refuses it, private authorities' too."""
+HOST: Final = re.compile(
+    r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?",
+    re.IGNORECASE,
+)
+"""RFC 1123, 2.1, with the _ that home networks have, and a wildcard in front (RFC 6125, 6.4.3)."""
 EARLIER: Final = datetime.timedelta(hours=1)
 """Devices without a good clock take a certificate of this minute for one of the future."""
 
@@ -119,7 +125,7 @@ class Authority:
         Raises:
             OperatorFault: one of them is neither.
         """
-        extensions = [x509.SubjectAlternativeName([_alternative(name) for name in names])]
+        extensions = [x509.SubjectAlternativeName(alternatives(names))]
         return self._sign(HUB, names[0], ExtendedKeyUsageOID.SERVER_AUTH, days, extensions)
 
     def certify_device(self, device: DeviceId, days: int) -> tuple[Path, Path]:
@@ -198,15 +204,30 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
+def alternatives(names: list[str]) -> list[x509.GeneralName]:
+    """Names and addresses of a host as a certificate has them.
+
+    Raises:
+        OperatorFault: one of them is neither.
+    """
+    return [_alternative(name) for name in names]
+
+
 def _alternative(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         pass
     try:
-        return x509.DNSName(name.encode("idna").decode())
-    except (UnicodeError, ValueError) as error:
-        raise OperatorFault(f"{name!r} is neither a host's name nor an address") from error
+        ascii_name = name.encode("idna").decode()
+    except UnicodeError:
+        ascii_name = ""
+    if not HOST.fullmatch(ascii_name):
+        raise OperatorFault(
+            f"{name!r} is neither a host's name, such as hub.local, nor an address; it stands "
+            "without a port and without https://"
+        )
+    return x509.DNSName(ascii_name)
 
 
 def _name(text: str) -> x509.Name:

@@ -72,11 +72,29 @@ def test_the_authority_outlives_what_it_signs(authority: Authority) -> None:
     assert read(certificate).not_valid_after_utc < read(authority.file).not_valid_after_utc
 
 
+@pytest.mark.parametrize("name", ["hub", "HUB.local", "my_hub.lan", "*.example.org", "bröker.de"])
+def test_a_host_s_name_is_taken_as_clients_write_it(authority: Authority, name: str) -> None:
+    certificate, _ = authority.certify_hub([name], days=30)
+    said = x509.SubjectAlternativeName
+    (taken,) = read(certificate).extensions.get_extension_for_class(said).value
+    assert taken.value == name.encode("idna").decode()
+
+
+def test_a_wrong_name_leaves_no_half_authority_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "tls"
+    assert typed(tmp_path, "tls", "init", str(folder), "--name", "bad name/").code == 1
+    assert not folder.exists()
+    assert typed(tmp_path, "tls", "init", str(folder), "--name", "hub.local").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("init", "{folder}"), "has an authority"),
-        (("init", "{folder}-2", "--name", "a" * 70), "neither a host's name nor an address"),
+        *(
+            (("init", "{folder}-2", "--name", name), "neither a host's name")
+            for name in ("a" * 70, "bad name/", "https://hub", "hub:8883", "a..b", "-hub", "")
+        ),
         (("hub", "{folder}-3"), "sheepfold tls init"),
         (("device", "{folder}", "Heater 1"), "must match"),
         (("device", "{folder}", "hub"), "must match"),

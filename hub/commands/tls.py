@@ -42,11 +42,13 @@ def tls() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The settings as a JSON line.")
 def init(target: Path, names: tuple[str, ...], days: int, *, as_json: bool) -> None:
     """Make an authority and the hub's certificate in DIR; prints the settings to use them."""
-    from hub.authority import Authority
+    from hub.authority import Authority, alternatives
 
+    wanted = _names(names)
+    alternatives(wanted)  # before there is an authority, which can't be made twice
     with private():
         authority = Authority.make(target, SystemClock())
-        certificate, key = authority.certify_hub(_names(names), days)
+        certificate, key = authority.certify_hub(wanted, days)
     files = {"certificate": certificate, "key": key, "client_ca": authority.file}
     settings = {name: str(file.resolve()) for name, file in files.items()}
     if as_json:
