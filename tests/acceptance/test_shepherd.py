@@ -69,6 +69,33 @@ def test_field_apikey_opens_its_own_agent_only(hub: RealHub, http: Http) -> None
     assert [len(rows(hub, agent)) for agent in ("phone-a", "phone-b")] == [1, 1]
 
 
+def test_field_ok_is_there_only_where_the_login_is_good(hub: RealHub, http: Http) -> None:
+    assert http.shepherd("login_user", {"apikey": hub.make_agent("good")})["ok"] is True
+    assert "ok" not in http.shepherd("login_user", {"apikey": "wrong"})
+
+
+def test_field_reward_is_for_the_action_before(hub: RealHub, http: Http) -> None:
+    client = Client(http, hub.make_agent("reward"))
+    for reward in (9.0, 0.25, -1):
+        client.env(reward=reward)
+    sent = hub.sql("SELECT action, reward FROM transitions WHERE agent = 'reward' ORDER BY seq")
+    assert [row["reward"] for row in sent] == [0.25, -1.0]  # before the first there was no action
+
+
+def test_field_done_ends_the_episode_and_gets_a_null_action(hub: RealHub, http: Http) -> None:
+    client = Client(http, hub.make_agent("done"))
+    client.env()
+    assert client.env(done=True) == {"action": None}
+    ended = hub.sql("SELECT steps, ended_by FROM episodes WHERE agent = 'done'")
+    assert ended == [{"steps": 1, "ended_by": "terminated"}]
+
+
+def test_field_info_is_kept_with_the_observation(hub: RealHub, http: Http) -> None:
+    Client(http, hub.make_agent("info")).env(info={"room": "attic", "people": [1, 2]})
+    (row,) = rows(hub, "info")
+    assert msgspec.json.decode(row["payload"]) == {"room": "attic", "people": [1, 2]}
+
+
 def test_several_api_keys_of_one_agent_are_accepted(hub: RealHub, http: Http) -> None:
     keys = [hub.make_agent("twokeys"), hub.ask_key("twokeys")]
     clients = [Client(http, key) for key in keys]
@@ -125,7 +152,7 @@ def test_field_action_is_an(hub: RealHub, http: Http, name: str, actions: Any) -
         assert len(action) == 2
 
 
-def test_error_of_an_unknown_apikey_has_no_ok(http: Http) -> None:
+def test_field_error_of_an_unknown_apikey_is_a_sentence(http: Http) -> None:
     login = http.shepherd("login_user", {"apikey": "wrong"})
     assert set(login) == {"error"}
     assert "not accepted" in login["error"]
