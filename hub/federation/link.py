@@ -102,7 +102,10 @@ class FederationLink:
         self._child.start(
             opened=self._opened,
             received=lambda body: self._heard(decode_from_federation(body)),
-            failing=lambda: log.error("the process for other hubs ends again and again"),
+            failing=lambda: log.error(
+                "the process for other hubs ends again and again: look at federation.broker, or at "
+                "federation.memory_mb if it was killed; devices are answered meanwhile"
+            ),
         )
         self._looking = asyncio.get_running_loop().create_task(self._look())
 

@@ -190,7 +190,7 @@ def test_a_broken_package_costs_itself_alone(own_hub: RealHub, packages: Path) -
     until(lambda: "names 'nowhere:Learner', which can't be loaded" in own_hub.says.read_text(), "")
     says = own_hub.says.read_text()
     assert says.count("'Raising' of package 'broken' (broken_raising:ROW) can't be used") == 1
-    assert "'PPO' of package 'broken' (broken_rows:WRONG): the name is taken" in says
+    assert "'PPO' of package 'broken' (broken_rows:WRONG) is not used: its name is taken" in says
     assert own_hub.stop() == 0
 
 

@@ -32,7 +32,12 @@ async def serve_tls(gate: Gate, listener: socket.socket, context: ssl.SSLContext
             try:
                 plain, address = await loop.sock_accept(listener)
             except OSError as error:
-                log.warning("no socket can be accepted for MQTT: %s", error)
+                log.warning(
+                    "no socket can be accepted for MQTT: %s; tried again in %g s; if too many "
+                    "files are open, raise the limit (LimitNOFILE, ulimit -n)",
+                    error,
+                    AGAIN_S,
+                )
                 await asyncio.sleep(AGAIN_S)
                 continue
             task = loop.create_task(Handshake(gate, plain, address).shake(context))

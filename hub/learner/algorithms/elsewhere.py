@@ -78,7 +78,7 @@ def _offered() -> dict[str, EntryPoint]:
     offered: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
         if entry.name in OURS or entry.name in offered:
-            log.error("%s: the name is taken, so it is not used", _called(entry))
+            log.error("%s is not used: its name is taken; give it another", _called(entry))
         else:
             offered[entry.name] = entry
     return offered

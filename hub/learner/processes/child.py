@@ -162,7 +162,8 @@ class Child:
             wait_s = min(
                 max(2 * wait_s, self._settings.restart_s_first), self._settings.restart_s_max
             )
-            log.warning("%s ended; it starts again in %.1f s", self.name, wait_s)
+            why = self._last_words or ended
+            log.warning("%s ended (%s); it starts again in %.1f s", self.name, why, wait_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 

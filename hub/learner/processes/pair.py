@@ -299,7 +299,10 @@ class Pair:
         """A new version: into the log first, then to the actor, so that no action precedes it."""
         verdict = self._around.heads.follow(self.name, made)
         if verdict is Verdict.ASTRAY:
-            log.warning("trainer of %s is not where the log is", self.name)
+            log.warning(
+                "trainer of %s is not where the log is; it goes on from its last snapshot",
+                self.name,
+            )
             self.trainer.restart()
         if verdict is not Verdict.LOG:
             return

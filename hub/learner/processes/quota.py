@@ -70,7 +70,10 @@ class Quota:
         used_s = None if pid is None else cpu_s(pid)
         if used_s is None or pid != self._pid:
             if used_s is None and pid is not None:
-                log.warning("%s: its processor time can't be read", self._child.name)
+                log.warning(
+                    "%s: its processor time can't be read, so cpu_percent is not held",
+                    self._child.name,
+                )
             self._pid, self._owed_s = pid, 0.0
             self._used_s, self._seen_s = used_s or 0.0, now_s
             return LOOK_S

@@ -98,7 +98,11 @@ class AnalystLink:
             self.restarts += 1
             if loop.time() - started > STEADY_S:
                 wait_s = self._restart_s_first
-            log.error("the analyst process has ended; it starts again in %.1f s", wait_s)
+            log.error(
+                "the analyst process has ended: no query is answered until it starts again in "
+                "%.1f s; if it ends again and again, 'sheepfold doctor' looks for the cause",
+                wait_s,
+            )
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, self._restart_s_max)
 
