@@ -61,16 +61,14 @@ setInterval(async () => {{
 }}, 1000);
 """
 CURL: Final = """curl {url} -H 'Authorization: Bearer {key}' \\
-  -d '{{"device":"curl-1","o":{observation},"r":0}}'
+  -d '{{"device":"curl-1","o":{in_shell},"r":0}}'
 """
-MATLAB: Final = """options = weboptions("MediaType", "application/json", ...
-    "HeaderFields", ["Authorization" "Bearer {key}"]);
+MATLAB: Final = """options = weboptions('HeaderFields', {{'Authorization', 'Bearer {key}'}});  % or Octave
 for step = 0:999
-    said = struct("device", "matlab-1", "s", step, "r", 0, "f", step == 0);
-    said.o = jsondecode('{observation}');
-    if isscalar(said.o) && startsWith('{observation}', '['), said.o = {{said.o}}; end
-    answer = webwrite("{url}", said, options);
-    disp(answer)  % do what answer.a says
+    said = ['{{"device":"matlab-1","r":0,"o":{in_matlab},"f":' num2str(step == 0) ...
+            ',"s":' num2str(step) '}}'];
+    answer = webwrite('{url}', 'json', said, options);
+    disp(answer)  % do what "a" says
     pause(1)
 end
 """
@@ -94,8 +92,14 @@ class Snippet(Struct, frozen=True):
 def snippets(space: Space, url: str, key: str) -> list[Snippet]:
     """For an agent's observations, the address of its step route, and its key."""
     observation = json.dumps(example(space), separators=(",", ":"))
-    escaped = observation.replace('"', '\\"')
-    filled = {"url": url, "key": key, "observation": observation, "escaped": escaped}
+    filled = {
+        "url": url,
+        "key": key,
+        "observation": observation,
+        "escaped": json.dumps(observation)[1:-1],
+        "in_shell": observation.replace("'", "'\\''"),
+        "in_matlab": observation.replace("'", "''"),
+    }
     return [Snippet(name, text.format(**filled)) for name, text in LANGUAGES.items()]
 
 
