@@ -6,7 +6,6 @@ it works by buttons; with them a space is checked while it is typed.
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from litestar.params import FromPath
 from litestar.response import Response, Template
 
 from bridge.console.desk import AtDesk, ByVisit, Desk, Visit, back, see
+from bridge.console.mistakes import TEXT_MAX, mistake_of, typed
 from bridge.console.sessions import Flash
 from bridge.console.snippets import example
 from hub import spaces
@@ -47,8 +47,6 @@ USUAL: Final = {
 }
 NUMBERS: Final = ("deadline_ms", "missing_reward", *LIMITS)
 FRACTIONS: Final = {"missing_reward", *FRACTIONAL}
-TEXT_MAX: Final = 20_000
-"""Characters of a space or rules; a declaration is read by people."""
 
 
 @get("/new-agent")
@@ -71,7 +69,7 @@ async def parameters_part(
 async def create(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) -> Response[Any]:
     """Make it, and show how a device connects, with its key."""
     sight = visit.sight
-    values = USUAL | {"owner": sight.name} | await _typed(request)
+    values = USUAL | {"owner": sight.name} | await typed(request)
     if not sight.is_admin:
         values["owner"] = sight.name
     if "show" in values:  # the button for those without scripts
@@ -80,7 +78,7 @@ async def create(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) 
         declared = msgspec.convert(_declared(values) | {"name": values["name"]}, NewAgent)
         made = await desk.act(visit, CreateAgent(declared), lambda: None)
     except (OperatorFault, msgspec.ValidationError) as fault:
-        return _form(request, desk, visit, values, str(fault))
+        return _form(request, desk, visit, values, fault)
     said = f"Agent {declared.name} is there. This is its key, filled in below."
     visit.login.flash = Flash(said, secret=made["api_key"])
     return see(f"/agents/{declared.name}/connect")
@@ -101,13 +99,13 @@ async def change(
 ) -> Response[Any]:
     """Change it while it runs."""
     agent = visit.sight.agent(name).agent
-    values = _values_of(agent) | await _typed(request)
+    values = _values_of(agent) | await typed(request)
     try:
         changes = _changes(agent, values, visit)
         if changes:
             await desk.act(visit, ChangeAgent(name, changes), lambda: visit.sight.agent(name))
     except OperatorFault as fault:
-        return _form(request, desk, visit, values, str(fault), agent)
+        return _form(request, desk, visit, values, fault, agent)
     said = f"Changed: {', '.join(sorted(changes))}." if changes else "Nothing was different."
     return back(visit, f"/agents/{name}/edit", said)
 
@@ -140,22 +138,34 @@ def _form(
     desk: Desk,
     visit: Visit,
     values: Mapping[str, str],
-    error: str | None = None,
+    fault: Exception | None = None,
     agent: Agent | None = None,
 ) -> Template:
+    parameters = _fields(values)
     users = {"admin", visit.sight.name, *desk.hub.registry.users} if visit.sight.is_admin else ()
-    return desk.page(
+    words = _words(parameters, agent) | ({"owner": "user"} if users else {})
+    mistake = None if fault is None else mistake_of("agent", {}, fault, words)
+    return desk.form(
         request,
         "agent_form.html",
-        HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY,
+        mistake,
         values=values,
-        error=error,
         agent=agent,
-        fields=_fields(values),
+        fields=parameters,
         algorithms=[row.name for row in elsewhere.usable()],
         users=sorted(users),
         checks={what: checked(values[what], what) for what in ("observations", "actions")},
     )
+
+
+def _words(parameters: list[Field], agent: Agent | None) -> dict[str, str]:
+    """Each field of the form that can be changed, by what messages call it."""
+    words = {name: name for name in (*NUMBERS, "fallback", "safety", "sharing", "reward")}
+    words |= {PARAMETER + field.name: field.name for field in parameters}
+    if agent is None:
+        words |= {name: name for name in ("observations", "actions", "algorithm")}
+        words["name"] = "agent"
+    return words
 
 
 def _fields(values: Mapping[str, str]) -> list[Field]:
@@ -165,11 +175,6 @@ def _fields(values: Mapping[str, str]) -> list[Field]:
     except OperatorFault:
         row = None
     return [] if row is None else fields(row)
-
-
-async def _typed(request: Request[Any, Any, Any]) -> dict[str, str]:
-    form = await request.form()
-    return {name: str(value).strip() for name, value in form.items() if name != "_csrf_token"}
 
 
 def _declared(values: Mapping[str, str]) -> dict[str, Any]:

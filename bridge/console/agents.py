@@ -49,7 +49,10 @@ async def list_agents(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVi
 
 
 def overview(desk: Desk, sight: Sight, returns: dict[str, float]) -> list[dict[str, Any]]:
-    """A row an agent; `returns` stands in where no episode has ended since the hub was started."""
+    """A row an agent, those that fail first.
+
+    `returns` stands in where no episode has ended since the hub was started.
+    """
     specs = sight.agents()
     pulses = desk.rates.agents(spec.agent.name for spec in specs)
     rows = []
@@ -58,7 +61,7 @@ def overview(desk: Desk, sight: Sight, returns: dict[str, float]) -> list[dict[s
         pulse = pulses[name]
         mean = returns.get(name) if pulse.returns is None else pulse.returns
         rows.append({**standing(desk, spec), "pulse": pulse, "mean": mean})
-    return rows
+    return sorted(rows, key=lambda row: not row["troubles"])
 
 
 def standing(desk: Desk, spec: Spec) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from contextlib import aclosing
 from hashlib import sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from litestar.connection import ASGIConnection, Request
 
+    from bridge.console.mistakes import Mistake
     from hub.control import Act
     from hub.facts import Fact
     from hub.log.analyst.messages import ResultForm
@@ -182,12 +184,24 @@ class Desk:
         usual = {
             "visit": visit,
             "flash": flash,
+            "mistake": None,
             "root": ROOT,
             "here": request.url.path,
             "assets": assets_there(),
             "status": self.hub.status() if visit is not None else None,
         }
         return Template(template, context=usual | context, status_code=status)
+
+    def form(
+        self,
+        request: Request[Any, Any, Any],
+        template: str,
+        mistake: Mistake | None,
+        **context: Any,
+    ) -> Template:
+        """A page with forms, one of which may have been refused: then with status 422."""
+        status = HTTPStatus.OK if mistake is None else HTTPStatus.UNPROCESSABLE_ENTITY
+        return self.page(request, template, status, mistake=mistake, **context)
 
 
 AtDesk = NamedDependency[Desk]

@@ -31,6 +31,8 @@ def http_error_page(request: Request[Any, Any, Any], error: HTTPException) -> Re
     text = error.detail
     if isinstance(error, PermissionDeniedException):
         text = "This form is too old, or did not come from this page. Reload it and try again."
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        text = "The form has more in it than is taken at once; go back and shorten it."
     return _page(request, status, text)
 
 

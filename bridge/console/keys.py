@@ -11,29 +11,45 @@ from litestar import Request, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
-from bridge.console.desk import AtDesk, ByVisit, refused, see
+from bridge.console.desk import AtDesk, ByVisit, Desk, Visit, refused, see
+from bridge.console.mistakes import Mistake, mistake_of, typed
 from bridge.console.sessions import Flash
 from hub.errors import OperatorFault
 from hub.registry.key_acts import CreateKey, CreateUserKey, RevokeKey
 from hub.registry.publishable import MESSAGES_PER_S, SESSIONS, publishable
 
 if TYPE_CHECKING:
-    from litestar.datastructures import FormMultiDict
+    from collections.abc import Mapping
 
     from hub.words import Key, Publishable
 
 OPERATOR: Final = "operator"
 PUBLISHABLE: Final = "publishable"
-"""Kinds of a key for a person's programs and for web pages; the third is `device`."""
+DEVICE: Final = "device"
+"""Kinds of a key: for a person's programs, for web pages, and for whatever else is said."""
+FIELDS: Final = {
+    "agent": "agent",
+    "device": "device",
+    "origins": "origin",
+    "sessions": "sessions at once",
+    "rate": "messages a second",
+}
+"""By what messages call them."""
 
 
 @get("/keys")
 async def keys_page(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) -> Template:
     """Public ids and what they open."""
+    return _page(request, desk, visit)
+
+
+def _page(
+    request: Request[Any, Any, Any], desk: Desk, visit: Visit, mistake: Mistake | None = None
+) -> Template:
     names = [spec.agent.name for spec in visit.sight.agents()]
     rows = sorted(visit.sight.keys(), key=_order)
     usual = {"sessions": SESSIONS, "rate": MESSAGES_PER_S}
-    return desk.page(request, "keys.html", rows=rows, agents=names, usual=usual)
+    return desk.form(request, "keys.html", mistake, rows=rows, agents=names, usual=usual)
 
 
 def _order(key: Key) -> tuple[bool, str, str, str]:
@@ -41,43 +57,49 @@ def _order(key: Key) -> tuple[bool, str, str, str]:
 
 
 @post("/keys")
-async def make(request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit) -> Redirect:
+async def make(
+    request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit
+) -> Redirect | Template:
     """A key of an agent, of one of its devices, for web pages, or of the person's own programs."""
-    form = await request.form()
-    agent, device = str(form.get("agent", "")), str(form.get("device", "")).strip() or None
+    form = await typed(request)
+    agent, device, kind = form.get("agent", ""), form.get("device") or None, form.get("kind", "")
     try:
-        if form.get("kind") == OPERATOR:
+        if kind == OPERATOR:
             own = CreateUserKey(visit.sight.name)
             made = await desk.act(visit, own, lambda: None)
             said = "A key for your programs: it may ask and do what you may."
         else:
             visit.sight.agent(agent)
-            pages = _for_pages(form) if form.get("kind") == PUBLISHABLE else None
+            pages = _for_pages(form) if kind == PUBLISHABLE else None
             act = CreateKey(agent, device, pages)
             made = await desk.act(visit, act, lambda: visit.sight.agent(agent))
             said = f"A key of {f'device {device} of ' if device else ''}agent {agent}."
             if pages is not None:
                 said = f"A key of agent {agent} for pages of {', '.join(pages.origins)}."
     except OperatorFault as fault:
-        return refused(visit, "/keys", fault)
+        which = kind if kind in (OPERATOR, PUBLISHABLE) else DEVICE
+        return _page(request, desk, visit, mistake_of(which, form, fault, FIELDS))
     visit.login.flash = Flash(said, secret=made["api_key"])
     return see("/keys")
 
 
-def _for_pages(form: FormMultiDict) -> Publishable:
+def _for_pages(form: Mapping[str, str]) -> Publishable:
     """What a form allows a key to do that stands in a web page.
 
     Raises:
         OperatorFault: it can't be kept.
     """
-    origins = tuple(str(form.get("origins", "")).replace(",", " ").split())
-    sessions, rate = (str(form.get(name, "")).strip() for name in ("sessions", "rate"))
+    origins = tuple(form.get("origins", "").replace(",", " ").split())
+    sessions, rate = form.get("sessions"), form.get("rate")
     try:
-        return publishable(
-            origins, int(sessions) if sessions else None, float(rate) if rate else None
-        )
+        sessions_max = int(sessions) if sessions else None
     except ValueError as error:
-        raise OperatorFault("sessions is a whole number, messages a second a number") from error
+        raise OperatorFault(f"sessions at once are a whole number, not {sessions!r}") from error
+    try:
+        messages_per_s = float(rate) if rate else None
+    except ValueError as error:
+        raise OperatorFault(f"messages a second are a number, not {rate!r}") from error
+    return publishable(origins, sessions_max, messages_per_s)
 
 
 @post("/keys/{key_id:str}/revoke")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from litestar import Request, get, post
 from litestar.datastructures import UploadFile
 from litestar.exceptions import NotFoundException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.params import FromPath
 from litestar.response import Redirect, Response, Template
 
-from bridge.console.desk import AtDesk, ByVisit, Desk, Visit, back, refused
+from bridge.console.desk import ROOT, AtDesk, ByVisit, Desk, Visit, back, desk_of, refused
 from hub.control import ChoosePolicy
 from hub.errors import LogUnavailable, OperatorFault
 from hub.facts import CheckpointsDeleted
@@ -135,7 +136,18 @@ async def download(
     )
 
 
-@post("/agents/{name:str}/policies/import")
+def _too_large(request: Request[Any, Any, Any], _: RequestEntityTooLarge) -> Redirect:
+    """Said on the page that the file was chosen on; of the file no more than that was read."""
+    desk = desk_of(request)
+    page = request.url.path.removeprefix(ROOT).removesuffix("/import")
+    text = (
+        f"the file has over {desk.settings.upload_mb_max} MB, the most that a browser may send; "
+        "'sheepfold policy import' takes larger ones"
+    )
+    return refused(request.user, page, OperatorFault(text))
+
+
+@post("/agents/{name:str}/policies/import", exception_handlers={RequestEntityTooLarge: _too_large})
 async def upload(
     request: Request[Any, Any, Any], desk: AtDesk, visit: ByVisit, name: FromPath[str]
 ) -> Redirect:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Route
+    from playwright.sync_api import FilePayload, Route
 
 ADMIN: Final = "root"
-SETTINGS: Final = "[console]\nlive_s = 0.5\n"
+SETTINGS: Final = "[console]\nlive_s = 0.5\nupload_mb_max = 1\n"
 WIDTH_PHONE: Final = 390
 REST_S: Final = 0.01
 LEARN_S_MAX: Final = 90.0
@@ -186,6 +186,35 @@ def test_forms_work_without_scripts(hub: RealHub, cart_key: str) -> None:
     made = hub.ask(control.Show("agent", "plain"))
     assert made["algorithm"] == "SAC"
     assert made["parameters"] == {"buffer_size": "5000"}
+
+
+def test_a_mistake_is_shown_at_its_field_and_what_was_typed_stays(
+    hub: RealHub, cart_key: str
+) -> None:
+    with opened() as browser:
+        page = browser.page
+        browser.log_in(hub, ADMIN)
+        browser.go(hub, "/new-agent")
+        page.get_by_label("Name").first.fill("second")
+        page.get_by_label("gamma", exact=True).fill("7")
+        page.get_by_role("button", name="Make the agent").click()
+        expect(page.get_by_role("alert")).to_contain_text("gamma")
+        expect(page.get_by_label("gamma", exact=True)).to_be_focused()
+        expect(page.get_by_label("gamma", exact=True)).to_have_value("7")
+        expect(page.get_by_label("Name").first).to_have_value("second")
+        assert browser.violations() == []
+
+
+def test_a_file_that_is_too_large_is_said_where_it_was_chosen(hub: RealHub, cart_key: str) -> None:
+    file: FilePayload = {"name": "big.zip", "mimeType": "application/zip", "buffer": bytes(3 << 20)}
+    with opened() as browser:
+        page = browser.page
+        browser.log_in(hub, ADMIN)
+        browser.go(hub, "/agents/cart/policies")
+        page.locator("input[type=file]").set_input_files(file)
+        page.get_by_role("button", name="Let it act").click()
+        expect(page.get_by_role("alert")).to_contain_text("the file has over 1 MB")
+        assert browser.complaints == []
 
 
 def test_somebody_who_was_removed_is_shown_out_of_an_open_page(hub: RealHub, cart_key: str) -> None:

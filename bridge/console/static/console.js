@@ -5,6 +5,16 @@
 const WINDOW = 20; // episodes of the moving average
 const DEVICES_MAX = 12; // lines by device; the others are in the average only
 
+/** Pixels that the longest label beside the axis takes, and its tick. */
+function roomFor(plot, labels, axis) {
+  if (!labels) return 56;
+  plot.ctx.save();
+  plot.ctx.font = plot.axes[axis].font[0];
+  const widest = Math.max(...labels.map((label) => plot.ctx.measureText(label).width));
+  plot.ctx.restore();
+  return Math.max(56, Math.ceil(widest / devicePixelRatio) + 22);
+}
+
 /** The learning curve of one agent: from the log once, then what the page's stream brings. */
 class Curve {
   constructor(box) {
@@ -87,7 +97,7 @@ class Curve {
     return {
       width: this.box.clientWidth,
       height: 320,
-      axes: [axis, { ...axis, size: 56 }],
+      axes: [axis, { ...axis, size: roomFor }],
       scales: { x: { time: false } },
       series: [
         { label: "steps" },
@@ -143,7 +153,7 @@ function startChart() {
     height: 320,
     scales: { x: { time } },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"), // as in the table
-    axes: [time ? { ...axis, label: "UTC", labelSize: 20, labelFont: "12px system-ui" } : axis, { ...axis, size: 64 }],
+    axes: [time ? { ...axis, label: "UTC", labelSize: 20, labelFont: "12px system-ui" } : axis, { ...axis, size: roomFor }],
     series: [{}, ...names.map((label, i) => ({ label, stroke: colours[i % colours.length], width: 2 }))],
   }, data, box);
   new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 320 })).observe(box);
