@@ -34,8 +34,8 @@ learning: $(INSTALLED) ## Learn with every algorithm, to the return that counts 
 	@$(BIN)/python -m pytest -m slow tests/learning
 	@$(BIN)/python -m tests.learning.noninferiority
 
-fuzz: $(INSTALLED) ## Send every route 100,000 requests of nonsense, and thousands made from the OpenAPI document; nothing may fail or hang (ten minutes)
-	@$(BIN)/python -m pytest tests/acceptance/test_fuzz.py tests/acceptance/test_openapi.py --requests 100000
+fuzz: $(INSTALLED) ## Send every route 100,000 requests of nonsense, thousands made from the OpenAPI document, and every form of the console; nothing may fail or hang (ten minutes)
+	@$(BIN)/python -m pytest tests/acceptance/test_fuzz.py tests/acceptance/test_openapi.py tests/acceptance/test_console_fuzz.py --requests 100000
 
 soak-kill: $(INSTALLED) ## Kill a hub under load 20 times; nothing acknowledged may be lost (two minutes)
 	@$(BIN)/python -m pytest tests/acceptance/test_kill.py --kills 20
