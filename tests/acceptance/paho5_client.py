@@ -6,16 +6,15 @@ with Paho5Client(port, "heater", key, SessionExpiryInterval=600) as client:
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.acceptance.paho_client import WAIT_S, Listening
 from tests.acceptance.real_hub import HOST, until
-
-WAIT_S: Final = 15.0
 
 
 def saying(packet: int, **said: Any) -> Properties:
@@ -26,48 +25,30 @@ def saying(packet: int, **said: Any) -> Properties:
     return properties
 
 
-class Paho5Client:
+class Paho5Client(Listening):
     """Connects when entered; what it was told is in its lists."""
 
     def __init__(
         self, port: int, username: str, key: str, *, clean: bool = True, **said: Any
     ) -> None:
-        self._port = port
+        version = MQTTProtocolVersion.MQTTv5
+        paho = Client(CallbackAPIVersion.VERSION2, "", protocol=version, reconnect_on_failure=False)
+        super().__init__(port, username, key, paho)
         self._clean = clean
         self._connect = saying(PacketTypes.CONNECT, **said)
         self.accepted: Any = None
         """Reason, session present, properties."""
         self.ended: list[int] = []
-        self.messages: list[MQTTMessage] = []
         self._acknowledged: dict[int, tuple[int, str]] = {}
-        self._granted: dict[int, list[int]] = {}
-        version = MQTTProtocolVersion.MQTTv5
-        self.paho = Client(
-            CallbackAPIVersion.VERSION2, "", protocol=version, reconnect_on_failure=False
-        )
-        self.paho.username_pw_set(username, key)
         self.paho.on_connect = self._on_connect
         self.paho.on_disconnect = lambda _c, _u, _f, why, _p: self.ended.append(why.value)
-        self.paho.on_message = lambda _c, _u, message: self.messages.append(message)
         self.paho.on_publish = self._on_publish
-        self.paho.on_subscribe = self._on_subscribe
 
     def __enter__(self) -> Self:
         self.paho.connect(HOST, self._port, clean_start=self._clean, properties=self._connect)
         self.paho.loop_start()
         until(lambda: self.accepted is not None, "CONNACK", timeout_s=WAIT_S)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.paho.disconnect()
-        self.paho.loop_stop()
-
-    def subscribe(self, topic_filter: str, qos: int) -> int:
-        """The reason in the SUBACK."""
-        _, mid = self.paho.subscribe(topic_filter, qos)
-        assert mid is not None
-        until(lambda: mid in self._granted, f"SUBACK for {topic_filter}", timeout_s=WAIT_S)
-        return self._granted[mid][0]
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, **said: Any) -> tuple[int, str]:
         """The reason in its acknowledgement, and the reason string."""
@@ -86,6 +67,3 @@ class Paho5Client:
 
     def _on_publish(self, _c: Client, _u: object, mid: int, reason: Any, said: Any) -> None:
         self._acknowledged[mid] = reason.value, getattr(said, "ReasonString", "")
-
-    def _on_subscribe(self, _c: Client, _u: object, mid: int, codes: Any, _p: object) -> None:
-        self._granted[mid] = [code.value for code in codes]

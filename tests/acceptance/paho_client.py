@@ -7,7 +7,6 @@ with PahoClient(port, "heater", key) as client:
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -22,49 +21,17 @@ if TYPE_CHECKING:
 WAIT_S = 15.0
 
 
-class PahoClient:
-    """Connects when entered; what it heard is in `messages`."""
+class Listening:
+    """What clients of both versions have: they subscribe, and what they heard is in `messages`."""
 
-    def __init__(
-        self,
-        port: int,
-        username: str,
-        key: str,
-        *,
-        client_id: str = "anything",
-        clean: bool = True,
-        will: tuple[str, bytes] | None = None,
-    ) -> None:
-        self._port = port
+    def __init__(self, port: int, username: str, key: str, paho: Client) -> None:
         self.messages: list[MQTTMessage] = []
-        self.code: int | None = None
-        """Of the CONNACK; None before."""
-        self.session_present = False
-        self.online = False
+        self.paho = paho
+        self._port = port
         self._granted: dict[int, list[int]] = {}
-        self._unsubscribed: set[int] = set()
-        self._changed = threading.Event()
-        self.paho = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=clean,
-            protocol=MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        self.paho.username_pw_set(username, key)
-        if will is not None:
-            self.paho.will_set(*will, qos=1, retain=True)
-        self.paho.on_connect = self._on_connect
-        self.paho.on_disconnect = self._on_disconnect
-        self.paho.on_message = lambda _c, _u, message: self.messages.append(message)
-        self.paho.on_subscribe = self._on_subscribe
-        self.paho.on_unsubscribe = lambda _c, _u, mid, *_: self._unsubscribed.add(mid)
-
-    def __enter__(self) -> Self:
-        self.paho.connect(HOST, self._port, keepalive=60)
-        self.paho.loop_start()
-        until(lambda: self.code is not None, "CONNACK", timeout_s=WAIT_S)
-        return self
+        paho.username_pw_set(username, key)
+        paho.on_message = lambda _c, _u, message: self.messages.append(message)
+        paho.on_subscribe = self._on_subscribe
 
     def __exit__(self, *_: object) -> None:
         self.paho.disconnect()
@@ -76,6 +43,50 @@ class PahoClient:
         assert mid is not None
         until(lambda: mid in self._granted, f"SUBACK for {topic_filter}", timeout_s=WAIT_S)
         return self._granted[mid][0]
+
+    def _on_subscribe(
+        self, _c: Client, _u: object, mid: int, codes: list[ReasonCode], _p: object
+    ) -> None:
+        self._granted[mid] = [code.value for code in codes]
+
+
+class PahoClient(Listening):
+    """Connects when entered."""
+
+    def __init__(
+        self,
+        port: int,
+        username: str,
+        key: str,
+        *,
+        client_id: str = "anything",
+        clean: bool = True,
+        will: tuple[str, bytes] | None = None,
+    ) -> None:
+        paho = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=clean,
+            protocol=MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        super().__init__(port, username, key, paho)
+        self.code: int | None = None
+        """Of the CONNACK; None before."""
+        self.session_present = False
+        self.online = False
+        self._unsubscribed: set[int] = set()
+        if will is not None:
+            self.paho.will_set(*will, qos=1, retain=True)
+        self.paho.on_connect = self._on_connect
+        self.paho.on_disconnect = self._on_disconnect
+        self.paho.on_unsubscribe = lambda _c, _u, mid, *_: self._unsubscribed.add(mid)
+
+    def __enter__(self) -> Self:
+        self.paho.connect(HOST, self._port, keepalive=60)
+        self.paho.loop_start()
+        until(lambda: self.code is not None, "CONNACK", timeout_s=WAIT_S)
+        return self
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Returns after the UNSUBACK."""
@@ -105,8 +116,3 @@ class PahoClient:
 
     def _on_disconnect(self, *_: object) -> None:
         self.online = False
-
-    def _on_subscribe(
-        self, _c: Client, _u: object, mid: int, codes: list[ReasonCode], _p: object
-    ) -> None:
-        self._granted[mid] = [code.value for code in codes]
