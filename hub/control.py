@@ -47,7 +47,7 @@ OPERATOR: Final = "operator"  # who acts, in the log: whoever may open the socke
 
 
 class CreateAgent(Struct, frozen=True, tag="create_agent"):
-    """`sheepfold agent create`."""
+    """`sheepfold agent create|clone`."""
 
     agent: NewAgent
 

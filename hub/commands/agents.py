@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from hub import control, spaces
+from hub.ask import ask
 from hub.commands.operate import data_option, do, parameters_of
 from hub.errors import OperatorFault
 from hub.registry.acts import NewAgent
@@ -152,6 +153,21 @@ def update(
     if safety is not None:
         changes["safety"] = _safety(safety)
     do(data, control.ChangeAgent(name, changes))
+
+
+@agent.command()
+@click.argument("name")
+@click.argument("new", metavar="NEW")
+@data_option
+def clone(name: str, new: str, data: Path) -> None:
+    """Make an agent NEW that is declared as NAME is, and its first key; it learns for itself.
+
+    Policies and devices stay with NAME, and so do its mappings.
+    """
+    shown = ask(data, control.Show("agent", name)).answer
+    declared = {field: shown[field] for field in NewAgent.__struct_fields__ if field in shown}
+    anew = msgspec.convert(declared | {"name": new, "seed": None}, NewAgent)
+    do(data, control.CreateAgent(anew))
 
 
 @agent.command()

@@ -42,6 +42,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "sheepfold agent update heating --learning off",
         "sheepfold agent update heating --set learning_rate=1e-4 --silent-s 900",
     ),
+    "agent clone": ("sheepfold agent clone heating heating-3",),
     "agent restart": ("sheepfold agent restart heating",),
     "agent pause": ("sheepfold agent pause heating",),
     "agent resume": ("sheepfold agent resume heating",),
