@@ -88,7 +88,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "export": ("sheepfold export --parquet ./for-others",),
     "rebuild": (
         "sheepfold rebuild heating",
-        "sheepfold rebuild heating --as heating-2 --algorithm DQN --set gamma=0.95",
+        "sheepfold rebuild heating --as heating-dqn --algorithm DQN --set gamma=0.95",
     ),
     "tls init": ("sheepfold tls init /etc/sheepfold/tls --name hub.local --name 192.168.1.10",),
     "tls hub": ("sheepfold tls hub /etc/sheepfold/tls --name hub.local",),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 MENU: Final[dict[str, Any]] = {
     "Start": "index.md",
     "Make a device": {
+        "From nothing, emulated": "docs/emulated-board.md",
         "Any device, over MQTT": "docs/device-maker.md",
         "What no policy may do": "docs/safety.md",
         "Examples that run": {},
