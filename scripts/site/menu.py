@@ -20,6 +20,7 @@ MENU: Final[dict[str, Any]] = {
     "Connect what there is": {
         "HTTP, mappings, Shepherd": "docs/legacy.md",
         "Mappings to begin with": "deploy/mappings/index.md",
+        "Homes: Home Assistant": "docs/home-assistant.md",
         "A learner elsewhere": "docs/remote-learner.md",
     },
     "Ask the log": {
