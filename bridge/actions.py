@@ -17,10 +17,10 @@ import msgspec
 from litestar import Request, route
 from msgspec import Struct
 
+from bridge.bodies import Explanation
 from bridge.errors import not_found, problem, unauthorized
 from bridge.http import READ_ONLY, Response
 from bridge.native import secret_of
-from bridge.openapi import Explanation
 from hub import spaces
 from hub.errors import AccessDenied, DeviceFault, LogUnavailable, OperatorFault
 from hub.learner.algorithms import elsewhere

@@ -1,6 +1,7 @@
 """The whole route table, and how the hub opens it.
 
 POST /v1/step  /v1/reward                        native.py
+POST /v1/claim  /v1/key/rotate                   provision.py
 POST /v1/env/{device}/reset  …/step              remote.py
 POST /remote/{device}/post_…_request/             multiserver.py
 POST /v1/map/{mapping}                           mapped.py
@@ -50,6 +51,7 @@ from bridge.openapi import document as openapi_document
 from bridge.openapi import openapi_route
 from bridge.origins import guarded, refuse
 from bridge.patience import Patience, patient
+from bridge.provision import Provisioning
 from bridge.remote import Remote
 from bridge.shepherd import Shepherd
 from bridge.sql import Sql
@@ -131,6 +133,7 @@ def create_app(hub: Hub) -> DevicesFirst:
     body_bytes_max = hub.settings.http.body_bytes_max
     remote = Remote(hub.registry, hub.external, hub.sessions.quotas, body_bytes_max)
     desk = Desk(hub)
+    provisioning = Provisioning(hub)
     mapped = Mapped(hub.registry, hub.receiver, native, body_bytes_max)
 
     def serve(
@@ -142,6 +145,8 @@ def create_app(hub: Hub) -> DevicesFirst:
     devices = {
         "/v1/step": serve(native.step),
         "/v1/reward": serve(native.reward),
+        "/v1/claim": serve(provisioning.claim),
+        "/v1/key/rotate": serve(provisioning.rotate),
         "/shepherd/login_user": serve(logins.login, shepherd.too_large),
         "/shepherd/env": serve(logins.env, shepherd.too_large),
     }

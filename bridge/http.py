@@ -24,7 +24,7 @@ JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
 FORM_FIELDS_MAX: Final = 64
 """Of one form; splitting a megabyte of them would hold up every other device."""
-TEXT_FIELDS: Final = frozenset({"device", "apikey", "session_key"})
+TEXT_FIELDS: Final = frozenset({"device", "apikey", "session_key", "token", "nonce", "dt"})
 """Form fields that are text even where they look like JSON: a device may be called `42`."""
 
 
@@ -49,6 +49,8 @@ class Request(Struct, frozen=True):
 
     headers: dict[bytes, bytes]
     body: bytes
+    peer: str = ""
+    """Address that it came from; of a proxy, where there is one."""
 
     def document(self) -> object:
         """The body as a document: JSON or form fields of JSON, whatever the content type says.
@@ -108,7 +110,8 @@ def endpoint(
         if body is None:
             await respond(send, too_large(body_bytes_max))
             return
-        await respond(send, await handle(Request(dict(scope["headers"]), body)))
+        peer = (scope.get("client") or ("",))[0]
+        await respond(send, await handle(Request(dict(scope["headers"]), body, peer)))
 
     return serve
 

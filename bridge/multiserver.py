@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from litestar.types import ControllerRouterHandler
 
+    from bridge.bodies import RemoteObservation
     from bridge.http import Request
-    from bridge.openapi import RemoteObservation
     from bridge.remote import Remote
     from hub.registry.fold import Registry, Spec
     from hub.words import Key

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import structs
 
 from bridge.answer import DurableReply, HttpReply
+from bridge.bodies import RewardResponse
 from bridge.errors import denied, problem, unauthorized
 from bridge.http import Response
-from bridge.openapi import RewardResponse
 from hub.errors import AccessDenied, DeviceFault
 from hub.intake.observation import from_document
 from hub.payloads import Act, act_of
@@ -56,7 +56,7 @@ class Native:
         device: str | None = None
         try:
             key, spec = self._known(request)
-            document = _object(request)
+            document = object_of(request)
             named = document.get("device")
             device = named if isinstance(named, str) else None
             self.admit(key, spec, len(request.body))
@@ -120,7 +120,10 @@ class Native:
         known = self._open.get(DeviceId(device))
         here = self._registry.devices.get(DeviceId(device)) == agent
         # A device that was moved, or comes with a key for another device, is admitted anew.
-        if known is not None and known.agent == agent and here and key.device in (None, device):
+        # So is one with a new key of its own, that the one before may end (`Sessions.open`).
+        unused = key.device is not None and key.id in self._registry.successions
+        same = here and key.device in (None, device) and not unused
+        if known is not None and known.agent == agent and same:
             return device, known
         admitted = admit(self._registry, key, device)
         session = self._sessions.open(admitted, agent, Protocol.HTTP, key=key.id)
@@ -132,10 +135,15 @@ class NoKey(AccessDenied):
     """401 where AccessDenied alone is 403."""
 
 
-def _object(request: Request) -> dict[str, object]:
+def object_of(request: Request, fields: str = "'device' and 'o'") -> dict[str, object]:
+    """The body as an object; `fields` says what should be in it.
+
+    Raises:
+        DeviceFault: `payload`, it is none.
+    """
     document = request.document()
     if not isinstance(document, dict):
-        raise DeviceFault(Code.PAYLOAD, "expected an object with 'device' and 'o'")
+        raise DeviceFault(Code.PAYLOAD, f"expected an object with {fields}")
     return document
 
 

@@ -18,11 +18,11 @@ import litestar
 import msgspec
 from litestar import Request, route
 
+from bridge.bodies import RemoteObservation, RemoteSpaces
 from bridge.errors import denied, problem, too_large, unauthorized
 from bridge.http import ANY_ORIGIN, READ_ONLY, HungUp, Response, read_body
 from bridge.http import Request as Read
 from bridge.native import secret_of
-from bridge.openapi import RemoteObservation, RemoteSpaces
 from hub.errors import AccessDenied, DeviceFault
 from hub.registry.access import admit, agent_of
 from hub.spaces import as_json

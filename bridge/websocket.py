@@ -36,7 +36,7 @@ from hub.words import Code, DeviceId, Protocol
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
-    from bridge.openapi import RemoteObservation
+    from bridge.bodies import RemoteObservation
     from bridge.remote import Remote
     from hub.processes import Hub
     from hub.registry.fold import Spec

@@ -15,6 +15,7 @@ import click
 from hub import control
 from hub.commands import (
     agents,
+    claims,
     completion,
     doctor,
     log,
@@ -120,6 +121,7 @@ for _group in (
     agents.agent,
     mapping.mapping,
     policies.policy,
+    claims.claim,
     people.device,
     people.key,
     people.user,

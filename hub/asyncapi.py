@@ -73,6 +73,8 @@ BELOW_DEVICE: Final[Mapping[str, Said]] = {
     "act/f32": Said("The same, for small devices.", _F32, "application/octet-stream"),
     "err": Said("Why something was refused.", "err"),
     "state": Said("How the device fares, about once a second.", "state", qos=0, retained=True),
+    "claim": Said("A device that has no key yet asks for its own.", "claim", answer="key"),
+    "key": Said("It.", "key"),
     "cmd/learn": Said("Have the device's agent learn, or not.", _SWITCH, TEXT),
     "cmd/reset": Said("End the device's episode, as cut short.", _ANY),
     "cmd/override": Said("Have the device do this and not what its agent would.", _OVERRIDE),
@@ -152,13 +154,18 @@ _SECURITY: Final[Document] = {
         "type": "X509",
         "description": "In place of a device's key: its common name is the device id.",
     },
+    "claim": {
+        "type": "userPassword",
+        "description": "User name: the device id. Password: a claim token, for `claim` and `key`.",
+    },
     "person": {
         "type": "userPassword",
         "description": "User name: the user. Password: from `sheepfold key create --user`.",
     },
 }
 _DEVICE: Final = ("device", "certificate")
-_EVERYBODY: Final = tuple(_SECURITY)
+_CLAIM: Final = ("claim",)
+_EVERYBODY: Final = (*_DEVICE, "person")
 _RECEIVED: Final[tuple[Action, ...]] = ("receive",)
 _SENT: Final[tuple[Action, ...]] = ("send",)
 _ALERT_NAMES: Final = ("hub_alert", "agent_alert", "device_alert")
@@ -174,13 +181,13 @@ _SERVERS: Final[Document] = {
         "protocol": "mqtt",
         "protocolVersion": "3.1.1",
         "description": "Devices may speak MQTT 5, too. With `[tls]` it is mqtts.",
-        "security": _known(_EVERYBODY),
+        "security": _known(_SECURITY),
     },
     "websocket": {
         "host": "localhost:8083",
         "protocol": "ws",
         "description": "MQTT over WebSocket. With `[tls]` it is wss.",
-        "security": _known(_EVERYBODY),
+        "security": _known(_SECURITY),
     },
     "hubs": {
         "host": "broker.example:1883",
@@ -207,10 +214,16 @@ class Entry(Struct, frozen=True):
 
 def _entries(base: str) -> Iterator[Entry]:
     """Each topic there is."""
-    for leaves, publisher in ((topics.DEVICE_PUBLISHES, _DEVICE), (topics.HUB_PUBLISHES, ()),
-                              (topics.OPERATOR_PUBLISHES, ("person",))):  # fmt: skip
+    published = (
+        (topics.DEVICE_PUBLISHES, _DEVICE),
+        ((topics.CLAIM,), _CLAIM),
+        (topics.HUB_PUBLISHES, ()),
+        (topics.OPERATOR_PUBLISHES, ("person",)),
+    )
+    for leaves, publisher in published:
         for leaf in leaves:
             hearer = _DEVICE * (leaf in topics.DEVICE_HEARS)
+            hearer = _CLAIM if leaf == topics.KEY else hearer
             hearer += ("person",) * (leaf in topics.PEOPLE_HEAR)
             yield Entry(
                 _name(leaf),

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, assert_never
 
 import msgspec
 from msgspec import Struct, structs
@@ -20,8 +20,9 @@ from hub.frames import LENGTH, frame
 from hub.log.address import listen
 from hub.registry.access import hash_password
 from hub.registry.acts import Chosen, NewAgent
+from hub.registry.claim_acts import ClaimAct, RevokeClaim
 from hub.registry.fold import HUB
-from hub.registry.key_acts import KeyAct, RevokeKey
+from hub.registry.key_acts import KeyAct, RevokeKey, RotateKey
 from hub.registry.mapping_acts import MappingAct, ShowMappings
 from hub.registry.user_acts import CreateUser, RemoveUser, SetPassword, UserAct
 from hub.step import Appender
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from hub.registry.acts import Acts
     from hub.registry.fold import Registry
     from hub.words import AgentName, Event
+
+Answer = TypeVar("Answer")
 
 log: Final = logging.getLogger("hub")
 
@@ -80,9 +83,9 @@ class ChoosePolicy(Struct, frozen=True, tag="choose_policy"):
 
 
 class Show(Struct, frozen=True, tag="show"):
-    """`sheepfold agent|device|key|user list`, `agent show`, and what `policy` commands look up."""
+    """`sheepfold … list`, `agent show`, and what `policy` commands look up."""
 
-    what: Literal["agents", "agent", "policies", "devices", "keys", "users"]
+    what: Literal["agents", "agent", "policies", "devices", "keys", "claims", "users"]
     name: str = ""
 
 
@@ -124,7 +127,7 @@ AgentAct = (
     | AddDevice
     | ForgetDevice
 )
-Act = AgentAct | KeyAct | UserAct | MappingAct
+Act = AgentAct | KeyAct | ClaimAct | UserAct | MappingAct
 Request = Act | Show | ShowMappings | Position | SealNow | Status | Watch
 
 
@@ -276,6 +279,21 @@ class Control:
 
         return await self.turn.take(decide)
 
+    async def settle(
+        self, decide: Callable[[], tuple[list[Event], Answer]], *, ends_keys: bool = False
+    ) -> Answer:
+        """Have decided, when nothing else can change, what a device asked for; then logged, folded.
+
+        Raises:
+            SheepfoldError: it was refused.
+        """
+
+        def decided() -> tuple[Coroutine[None, None, None], Answer]:
+            events, answer = decide()
+            return (self._take_away if ends_keys else self._log_and_fold)(events), answer
+
+        return await self.turn.take(decided)
+
     async def note(self, fact: Fact, agent: AgentName | None = None) -> None:
         """Log what a person did that changes nothing devices know; folded when it is durable."""
         event = self._acts.noted(fact, agent or "")
@@ -324,6 +342,8 @@ class Control:
             return self._acts.users.decide(act, hashed, by)
         if isinstance(act, KeyAct):
             return self._acts.keys.decide(act, by)
+        if isinstance(act, ClaimAct):
+            return self._acts.claims.decide(act, by)
         if isinstance(act, MappingAct):
             return self._acts.mappings.decide(act, by)
         return self._decide_on_agent(act, by)
@@ -349,6 +369,8 @@ class Control:
 
     async def _log_and_fold(self, events: list[Event]) -> None:
         """An act is done when the log has it, and not before."""
+        if not events:
+            return
         durable: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def committed(seq: int) -> None:
@@ -369,8 +391,9 @@ class Control:
         lists = {
             "agents": self._acts.list_agents,
             "devices": self._acts.list_devices,
-            "keys": self._acts.keys.list,
-            "users": self._acts.users.list,
+            "keys": self._acts.keys.listed,
+            "claims": self._acts.claims.listed,
+            "users": self._acts.users.listed,
         }
         return lists[what]()
 
@@ -379,7 +402,7 @@ def _takes_away(act: Act) -> bool:
     """Whether connections may be open that would not be let in after it."""
     if isinstance(act, ChangeAgent):
         return act.changes.get("status") == "deleted"
-    return isinstance(act, RevokeKey | RemoveUser)
+    return isinstance(act, RevokeKey | RotateKey | RevokeClaim | RemoveUser)
 
 
 async def _hashed(request: Act) -> bytes:

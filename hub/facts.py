@@ -13,6 +13,8 @@ from msgspec import Struct, field
 from hub.mappings import Mapping, MappingName
 from hub.words import (
     Agent,
+    Claim,
+    ClaimId,
     Code,
     DeviceId,
     EndedBy,
@@ -135,6 +137,52 @@ class KeyRevoked(Struct, frozen=True, tag="key_revoked"):
     """A Key stopped being accepted."""
 
     id: KeyId
+    by: str
+
+
+class KeyReplaced(Struct, frozen=True, tag="key_replaced"):
+    """A Key was made in place of another, its SHA-256 in `secret`; until one goes, both hold."""
+
+    key: Key
+    replaces: KeyId
+    until: int | None
+    """Microseconds since 1970 UTC: the other is revoked then at the latest; None = not for time."""
+    by: str
+
+
+class ClaimMade(Struct, frozen=True, tag="claim_made"):
+    """A Claim was made; the SHA-256 of its token is in the event's `secret`."""
+
+    claim: Claim
+    by: str
+
+
+class ClaimRevoked(Struct, frozen=True, tag="claim_revoked"):
+    """Nobody redeems a Claim any more; the Keys that came of it stay."""
+
+    id: ClaimId
+    by: str
+
+
+class Claimed(Struct, frozen=True, tag="claimed"):
+    """A Device redeemed a Claim for a Key; the Key's SHA-256 is in the event's `secret`."""
+
+    key: Key
+    claim: ClaimId
+    nonce: str | None
+    """SHA-256 of what the device asks again by, as hex; None = it can't."""
+    dt: str | None
+    """What the device says it is."""
+    by: str
+
+
+class ClaimRefused(Struct, frozen=True, tag="claim_refused"):
+    """A Device showed the token of a Claim, and it was not for it."""
+
+    claim: ClaimId
+    device: str
+    """As it called itself, 40 characters of it."""
+    message: str
     by: str
 
 
@@ -374,6 +422,11 @@ Fact = (
     | Guarded
     | KeyMade
     | KeyRevoked
+    | KeyReplaced
+    | ClaimMade
+    | ClaimRevoked
+    | Claimed
+    | ClaimRefused
     | DeviceAdded
     | DeviceForgotten
     | UserMade

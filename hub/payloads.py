@@ -55,6 +55,22 @@ class Err(Struct, frozen=True, omit_defaults=True):
     """A sentence for the person who wrote the firmware."""
 
 
+class ClaimSent(Struct, frozen=True, omit_defaults=True):
+    """What a device says that redeems a claim token: topic `claim`; it may be empty."""
+
+    nonce: str | None = None
+    """16 to 64 of A-Z a-z 0-9 _ -, by chance: with it the same key is told again for a while."""
+    dt: str | None = None
+    """Device type."""
+
+
+class KeyGiven(Struct, frozen=True):
+    """A device's own key: topic `key`; it connects again by that."""
+
+    key: str
+    agent: str
+
+
 class Cfg(Struct, frozen=True, omit_defaults=True):
     """The answer to `hello`: topic `cfg`."""
 

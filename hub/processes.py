@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import msgspec
 import uvloop
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from hub import garbage
 from hub.action.deliver import Deliver
 from hub.action.external import External
 from hub.action.guard import Guard
-from hub.action.safety import read_rules
 from hub.action.waits import Waits
 from hub.alerts.watch import Alerts
+from hub.check_agent import check_agent
 from hub.clock import SystemClock
 from hub.control import SOCKET_NAME, ChoosePolicy, Control
 from hub.errors import OperatorFault
@@ -46,7 +46,6 @@ from hub.intake.receive import Receiver
 from hub.intake.restore import restore
 from hub.intake.session import Sessions
 from hub.intake.silence import Silence
-from hub.learner.algorithms.parameters import check_advised, read_parameters
 from hub.learner.processes.pool import Pool
 from hub.log import messages
 from hub.log.analyst import messages as analyst
@@ -54,8 +53,9 @@ from hub.log.analyst.link import AnalystLink
 from hub.log.link import LogLink
 from hub.log.moved import check_not_moved
 from hub.log.segments.archive import Archive
+from hub.provision import Provision
 from hub.registry.acts import Acts, Chosen
-from hub.registry.fold import Registry, spec_of
+from hub.registry.fold import Registry
 from hub.registry.quotas import Quotas
 from hub.settings import supervised
 from hub.signals import stop_on_signals
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from hub.intake.homeassistant.announce import Announcements
     from hub.intake.states import States
     from hub.settings import Settings
-    from hub.words import Agent, AgentName
+    from hub.words import AgentName
 
 log: Final = logging.getLogger("hub")
 
@@ -140,19 +140,9 @@ class Hub:
         self.pool.choose = self.deliver.choose
         self.receiver = Receiver(self.registry, self.log, self.external, clock, settings.step)
         self.silence = Silence(self.registry, self.sessions, self.log, clock, settings.step)
+        self.control, self.provision = self._make_control()
+        self.sessions.key_used = self.provision.used
         self.gate, self.states, self.announcements = self._make_door(loop)
-        acts = Acts(self.registry, clock.now_us, os.urandom, check_agent, self.pool, check_mapping)
-        self.control = Control(
-            acts,
-            self.registry,
-            self.log,
-            self.archive,
-            changed=self._changed,
-            disconnect=self.gate.disconnect,
-            recheck=self.gate.recheck,
-            status=self.status,
-            watched=lambda: watched(self),
-        )
         self.federation = FederationLink(
             settings,
             self.registry,
@@ -163,7 +153,26 @@ class Hub:
             changed=self.pool.changed,
         )
         self.alerts = Alerts(self)
+        self.listens = Ready(os.getpid(), 0, 0, 0, VERSION)
+        """Ports 0 until it does."""
         self.stopping = asyncio.Event()
+
+    def _make_control(self) -> tuple[Control, Provision]:
+        """Who carries out what operators ask, and what devices ask for themselves."""
+        now_us, pool, keys = self.clock.now_us, self.pool, self.settings.keys
+        acts = Acts(self.registry, now_us, os.urandom, check_agent, pool, check_mapping, keys)
+        control = Control(
+            acts,
+            self.registry,
+            self.log,
+            self.archive,
+            changed=self._changed,
+            disconnect=lambda device: self.gate.disconnect(device),
+            recheck=lambda: self.gate.recheck(),
+            status=self.status,
+            watched=lambda: watched(self),
+        )
+        return control, Provision(control, acts, self.registry, self.log, self.clock)
 
     def _make_door(
         self, loop: asyncio.AbstractEventLoop
@@ -176,6 +185,7 @@ class Hub:
             self.overrides,
             lambda agent, on, who: self.control.switch_learning(agent, on=on, by=who),
             self.clock,
+            self.provision,
         )
         settings = self.settings.mqtt
         door = make_door(rooms, settings)
@@ -243,17 +253,6 @@ class Hub:
         self.log.append([Event(Kind.ADMIN, self.clock.now_us(), payload=payload)], lambda _: None)
 
 
-def check_agent(agent: Agent) -> None:
-    """Refuse an agent that no learner could run, or whose safety rules no guard could keep.
-
-    Raises:
-        OperatorFault: with what would be right.
-    """
-    read_parameters(agent)
-    check_advised(agent)
-    read_rules(spec_of(structs.replace(agent, reward=None)))  # which has been read, with its names
-
-
 def serve(settings: Settings, *, as_json: bool = False) -> NoReturn:
     """Run the hub until SIGTERM or SIGINT, and leave with exit code 0.
 
@@ -307,6 +306,7 @@ async def _serve(settings: Settings, *, as_json: bool) -> NoReturn:
         stack.push_async_callback(hub.analyst.close)
         stack.push_async_callback(_ended, asyncio.create_task(hub.archive.run()))
         stack.push_async_callback(_ended, asyncio.create_task(hub.silence.run()))
+        stack.push_async_callback(_ended, asyncio.create_task(hub.provision.run()))
         hub.pool.prepare()
         stack.push_async_callback(hub.pool.close)
         await hub.gate.start(hub.log.hub)
@@ -321,14 +321,14 @@ async def _serve(settings: Settings, *, as_json: bool) -> NoReturn:
         stack.push_async_callback(_ended, asyncio.create_task(hub.alerts.run()))
         stop_on_signals(hub.stopping, hub.tls)
         garbage.look_seldom()
-        ready = Ready(os.getpid(), http, mqtt, ws, VERSION)
-        _write_ready(ready_file, ready)
+        hub.listens = Ready(os.getpid(), http, mqtt, ws, VERSION)
+        _write_ready(ready_file, hub.listens)
         stack.callback(ready_file.unlink, missing_ok=True)
         host, tls = settings.hub.host, "" if hub.tls is None else "s"
         where = f"http{tls}://{host}:{http}  mqtt{tls}://{host}:{mqtt}"
         line = f"sheepfold is ready: {where}  data {hub.data}  {told}".rstrip()
         if as_json:
-            line = msgspec.json.encode(ready).decode()
+            line = msgspec.json.encode(hub.listens).decode()
         print(line, flush=True)  # noqa: T201 - the one line that says where we are
         supervisor = Supervisor(supervised())
         supervisor.say("READY=1", f"STATUS=ready: {where}")

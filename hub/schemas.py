@@ -47,6 +47,8 @@ WORDS: Final[dict[str, tuple[Any, str]]] = {
     "state": (payloads.State, "topic `state`"),
     "reward": (payloads.Reward, "topic `reward`"),
     "alert": (payloads.AlertTold, "topics `alert/<rule>`, and what a webhook is sent"),
+    "claim": (payloads.ClaimSent, "topic `claim`"),
+    "key": (payloads.KeyGiven, "topic `key`"),
     "agent": (words.Agent, "`sheepfold agent show`"),
     "announcement": (between_hubs.Announcement, "topic `policy/<hub>` of a broker of hubs"),
     "want": (between_hubs.Want, "topic `want/<hub>` there"),
@@ -212,6 +214,7 @@ def _topics() -> str:
         (leaves, who)
         for leaves, who in (
             (topics.DEVICE_PUBLISHES, "the device"),
+            ((topics.CLAIM,), "the device, by a claim token"),
             (topics.HUB_PUBLISHES, "the hub"),
             (topics.OPERATOR_PUBLISHES, "an operator"),
         )

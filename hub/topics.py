@@ -3,6 +3,7 @@
     <base>/<device>/{hello obs obs/mp obs/f32 reward status}    device publishes
     <base>/<device>/{cfg act act/mp act/f32 err state}          hub publishes
     <base>/<device>/cmd/{learn reset override}                  operator publishes
+    <base>/<device>/{claim key}                                 device with a claim token, and hub
     <base>/hub/status                                           hub's will, retained
     <base>/hub/alert/<rule>                                     hub, while it is open
     <base>/agents/<agent>/alert/<rule>[/<device>]               hub, while it is open
@@ -26,7 +27,10 @@ import re
 from typing import Final
 
 DEVICE_PUBLISHES: Final = ("hello", "obs", "obs/mp", "obs/f32", "reward", "status")
-HUB_PUBLISHES: Final = ("cfg", "act", "act/mp", "act/f32", "err", "state")
+CLAIM: Final = "claim"
+"""What a device publishes that has a claim token and no key yet; with a key it may not."""
+KEY: Final = "key"
+HUB_PUBLISHES: Final = ("cfg", "act", "act/mp", "act/f32", "err", "state", KEY)
 OPERATOR_PUBLISHES: Final = ("cmd/learn", "cmd/reset", "cmd/override")
 DEVICE_HEARS: Final = (*HUB_PUBLISHES, *OPERATOR_PUBLISHES, "status")
 """What reaches the device itself, if it subscribes; observations go to the hub and no further."""

@@ -15,6 +15,8 @@ Stable-Baselines3 (terminated, truncated) and event sourcing (event, log, fold, 
     Safety       what an Agent's Actions must keep to, whoever chose them
     Policy       one version of what an Agent would do
     Guest        a Policy of an Agent's namesake on another hub, that its Replicas may ask
+    Key          opens an Agent to a Device, or the hub to a User's programs
+    Claim        a token by which Devices of an Agent get Keys of their own
     User         a person who may ask and operate; owns Agents
     Fact         what an Event says beyond its columns
     Event        one thing that happened, never changed; the log gives it a seq
@@ -32,6 +34,7 @@ AgentName = NewType("AgentName", str)
 DeviceId = NewType("DeviceId", str)
 """`[a-z0-9_-]{1,23}`: the longest client id every MQTT 3.1.1 server must take (3.1.3.1)."""
 KeyId = NewType("KeyId", str)
+ClaimId = NewType("ClaimId", str)
 SessionId = NewType("SessionId", int)
 """Counts up over the life of the hub's log; 0 where no session is meant."""
 Seq = NewType("Seq", int)
@@ -311,6 +314,23 @@ class Key(Struct, frozen=True):
     user: str | None = None
     publishable: Publishable | None = None
     """None = it is a secret."""
+    claim: ClaimId | None = None
+    """By which its device got it, or the key that it replaced; None = an operator made it."""
+
+
+class Claim(Struct, frozen=True):
+    """A token that devices redeem for Keys of their own; never the token, only its SHA-256."""
+
+    id: ClaimId
+    agent: AgentName
+    uses_max: int
+    """Devices that may redeem it."""
+    expires: int
+    """Microseconds since 1970 UTC on the hub's clock."""
+    prefix: str = ""
+    """The ids of its devices begin so."""
+    device_type: str | None = None
+    """What its devices say they are, as `dt` in a Hello; None = whatever they say."""
 
 
 # --- what is logged ----------------------------------------------------------------------

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from litestar.exceptions import NotFoundException
 
 from hub.mappings import MappingName
-from hub.words import AgentName, DeviceId, KeyId
+from hub.words import AgentName, ClaimId, DeviceId, KeyId
 
 if TYPE_CHECKING:
+    from hub.registry.claims import Standing
     from hub.registry.fold import Registered, Registry, Spec
     from hub.words import Key, User
 
@@ -103,6 +104,22 @@ class Sight:
         if key is None or not self._may_key(key):
             raise NotFoundException("There is no such key.")
         return key
+
+    def claims(self) -> list[Standing]:
+        """The claim tokens of the person's agents."""
+        all_ = self.registry.claims.standing.values()
+        return [one for one in all_ if self.may(one.claim.agent)]
+
+    def claim(self, claim_id: str) -> Standing:
+        """One of them.
+
+        Raises:
+            NotFoundException: there is none of this id for this person.
+        """
+        standing = self.registry.claims.standing.get(ClaimId(claim_id))
+        if standing is None or not self.may(standing.claim.agent):
+            raise NotFoundException("There is no such claim token.")
+        return standing
 
     def admin(self) -> None:
         """Go on if this is an admin.

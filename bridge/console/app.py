@@ -26,6 +26,7 @@ from litestar.static_files import create_static_files_router
 from bridge.console import (
     agent_form,
     agents,
+    claims,
     devices,
     first_steps,
     health,
@@ -74,6 +75,7 @@ def console_routes(desk: Desk) -> Router:
             *login.ROUTES,
             *devices.ROUTES,
             *keys.ROUTES,
+            *claims.ROUTES,
             *users.ROUTES,
             *log.ROUTES,
             *health.ROUTES,

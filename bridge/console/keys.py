@@ -15,7 +15,7 @@ from bridge.console.desk import AtDesk, ByVisit, Desk, Visit, refused, see
 from bridge.console.mistakes import Mistake, mistake_of, typed
 from bridge.console.sessions import Flash
 from hub.errors import OperatorFault
-from hub.registry.key_acts import CreateKey, CreateUserKey, RevokeKey
+from hub.registry.key_acts import CreateKey, CreateUserKey, RevokeKey, RotateKey
 from hub.registry.publishable import MESSAGES_PER_S, SESSIONS, publishable
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def _page(
     names = [spec.agent.name for spec in visit.sight.agents()]
     rows = sorted(visit.sight.keys(), key=_order)
     usual = {"sessions": SESSIONS, "rate": MESSAGES_PER_S}
-    return desk.form(request, "keys.html", mistake, rows=rows, agents=names, usual=usual)
+    now_us = desk.hub.clock.now_us()
+    claims = [(one.claim, one.state(now_us), one.redeemed) for one in visit.sight.claims()]
+    lists = {"rows": rows, "agents": names, "usual": usual, "claims": claims}
+    return desk.form(request, "keys.html", mistake, **lists)
 
 
 def _order(key: Key) -> tuple[bool, str, str, str]:
@@ -102,6 +105,19 @@ def _for_pages(form: Mapping[str, str]) -> Publishable:
     return publishable(origins, sessions_max, messages_per_s)
 
 
+@post("/keys/{key_id:str}/rotate")
+async def rotate(desk: AtDesk, visit: ByVisit, key_id: FromPath[str]) -> Redirect:
+    """Another takes its place; it ends by itself."""
+    visit.sight.key(key_id)
+    try:
+        made = await desk.act(visit, RotateKey(key_id), lambda: visit.sight.key(key_id))
+    except OperatorFault as fault:
+        return refused(visit, "/keys", fault)
+    text = f"Takes the place of key {key_id}, which is accepted until {made['until']} at most."
+    visit.login.flash = Flash(text, secret=made["api_key"])
+    return see("/keys")
+
+
 @post("/keys/{key_id:str}/revoke")
 async def revoke(desk: AtDesk, visit: ByVisit, key_id: FromPath[str]) -> Redirect:
     """It is not accepted any more."""
@@ -114,4 +130,4 @@ async def revoke(desk: AtDesk, visit: ByVisit, key_id: FromPath[str]) -> Redirec
     return see("/keys")
 
 
-ROUTES: Final = (keys_page, make, revoke)
+ROUTES: Final = (keys_page, make, rotate, revoke)

@@ -60,6 +60,12 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "policy rollback": ("sheepfold policy rollback heating --to 11",),
     "device add": ("sheepfold device add heater-1 --agent heating",),
     "device move": ("sheepfold device move heater-1 --agent heating-2",),
+    "claim create": (
+        "sheepfold claim create heating",
+        "sheepfold claim create pumps --uses 200 --expires 30d --prefix pump-",
+    ),
+    "claim list": ("sheepfold claim list",),
+    "claim revoke": ("sheepfold claim revoke k5vgzr2a --keys",),
     "device forget": ("sheepfold device forget heater-1",),
     "device list": ("sheepfold device list | jq -r .device",),
     "key create": (
@@ -69,6 +75,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "key list": ("sheepfold key list",),
     "key revoke": ("sheepfold key revoke k5vgzr2a",),
+    "key rotate": ("sheepfold key rotate k5vgzr2a --overlap 7d",),
     "user add": (
         "sheepfold user add ann --role owner",
         "sheepfold user add root --role admin --password-stdin < password.txt",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ DATA: Final = "./data"
 NO_JSON: Final = ("completion", "schemas")
 """Commands that print a script, and nothing."""
 ANYWAY: Final = "JSON lines, which it prints anyway."
+DURATION: Final = re.compile(r"[0-9]{1,9}[smhd]")
 
 data_option: Final = click.option(
     "--data",
@@ -84,6 +86,14 @@ def parameters_of(sets: tuple[str, ...]) -> dict[str, str]:
         if "=" not in pair:
             raise click.UsageError(f"--set {pair!r}: write NAME=VALUE")
     return {name: value for name, _, value in (pair.partition("=") for pair in sets)}
+
+
+def seconds_of(text: str, flag: str) -> float:
+    """What a duration says, as `90s`, `30m`, `12h` or `7d`."""
+    unit_s = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(text[-1:])
+    if unit_s is None or not DURATION.fullmatch(text):
+        raise click.UsageError(f"{flag} {text[:40]!r}: write a number and s, m, h or d, as 12h")
+    return float(int(text[:-1]) * unit_s)
 
 
 @contextlib.contextmanager

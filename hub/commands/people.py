@@ -9,7 +9,7 @@ from typing import Final, Literal
 import click
 
 from hub import control
-from hub.commands.operate import data_option, do
+from hub.commands.operate import data_option, do, seconds_of
 from hub.errors import OperatorFault
 from hub.registry import key_acts, user_acts
 from hub.registry.publishable import publishable as _publishable
@@ -113,6 +113,18 @@ def list_keys(data: Path) -> None:
 def revoke(key_id: str, data: Path) -> None:
     """Accept a key no more."""
     do(data, key_acts.RevokeKey(key_id))
+
+
+@key.command()
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--overlap", metavar="30m|12h|7d", help="The old key ends so much later; keys.overlap_s."
+)
+@data_option
+def rotate(key_id: str, overlap: str | None, data: Path) -> None:
+    """Make a key that takes the place of another; a device's ends when the new one is used."""
+    overlap_s = None if overlap is None else seconds_of(overlap, "--overlap")
+    do(data, key_acts.RotateKey(key_id, overlap_s))
 
 
 @click.group()

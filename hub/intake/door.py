@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.intake.commands import SwitchLearning
+    from hub.intake.mqtt.claim_client import Claiming
     from hub.intake.overrides import Overrides
     from hub.intake.receive import Receiver
     from hub.intake.session import Sessions
@@ -36,6 +37,7 @@ class Rooms(Struct, frozen=True):
     overrides: Overrides
     switch_learning: SwitchLearning
     clock: Clock
+    claiming: Claiming
 
 
 def make_door(rooms: Rooms, settings: MqttSettings) -> Gate | ExternalBroker:
@@ -50,7 +52,17 @@ def make_door(rooms: Rooms, settings: MqttSettings) -> Gate | ExternalBroker:
         return ExternalBroker(registry, sessions, receiver, commands, settings, rooms.clock)
     people = People(registry, settings.base, settings.home_assistant)
     broker = Broker(settings.base, people, filters_max=settings.person_filters_max)
-    return Gate(registry, sessions, receiver, broker, people, commands, settings, rooms.clock)
+    return Gate(
+        registry,
+        sessions,
+        receiver,
+        broker,
+        people,
+        commands,
+        settings,
+        rooms.clock,
+        rooms.claiming,
+    )
 
 
 def make_announcements(

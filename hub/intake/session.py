@@ -65,6 +65,8 @@ class Sessions:
         self.devices: dict[DeviceId, Device] = {}
         self.last_id = 0
         """Highest session id of the log."""
+        self.key_used: Callable[[KeyId], None] = _pass
+        """Told of each session that opens by a key that takes another's place."""
 
     def open(
         self,
@@ -96,6 +98,8 @@ class Sessions:
         for event in events:
             self._registry.apply(event)
         self._log.append(events, committed or _ignore)
+        if key in self._registry.successions:
+            self.key_used(key)
         return session
 
     def again(
@@ -181,6 +185,10 @@ class Sessions:
 
 def _choices(actions: Space) -> int:
     return actions.n if isinstance(actions, Discrete) else size(actions)
+
+
+def _pass(_key: KeyId) -> None:
+    """Nobody wants to know."""
 
 
 def _ignore(_seq: int) -> None:

@@ -1,6 +1,6 @@
 """What an operator can do: it becomes events, or is refused. Agents and devices are here.
 
-Keys, users and mappings have files of their own beside this one.
+Keys, claims, users and mappings have files of their own beside this one.
 An act reads the registry and returns what to log; the registry changes by folding those events.
 """
 
@@ -27,6 +27,7 @@ from hub.facts import (
 )
 from hub.log.segments.manifest import HUB
 from hub.registry.admin import NAME_RULE, admin_event, agent_named
+from hub.registry.claim_acts import ClaimActs
 from hub.registry.deadline import check_deadline, usual_deadline_ms
 from hub.registry.declared import read_safety
 from hub.registry.fold import ADMIN, spec_of
@@ -34,6 +35,7 @@ from hub.registry.key_acts import KeyActs
 from hub.registry.limits import check_limits
 from hub.registry.mapping_acts import MappingActs
 from hub.registry.user_acts import UserActs
+from hub.settings import KeySettings
 from hub.topics import is_device_id
 from hub.words import Agent, AgentName, DeviceId, Event, Hubs, Kind, Sharing
 
@@ -64,6 +66,7 @@ class Acts:
         check: refuses an agent no learner could run (`OperatorFault`).
         policies: the versions that are there, and those to come.
         check_mapping: as `MappingActs` has it.
+        settings: of keys and claims; None = the defaults.
     """
 
     def __init__(
@@ -74,13 +77,16 @@ class Acts:
         check: Callable[[Agent], object],
         policies: Policies,
         check_mapping: CheckMapping,
+        settings: KeySettings | None = None,
     ) -> None:
         self._registry = registry
         self._now_us = now_us
         self._random_bytes = random_bytes
         self._check = check
         self._policies = policies
-        self.keys = KeyActs(registry, now_us, random_bytes)
+        of_keys = settings or KeySettings()
+        self.keys = KeyActs(registry, now_us, random_bytes, of_keys.overlap_s)
+        self.claims = ClaimActs(registry, now_us, random_bytes, of_keys.claim_again_s)
         self.users = UserActs(registry, now_us)
         self.mappings = MappingActs(registry, now_us, check_mapping)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -56,3 +57,8 @@ def user_named(registry: Registry, name: str) -> User:
         known = ", ".join(sorted(registry.users)) or "none yet"
         raise OperatorFault(f"there is no user {name!r}; there are: {known}")
     return user
+
+
+def iso(us: int) -> str:
+    """A hub time as people read it: `2026-11-29T10:00:00+00:00`."""
+    return datetime.fromtimestamp(us // 1_000_000, UTC).isoformat()

@@ -21,6 +21,10 @@ from hub.facts import (
     AlertCleared,
     AlertRaised,
     CheckpointsDeleted,
+    Claimed,
+    ClaimMade,
+    ClaimRefused,
+    ClaimRevoked,
     CurveCleared,
     DeviceAdded,
     DeviceForgotten,
@@ -30,6 +34,7 @@ from hub.facts import (
     Guest,
     GuestsTaken,
     KeyMade,
+    KeyReplaced,
     KeyRevoked,
     LoggedIn,
     LoggedOut,
@@ -49,11 +54,12 @@ from hub.facts import (
 )
 from hub.mappings import Mapping, MappingName
 from hub.over_observation import Number, read_reward
+from hub.registry.claims import Claims
 from hub.spaces import Space
 from hub.words import Agent, AgentName, DeviceId, Floats, Key, KeyId, Kind, User
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hub.words import Event
 
@@ -135,6 +141,14 @@ class Override(Struct, frozen=True):
     by: str
 
 
+class Succession(Struct, frozen=True):
+    """A key that another is to take the place of."""
+
+    old: KeyId
+    until: int | None
+    """Hub time, us, at which it goes at the latest; None = not for time."""
+
+
 class Begun(Struct, frozen=True):
     """Where an agent's learning began: at its declaration, or when it was restarted."""
 
@@ -163,6 +177,11 @@ class Registry:
         self.keys: dict[bytes, Key] = {}
         """By the SHA-256 of their secret; without the revoked ones."""
         self._secrets: dict[KeyId, bytes] = {}
+        self.successions: dict[KeyId, Succession] = {}
+        """By the new key, while the one before it is accepted too."""
+        self.successors: dict[KeyId, KeyId] = {}
+        """The same, old to new."""
+        self.claims = Claims()
         self.devices: dict[DeviceId, AgentName] = {}
         self.forgotten: dict[DeviceId, AgentName] = {}
         """Devices that nobody has now, and whose they were."""
@@ -203,8 +222,10 @@ class Registry:
                 self._apply_agent(fact.agent)
                 self._begin(fact, event.seq)
                 self._note_pause(fact, event.reason)
-            case KeyMade() | KeyRevoked():
-                self._apply_key(fact, event.secret)
+            case (
+                ClaimMade() | ClaimRevoked() | Claimed() | KeyMade() | KeyReplaced() | KeyRevoked()
+            ):
+                self._apply_key(fact, event)
             case DeviceAdded() | DeviceForgotten():
                 self._apply_device(AgentName(event.agent), fact)
             case UserMade() | UserRemoved():
@@ -221,6 +242,7 @@ class Registry:
                 | AlertCleared()
                 | AlertRaised()
                 | CheckpointsDeleted()
+                | ClaimRefused()
                 | EpisodeEnded()
                 | Guarded()
                 | LoggedIn()
@@ -266,7 +288,8 @@ class Registry:
         if agent.status == "deleted":
             self.deleted.add(agent.name)
             self.agents.pop(agent.name, None)
-            self.keys = {h: key for h, key in self.keys.items() if key.agent != agent.name}
+            self._drop_keys(lambda key: key.agent == agent.name)
+            self.claims.drop_agent(agent.name)
             return
         self.agents[agent.name] = spec_of(agent, self.names(agent.name))
 
@@ -349,13 +372,36 @@ class Registry:
         if len(times) > VERSIONS_TIMED_MAX:
             del times[next(iter(times))]
 
-    def _apply_key(self, fact: KeyMade | KeyRevoked, secret: bytes | None) -> None:
-        if isinstance(fact, KeyRevoked):
-            self.keys.pop(self._secrets.pop(fact.id, b""), None)
+    def _apply_key(
+        self,
+        fact: ClaimMade | ClaimRevoked | Claimed | KeyMade | KeyReplaced | KeyRevoked,
+        event: Event,
+    ) -> None:
+        if isinstance(fact, ClaimMade | ClaimRevoked | Claimed):
+            self.claims.apply(fact, event.secret, event.ts)
+        if isinstance(fact, ClaimMade | ClaimRevoked):
             return
-        assert secret is not None, "a key is known by its hash"
-        self.keys[secret] = fact.key
-        self._secrets[fact.key.id] = secret
+        if isinstance(fact, KeyRevoked):
+            self._drop_key(fact.id)
+            return
+        assert event.secret is not None, "a key is known by its hash"
+        self.keys[event.secret] = fact.key
+        self._secrets[fact.key.id] = event.secret
+        if isinstance(fact, KeyReplaced):
+            self.successions[fact.key.id] = Succession(fact.replaces, fact.until)
+            self.successors[fact.replaces] = fact.key.id
+
+    def _drop_key(self, key_id: KeyId) -> None:
+        self.keys.pop(self._secrets.pop(key_id, b""), None)
+        # Whichever of two keys goes, the other is alone from now on.
+        succession = self.successions.pop(key_id, None)
+        if succession is not None and self.successors.get(succession.old) == key_id:
+            del self.successors[succession.old]
+        self.successions.pop(self.successors.pop(key_id, KeyId("")), None)
+
+    def _drop_keys(self, gone: Callable[[Key], bool]) -> None:
+        for key in [key for key in self.keys.values() if gone(key)]:
+            self._drop_key(key.id)
 
     def _apply_user(self, fact: UserMade | UserRemoved, secret: bytes | None) -> None:
         if isinstance(fact, UserMade):
@@ -366,7 +412,7 @@ class Registry:
         # Nothing of this is for a later user of the same name: keys, or rows of deleted agents.
         self.users.pop(fact.name, None)
         self.passwords.pop(fact.name, None)
-        self.keys = {h: key for h, key in self.keys.items() if key.user != fact.name}
+        self._drop_keys(lambda key: key.user == fact.name)
         self.owners = {a: ADMIN if o == fact.name else o for a, o in self.owners.items()}
 
     def _open_login(self, event: Event, opened: SessionOpened) -> None:

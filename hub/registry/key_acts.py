@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from hub.errors import OperatorFault
-from hub.facts import KeyMade, KeyRevoked
+from hub.errors import AccessDenied, OperatorFault
+from hub.facts import KeyMade, KeyReplaced, KeyRevoked
 from hub.registry.access import fingerprint, make_secret
-from hub.registry.admin import admin_event, agent_named, user_named
+from hub.registry.admin import admin_event, agent_named, iso, user_named
 from hub.registry.publishable import check as check_publishable
 from hub.topics import is_device_id
 from hub.words import AgentName, DeviceId, Event, Key, KeyId, Publishable
@@ -41,7 +41,17 @@ class RevokeKey(Struct, frozen=True, tag="revoke_key"):
     id: str
 
 
-KeyAct = CreateKey | CreateUserKey | RevokeKey
+class RotateKey(Struct, frozen=True, tag="rotate_key"):
+    """`sheepfold key rotate`."""
+
+    id: str
+    overlap_s: float | None = None
+    """The old key is accepted for so long, a device's at most until the new one is used; None =
+    as the hub's settings say."""
+
+
+KeyAct = CreateKey | CreateUserKey | RevokeKey | RotateKey
+OVERLAP_S_MAX: Final = 366 * 86_400.0
 
 
 class KeyActs:
@@ -51,6 +61,7 @@ class KeyActs:
         registry: as the log has it.
         now_us: the hub's clock.
         random_bytes: for secrets.
+        overlap_s: as `KeySettings` has it.
     """
 
     def __init__(
@@ -58,10 +69,12 @@ class KeyActs:
         registry: Registry,
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
+        overlap_s: float,
     ) -> None:
         self._registry = registry
         self._now_us = now_us
         self._random_bytes = random_bytes
+        self._overlap_s = overlap_s
 
     def decide(self, act: KeyAct, by: str) -> tuple[list[Event], Any]:
         """What is to be logged, and the answer.
@@ -76,11 +89,17 @@ class KeyActs:
                 return self.create_for_user(user, by)
             case RevokeKey(key_id):
                 return self.revoke(key_id, by)
+            case RotateKey(key_id, overlap_s):
+                return self.rotate(key_id, overlap_s, by)
             case _:
                 assert_never(act)
 
     def create(
-        self, name: str, device: str | None, by: str, publishable: Publishable | None = None
+        self,
+        name: str,
+        device: str | None,
+        by: str,
+        publishable: Publishable | None = None,
     ) -> tuple[list[Event], Any]:
         """A key of the agent, or of one device of it; the answer shows it, once.
 
@@ -105,13 +124,60 @@ class KeyActs:
 
     def revoke(self, key_id: str, by: str) -> tuple[list[Event], Any]:
         """The key is not accepted any more."""
-        key = self._registry.key(KeyId(key_id))
-        if key is None:
-            raise OperatorFault(f"there is no key {key_id!r}; see the list of keys")
-        fact = KeyRevoked(key.id, by)
-        return [admin_event(self._now_us(), fact, key.agent or "")], {"revoked": key_id}
+        key = self._named(key_id)
+        return [self._revoked(key.id, key, by)], {"revoked": key_id}
 
-    def list(self) -> list[Any]:
+    def rotate(self, key_id: str, overlap_s: float | None, by: str) -> tuple[list[Event], Any]:
+        """Another key for the same; the answer shows it, once. The old one ends by itself."""
+        seconds = self._overlap_s if overlap_s is None else overlap_s
+        if not 0 <= seconds <= OVERLAP_S_MAX:
+            raise OperatorFault(f"an overlap is 0 to {OVERLAP_S_MAX:g} seconds, not {seconds}")
+        key = self._named(key_id)
+        if key.id in self._registry.successions:
+            raise OperatorFault(
+                f"key {key.id} has not been used yet, and {self._registry.successions[key.id].old} "
+                "before it is still accepted: rotate that one, or revoke it first"
+            )
+        return self._replace(key, round(seconds * 1_000_000), by)
+
+    def rotate_own(self, key: Key) -> tuple[list[Event], Any]:
+        """The same as a device asks for it by its own key.
+
+        The old one lives until the new one is used, however long that takes: the answer may have
+        been lost, and nothing else would let the device in again.
+
+        Raises:
+            AccessDenied: it is the key of more than one device, and the others would be locked out.
+        """
+        if key.device is None:
+            raise AccessDenied(
+                "this key is not of one device alone; its operator can 'sheepfold key rotate' it"
+            )
+        if self._registry.key(key.id) is None:
+            raise AccessDenied("this key was revoked meanwhile")
+        by, before = f"device {key.device}", self._registry.successions.get(key.id)
+        events, answer = self._replace(key, None, by)
+        if before is not None:  # to ask is to use it
+            events.insert(0, self._revoked(before.old, key, by))
+        return events, answer
+
+    def _replace(self, key: Key, overlap_us: int | None, by: str) -> tuple[list[Event], Any]:
+        """A new key in place of another; one that was to be that before, and is unused, is not."""
+        now_us, agent = self._now_us(), key.agent or ""
+        until = None if overlap_us is None else now_us + overlap_us
+        new_id, secret = make_secret(self._random_bytes)
+        made = KeyReplaced(structs.replace(key, id=new_id), key.id, until, by)
+        events = [admin_event(now_us, made, agent, key.device or "", fingerprint(secret))]
+        unused = self._registry.successors.get(key.id)
+        if unused is not None:
+            events.insert(0, self._revoked(unused, key, by))
+        if overlap_us == 0:
+            events.append(self._revoked(key.id, key, by))
+        whose = {"user": key.user} if key.agent is None else {"agent": agent, "device": key.device}
+        answer = {"replaces": key.id, "until": None if until is None else iso(until)}
+        return events, {**whose, "api_key": secret, **answer}
+
+    def listed(self) -> list[Any]:
         """All keys: public ids and what they open, no secret."""
         return [msgspec.to_builtins(key) for key in self._registry.keys.values()]
 
@@ -128,3 +194,13 @@ class KeyActs:
         fact = KeyMade(Key(key_id, agent, device, user, publishable), by)
         event = admin_event(self._now_us(), fact, agent or "", device or "", fingerprint(secret))
         return event, secret
+
+    def _revoked(self, key_id: KeyId, of: Key, by: str) -> Event:
+        """The event by which a key of the same ends."""
+        return admin_event(self._now_us(), KeyRevoked(key_id, by), of.agent or "")
+
+    def _named(self, key_id: str) -> Key:
+        key = self._registry.key(KeyId(key_id))
+        if key is None:
+            raise OperatorFault(f"there is no key {key_id!r}; see the list of keys")
+        return key

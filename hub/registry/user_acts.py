@@ -106,7 +106,7 @@ class UserActs:
             )
         return [self._event(UserRemoved(name, by))], {"removed": name}
 
-    def list(self) -> list[Any]:
+    def listed(self) -> list[Any]:
         """All users and their roles; no hash."""
         return [_shown(user) for _, user in sorted(self._registry.users.items())]
 

@@ -18,6 +18,7 @@ from hub.settings.alerts import AlertSettings
 from hub.settings.doors import (
     ConsoleSettings,
     HttpSettings,
+    KeySettings,
     MqttSettings,
     QuotaSettings,
     TlsSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "ConsoleSettings",
     "HttpSettings",
     "HubSettings",
+    "KeySettings",
     "LearnerSettings",
     "LogSettings",
     "MqttSettings",
@@ -250,6 +252,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     analyst: AnalystSettings = field(default_factory=AnalystSettings)
     step: StepSettings = field(default_factory=StepSettings)
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
+    keys: KeySettings = field(default_factory=KeySettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     federation: FederationSettings = field(default_factory=FederationSettings)

@@ -49,6 +49,12 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
     connect_timeout_s: Annotated[
         float, Meta(gt=0, description="A socket that has not sent CONNECT by then is closed.")
     ] = 5.0
+    claim_s_max: Annotated[
+        float,
+        Meta(
+            gt=0, description="A connection by a claim token, which fetches a key, is closed then."
+        ),
+    ] = 60.0
     connect_bytes_max: Annotated[
         int,
         Meta(ge=128, description="Largest CONNECT; nobody unknown may make the hub buffer more."),
@@ -257,3 +263,32 @@ class QuotaSettings(Struct, frozen=True, forbid_unknown_fields=True):
     devices_max: Annotated[
         int, Meta(ge=1, description="Devices of an agent that has no limit of its own.")
     ] = 10_000
+
+
+class KeySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[keys]`: how devices come by keys of their own, and change them."""
+
+    overlap_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="After `key rotate` the old key is accepted for so long, a device's at "
+            "most until the new one is used.",
+        ),
+    ] = 86_400.0
+    claim_again_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="A device that redeemed a claim token may ask for its key again for so "
+            "long: its power may fail between the answer and its flash.",
+        ),
+    ] = 86_400.0
+    failures_per_minute: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Wrong claim tokens over HTTP of one address; above, the next is told to "
+            "wait. A right one never is.",
+        ),
+    ] = 30.0

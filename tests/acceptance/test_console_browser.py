@@ -236,3 +236,25 @@ def test_a_page_is_live_although_a_script_comes_late(hub: RealHub, cart_key: str
             until(lambda: browser.page.evaluate("!!window.htmx"), "htmx itself is there")
             held[0].continue_()
         assert browser.complaints == []
+
+
+def test_a_claim_token_is_made_and_revoked_on_the_page_of_the_keys(
+    hub: RealHub, cart_key: str
+) -> None:
+    del cart_key
+    with opened() as browser:
+        page = browser.page
+        browser.log_in(hub, ADMIN)
+        browser.go(hub, "/keys")
+        form = page.locator("section.card", has_text="For devices that fetch theirs")
+        form.get_by_label("Devices").fill("5")
+        form.get_by_label("Ids begin").fill("cart-")
+        form.get_by_role("button", name="Make a claim token").click()
+        claim = page.locator("#secret").input_value().partition(".")[0]
+        claims = page.get_by_label("Claim tokens")
+        expect(claims).to_contain_text("0 of 5")
+        assert browser.violations() == []
+        claims.get_by_role("button", name="Revoke").click()
+        expect(page.get_by_role("status")).to_contain_text(claim)
+        expect(claims).to_have_count(0)
+        assert browser.complaints == []

@@ -73,7 +73,8 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_every_topic_is_described_once() -> None:
-    leaves = (*topics.DEVICE_PUBLISHES, *topics.HUB_PUBLISHES, *topics.OPERATOR_PUBLISHES)
+    of_device = (*topics.DEVICE_PUBLISHES, topics.CLAIM)
+    leaves = (*of_device, *topics.HUB_PUBLISHES, *topics.OPERATOR_PUBLISHES)
     below_device = [topics.device_topic(BASE, "{device}", leaf) for leaf in leaves]
     below_agent = [
         topics.agent_topic(BASE, "{agent}", leaf).replace("<", "{").replace(">", "}")

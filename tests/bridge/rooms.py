@@ -18,6 +18,8 @@ from bridge.app import create_app
 from hub.action.deliver import Deliver
 from hub.action.external import External
 from hub.action.guard import Guard
+from hub.control import Control
+from hub.histogram import Seen
 from hub.intake.mapping.bound import check_mapping
 from hub.intake.receive import Receiver
 from hub.intake.restore import restore
@@ -25,6 +27,8 @@ from hub.intake.session import Sessions
 from hub.learner.algorithms.parameters import read_parameters
 from hub.log import recover
 from hub.log.memory import MemoryLog
+from hub.processes import Ready
+from hub.provision import Provision
 from hub.registry.acts import Acts, NewAgent
 from hub.registry.fold import Registry
 from hub.registry.mapping_acts import AddMapping
@@ -37,6 +41,7 @@ from tests.intake.fakes import Policies
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hub.control import Archive
     from hub.mappings import Mapping
     from hub.processes import Hub
     from hub.step import Step
@@ -93,7 +98,22 @@ class Rooms:
             read_parameters,
             Policies(),
             check_mapping,
+            settings.keys,
         )
+        self.control = Control(
+            self._acts,
+            self.registry,
+            self.log,
+            cast("Archive", None),  # nothing is sealed
+            changed=lambda _: None,
+            disconnect=lambda _: None,
+            recheck=lambda: None,
+            status=dict,
+            watched=Seen,
+        )
+        self.provision = Provision(self.control, self._acts, self.registry, self.log, self.clock)
+        self.sessions.key_used = self.provision.used
+        self.listens = Ready(1, 8000, 1883, 8083, "1")
         recovered = recover.fold(list(self.log.events))
         restore(recovered, self.registry, self.sessions, self.clock)
 
@@ -145,7 +165,10 @@ class Rooms:
         return str(self._act(self._acts.create_agent(new, "operator"))["api_key"])
 
     def make_key(
-        self, agent: str, device: str | None = None, publishable: Publishable | None = None
+        self,
+        agent: str,
+        device: str | None = None,
+        publishable: Publishable | None = None,
     ) -> str:
         """A further key."""
         made = self._acts.keys.create(agent, device, "operator", publishable)
@@ -216,6 +239,8 @@ class HandLog:
         self.hub = self.memory.hub
         if events:
             self.memory.append(events)
+        self.last_seq = len(events)
+        """As `LogLink.last_seq`."""
         self.crowded = False
         self.held = False
         """Nothing becomes durable."""
@@ -225,6 +250,10 @@ class HandLog:
     def events(self) -> list[Event]:
         """All that is durable."""
         return self.memory.read()
+
+    async def forget(self, device: str) -> None:
+        """It keeps no payloads apart."""
+        del device
 
     def append(self, events: list[Event], committed: Callable[[int], None]) -> None:
         """As `LogLink.append`."""
@@ -239,7 +268,9 @@ class HandLog:
     def _commit(self) -> None:
         while self._waiting and not self.held:
             events, committed = self._waiting.pop(0)
-            committed(self.memory.append(events))
+            first = self.memory.append(events)
+            self.last_seq = first + len(events) - 1
+            committed(first)
 
 
 class Actor:

@@ -75,7 +75,7 @@ class SqlRooms(Rooms):
     def __init__(self, data: Path) -> None:
         super().__init__()
         self.data = data
-        self.log.last_seq = LAST_SEQ  # type: ignore[attr-defined]  # as LogLink has it
+        self.log.last_seq = LAST_SEQ
         self.analyst = Analyst(data)
 
     def make_user(self, name: str, role: Any) -> str:

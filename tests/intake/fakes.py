@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec import structs
 
 from hub.action.guard import Guard
-from hub.errors import OperatorFault
+from hub.errors import AccessDenied, OperatorFault
 from hub.intake.session import Session, Sessions
 from hub.registry.fold import Registry, Spec, spec_of
 from hub.spaces import size, unflatten
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.errors import DeviceFault
+    from hub.registry.claim_acts import Asked, Given
     from hub.step import Step
 
 NOW_US = 1_700_000_000_000_000
@@ -295,3 +296,15 @@ class Policies:
         del name
         self.version += sha256 is not None
         return self.version + (sha256 is None)
+
+
+class NoClaims:
+    """Gives keys for no token."""
+
+    def check_claim(self, token: str, device: str) -> str:
+        """As `Claiming.check_claim`."""
+        raise AccessDenied(f"no token gives {device!r} a key, {token!r} neither")
+
+    async def claim(self, asked: Asked) -> Given:
+        """As `Claiming.claim`."""
+        raise AccessDenied(f"no token gives {asked.device!r} a key")

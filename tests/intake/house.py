@@ -19,7 +19,7 @@ from hub.registry.fold import Registry
 from hub.registry.quotas import Quotas
 from hub.settings import MqttSettings, QuotaSettings, StepSettings
 from hub.words import AgentName, DeviceId, Key, KeyId, Kind
-from tests.intake.fakes import EchoDelivery, ManualClock, ManualLog, agent_spec
+from tests.intake.fakes import EchoDelivery, ManualClock, ManualLog, NoClaims, agent_spec
 from tests.intake.mqtt.raw_client import WAIT_S, Packet, RawClient
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class House:
             commands,
             settings,
             self.clock,
+            NoClaims(),
         )
         self.port = 0
 

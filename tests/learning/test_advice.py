@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from hub.check_agent import check_agent
 from hub.errors import OperatorFault
 from hub.facts import Advised
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.net import product
 from hub.learner.messages import Question, drawn_of
 from hub.learner.versions.parts import SEEDLING, own_tensors
-from hub.processes import check_agent
 from hub.words import Agent, Floats, Kind, Source
 from tests.learning.harness import Hub, cartpole, dials, file_of, pendulum, run, walk
 from tests.learning.test_resume import ADVISED, SMALL, devices, resumed, scaled, small, title

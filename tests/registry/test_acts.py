@@ -31,10 +31,11 @@ class Office:
         self.registry = Registry()
         self.log: list[Event] = []
         self._drawn = 0
+        self.now_us = 1
         self.policies = Policies()
         self.acts = Acts(
             self.registry,
-            lambda: 1,
+            lambda: self.now_us,
             self._random_bytes,
             self._check,
             self.policies,
@@ -80,7 +81,7 @@ def test_a_new_agent_comes_with_a_key_that_is_shown_once_and_kept_as_a_hash() ->
     assert (key.agent, key.device, spec.agent.name) == ("walker", None, "walker")
     assert all(secret not in (event.payload or "") for event in office.log)
     assert office.log[1].secret == fingerprint(secret)
-    assert "api_key" not in str(office.acts.keys.list())
+    assert "api_key" not in str(office.acts.keys.listed())
 
 
 def test_agents_differ_in_their_seed() -> None:
@@ -165,7 +166,7 @@ def test_delete_hides_the_agent_and_revokes_its_keys() -> None:
         agent_of(office.registry, secret)
     with pytest.raises(OperatorFault, match="no agent 'walker'"):
         office.acts.show_agent("walker")
-    assert len(office.acts.keys.list()) == 1
+    assert len(office.acts.keys.listed()) == 1
 
 
 def test_an_agent_is_made_together_with_the_policy_that_was_trained_for_it() -> None:
@@ -328,7 +329,7 @@ def test_a_user_is_listed_with_the_role_and_no_hash() -> None:
     answer = office.do(office.acts.users.add("ann", "owner", b"$hash-of-ann", "test"))
     ann = {"user": "ann", "role": "owner"}
     assert answer == ann
-    assert office.acts.users.list() == [ann, {"user": "bob", "role": "admin"}]
+    assert office.acts.users.listed() == [ann, {"user": "bob", "role": "admin"}]
     assert office.registry.passwords["ann"] == b"$hash-of-ann"
     assert all("$hash" not in (event.payload or "") for event in office.log)
 
@@ -375,7 +376,7 @@ def test_a_users_key_is_shown_once_and_opens_no_agent() -> None:
     assert operator_of(office.registry, secret).name == "ann"
     with pytest.raises(AccessDenied):
         agent_of(office.registry, secret)
-    assert secret.partition(".")[2] not in str(office.acts.keys.list())
+    assert secret.partition(".")[2] not in str(office.acts.keys.listed())
     office.do(office.acts.keys.revoke(secret.partition(".")[0], "test"))
     with pytest.raises(AccessDenied):
         operator_of(office.registry, secret)
@@ -395,7 +396,7 @@ def test_a_user_who_owns_agents_gives_them_away_before_leaving() -> None:
     assert office.do(office.acts.users.remove("ann", "test")) == {"removed": "ann"}
     with pytest.raises(AccessDenied):
         operator_of(office.registry, secret)
-    assert office.acts.users.list() == [{"user": "bob", "role": "owner"}]
+    assert office.acts.users.listed() == [{"user": "bob", "role": "owner"}]
 
 
 def test_an_agent_whose_owner_was_never_a_user_can_still_be_changed() -> None:

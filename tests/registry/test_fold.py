@@ -14,11 +14,15 @@ from hub.errors import HubFault
 from hub.facts import (
     AgentMade,
     Alert,
+    Claimed,
+    ClaimMade,
+    ClaimRevoked,
     DeviceAdded,
     DeviceForgotten,
     EpisodeEnded,
     Fact,
     KeyMade,
+    KeyReplaced,
     KeyRevoked,
     PolicyMade,
     Sealed,
@@ -29,6 +33,8 @@ from hub.facts import (
 from hub.registry.fold import VERSIONS_TIMED_MAX, Login, Registry
 from hub.words import (
     AgentName,
+    Claim,
+    ClaimId,
     DeviceId,
     EndedBy,
     Event,
@@ -92,6 +98,23 @@ def user_key(number: int, name: str = "ann") -> Event:
     return event(made, agent="", secret=bytes((number,)))
 
 
+def claim(number: int) -> Event:
+    made = Claim(ClaimId(f"claim{number}"), AgentName("walker"), uses_max=2, expires=9)
+    return event(ClaimMade(made, "test"), secret=bytes((100 + number,)))
+
+
+def claimed(number: int, claim_number: int, name: str) -> Event:
+    claim_id = ClaimId(f"claim{claim_number}")
+    made = Key(KeyId(f"key{number}"), AgentName("walker"), DeviceId(name), claim=claim_id)
+    fact = Claimed(made, claim_id, None, None, "test")
+    return event(fact, device=name, secret=bytes((number,)))
+
+
+def replaced(number: int, old: int) -> Event:
+    made = KeyReplaced(Key(KeyId(f"key{number}"), None), KeyId(f"key{old}"), 9, "test")
+    return event(made, secret=bytes((number,)))
+
+
 ANN = User("ann", "owner")
 
 FACTS = st.one_of(
@@ -112,6 +135,10 @@ FACTS = st.one_of(
     st.builds(user_key, st.integers(0, 4), st.sampled_from(["ann", "bob"])),
     st.builds(key, st.integers(0, 4), st.sampled_from(["walker", "runner"])),
     st.builds(lambda n: event(KeyRevoked(KeyId(f"key{n}"), "test")), st.integers(0, 4)),
+    st.builds(replaced, st.integers(0, 4), st.integers(0, 4)),
+    st.builds(claim, st.integers(0, 2)),
+    st.builds(lambda n: event(ClaimRevoked(ClaimId(f"claim{n}"), "test")), st.integers(0, 2)),
+    st.builds(claimed, st.integers(0, 4), st.integers(0, 2), st.sampled_from(["heater", "pump"])),
     st.builds(device, st.sampled_from(["heater", "http-1"]), st.sampled_from(["walker", "runner"])),
     st.builds(forgotten, st.sampled_from(["heater", "http-1"])),
     st.builds(login, st.integers(1, 3), st.sampled_from([None, b"a", b"b"])),

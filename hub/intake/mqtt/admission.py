@@ -14,6 +14,7 @@ from hub.topics import device_topic
 from hub.words import AgentName, DeviceId, KeyId, User
 
 if TYPE_CHECKING:
+    from hub.intake.mqtt.claim_client import Claiming
     from hub.intake.mqtt.people import People
     from hub.intake.mqtt.wire import Connect
     from hub.registry.fold import Registry, Spec
@@ -42,6 +43,14 @@ class Admission(Struct, frozen=True):
         return accepted and at_home and self.agent in registry.agents
 
 
+class ClaimAdmission(Struct, frozen=True):
+    """A device with a claim token that may give it a key."""
+
+    device: DeviceId
+    token: str
+    packet_bytes_max: int
+
+
 class PersonAdmission(Struct, frozen=True):
     """A person with an operator key that is accepted."""
 
@@ -63,9 +72,10 @@ def admit_connect(
     people: People,
     packet: Connect,
     settings: MqttSettings,
+    claiming: Claiming,
     certified: str | None = None,
-) -> Admission | PersonAdmission:
-    """The device or person that may come in; the key tells which.
+) -> Admission | PersonAdmission | ClaimAdmission:
+    """The device or person that may come in; the key, or the claim token, tells which.
 
     `certified` is the name in the client's certificate, if it has shown one: then it is this device
     and no other, and without a password it needs none.
@@ -78,6 +88,8 @@ def admit_connect(
     shown = registry.keys.get(fingerprint(secret))
     if shown is not None and shown.agent is None:
         return _admit_person(people, packet, secret)
+    if shown is None and registry.claims.of_secret(fingerprint(secret)) is not None:
+        return _admit_claim(claiming, packet, secret, settings, certified)
     try:
         if certified is not None and (packet.username or certified) != certified:
             raise AccessDenied(f"the certificate is of {certified!r}")
@@ -100,6 +112,21 @@ def admit_connect(
         secret=None if key_id is None else fingerprint(secret),
         packet_bytes_max=packet_bytes_max(spec, settings),
     )
+
+
+def _admit_claim(
+    claiming: Claiming, packet: Connect, token: str, settings: MqttSettings, certified: str | None
+) -> ClaimAdmission:
+    device = packet.username or ""
+    try:
+        claiming.check_claim(token, device)
+    except AccessDenied as error:
+        raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
+    if certified not in (None, device) or packet.will_topic is not None:
+        raise TurnedAway(ConnectCode.NOT_AUTHORIZED)  # it speaks for no device yet
+    if packet.lacks_client_id:
+        raise TurnedAway(ConnectCode.BAD_CLIENT_ID)
+    return ClaimAdmission(DeviceId(device), token, settings.packet_bytes_min)
 
 
 def _may_will(topic: str | None, device: DeviceId, base: str, *, is_mapped: bool) -> bool:

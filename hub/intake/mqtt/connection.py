@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 from hub.errors import Malformed
 from hub.intake.mqtt import wire
-from hub.intake.mqtt.admission import Admission, TurnedAway, admit_connect
+from hub.intake.mqtt.admission import (
+    Admission,
+    ClaimAdmission,
+    PersonAdmission,
+    TurnedAway,
+    admit_connect,
+)
+from hub.intake.mqtt.claim_client import ClaimClient
 from hub.intake.mqtt.device_client import DeviceClient
 from hub.intake.mqtt.dialect import MQTT_3, dialect_of
 from hub.intake.mqtt.keep_alive import GRACE
@@ -73,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._pauses: frozenset[str] = NONE
         """Why it is not read from now; empty = it is."""
         self._limit = self._settings.connect_bytes_max
-        self._client: DeviceClient | PersonClient | None = None
+        self._client: ClaimClient | DeviceClient | PersonClient | None = None
         """None until CONNECT was accepted."""
         self._dialect = MQTT_3
         """As its CONNECT began."""
@@ -178,9 +185,14 @@ class Connection(asyncio.Protocol):
         gate = self._gate
         try:
             admission = admit_connect(
-                gate.registry, gate.people, packet, self._settings, self._certified
+                gate.registry,
+                gate.people,
+                packet,
+                self._settings,
+                gate.claiming,
+                self._certified,
             )
-            if not isinstance(admission, Admission):
+            if isinstance(admission, PersonAdmission):
                 check_session(gate, session_id(admission.user, packet, self.name), self._dialect)
         except TurnedAway as refusal:
             self._turn_away(refusal.code)
@@ -189,6 +201,11 @@ class Connection(asyncio.Protocol):
         gate.keep_alive.expect(self, packet.keep_alive_s * GRACE)
         if isinstance(admission, Admission):
             self._serve_device(admission, packet)
+        elif isinstance(admission, ClaimAdmission):
+            self._limit = admission.packet_bytes_max
+            claiming = ClaimClient(gate, self, admission, self._dialect)
+            self._client = claiming
+            claiming.begin()
         else:
             self._limit = self._settings.packet_bytes_min
             self._client = PersonClient(gate, self, admission.user, admission.secret, packet)

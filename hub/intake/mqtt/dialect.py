@@ -25,7 +25,7 @@ from hub.intake.mqtt.wire import PacketType
 from hub.topics import device_topic
 
 if TYPE_CHECKING:
-    from hub.intake.mqtt.admission import Admission
+    from hub.intake.mqtt.admission import Admission, ClaimAdmission
     from hub.intake.mqtt.connection import Connection
     from hub.intake.mqtt.gate import Gate
     from hub.intake.mqtt.wire import ConnectCode
@@ -70,7 +70,9 @@ class Dialect:
         del body
         return wire5.Disconnect(Reason.SUCCESS, None)
 
-    def accepted(self, gate: Gate, admission: Admission, *, resumed: bool) -> bytes:
+    def accepted(
+        self, gate: Gate, admission: Admission | ClaimAdmission, *, resumed: bool
+    ) -> bytes:
         """CONNACK."""
         del gate, admission
         return wire.connack(wire.ConnectCode.ACCEPTED, session_present=resumed)
@@ -171,7 +173,9 @@ class Dialect5(Dialect):
             raise Breach(Reason.PROTOCOL_ERROR, text)
         return disconnect
 
-    def accepted(self, gate: Gate, admission: Admission, *, resumed: bool) -> bytes:
+    def accepted(
+        self, gate: Gate, admission: Admission | ClaimAdmission, *, resumed: bool
+    ) -> bytes:
         """CONNACK; what is not said of in it is available (3.2.2.3)."""
         settings = gate.settings
         said = Properties(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.intake.commands import Commands
     from hub.intake.mqtt.broker import Broker
+    from hub.intake.mqtt.claim_client import Claiming
     from hub.intake.mqtt.people import People
     from hub.intake.mqtt.person_client import PersonClient
     from hub.intake.receive import Receiver
@@ -45,6 +46,7 @@ class Gate:
         commands: Commands,
         settings: MqttSettings,
         clock: Clock,
+        claiming: Claiming,
     ) -> None:
         self.registry = registry
         self.sessions = sessions
@@ -52,6 +54,7 @@ class Gate:
         self.broker = broker
         self.people = people
         self.commands = commands
+        self.claiming = claiming
         self.settings = settings
         self.connections: dict[DeviceId, Connection] = {}
         self.outboxes = Outboxes(settings)

@@ -156,6 +156,10 @@ class Outbox:
             self._grant()
         self.publish(leaf, payload, qos)
 
+    def hears(self, leaf: str) -> bool:
+        """Whether the device has subscribed to it."""
+        return leaf in self._granted
+
     def topic(self, leaf: str) -> str:
         """The whole topic of one of the device's leaves."""
         if leaf[0] == "/":

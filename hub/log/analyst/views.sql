@@ -367,7 +367,7 @@ SELECT
 FROM each
 GROUP BY ALL;
 
--- operators: what people did: agents declared, keys made and revoked, devices added and forgotten,
+-- operators: what people did: agents declared, keys and claims made, redeemed and revoked, devices added and forgotten,
 -- users made and removed. `subject` is the agent, key, device or user it was done to.
 CREATE VIEW operators AS
 SELECT
@@ -380,6 +380,7 @@ SELECT
         payload ->> 'name',
         payload ->> 'id',
         payload -> 'key' ->> 'id',
+        payload -> 'claim' ->> 'id',
         agent
     ) AS subject,
     agent,
