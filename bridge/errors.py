@@ -56,9 +56,9 @@ def unauthorized(message: str) -> Response:
     return _response(HTTPStatus.UNAUTHORIZED, Code.AUTH, message)
 
 
-def not_found(message: str) -> Response:
-    """404: nothing of that seq is there for this key."""
-    return _response(HTTPStatus.NOT_FOUND, Code.RANGE, message)
+def not_found(message: str, *, device: str | None = None) -> Response:
+    """404: nothing of that name or seq is there for this key."""
+    return _response(HTTPStatus.NOT_FOUND, Code.RANGE, message, device)
 
 
 def too_large(body_bytes_max: int) -> Response:

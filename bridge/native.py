@@ -9,16 +9,17 @@ from msgspec import structs
 
 from bridge.answer import DurableReply, HttpReply
 from bridge.bodies import RewardResponse
-from bridge.errors import denied, problem, unauthorized
+from bridge.errors import denied, not_found, problem, unauthorized
 from bridge.http import Response
 from hub.errors import AccessDenied, DeviceFault
 from hub.intake.observation import from_document
 from hub.payloads import Act, act_of
-from hub.registry.access import admit, agent_of
+from hub.registry.access import admit, agent_of, rewarder_of
+from hub.topics import is_device_id
 from hub.words import Code, DeviceId, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from bridge.http import Request
     from hub.intake.receive import Receiver
@@ -41,34 +42,45 @@ class Native:
 
     async def step(self, request: Request) -> Response:
         """Take an observation; answer with the action once both are durable."""
-        return await self._answer(request, self._step)
-
-    async def reward(self, request: Request) -> Response:
-        """Take a person's reward for the device's next observation."""
-        return await self._answer(request, self._reward)
-
-    async def _answer(
-        self,
-        request: Request,
-        take: Callable[[Session, Spec, dict[str, object]], Awaitable[Act | RewardResponse]],
-    ) -> Response:
-        """Who speaks, what comes of it, and every refusal as its problem document."""
         device: str | None = None
         try:
-            key, spec = self._known(request)
+            key, spec = self._known(request, agent_of)
             document = object_of(request)
             named = document.get("device")
             device = named if isinstance(named, str) else None
             self.admit(key, spec, len(request.body))
             device, session = self.enter(key, spec, named)
-            answer = await take(session, spec, document)
+            return Response(200, _encode(await self._step(session, spec, document)))
         except DeviceFault as fault:
             return problem(fault, device=device)
         except NoKey as error:
             return unauthorized(str(error))
         except AccessDenied as error:
             return denied(str(error), device=device)
-        return Response(200, _encode(answer))
+
+    async def reward(self, request: Request) -> Response:
+        """Take a person's reward for the next observation of a device that there is."""
+        named: str | None = None
+        try:
+            key, spec = self._known(request, rewarder_of)
+            document = object_of(request, "'device' and 'r'")
+            named = device_of(document.get("device") or key.device)
+            self.admit(key, spec, len(request.body))
+            reward = bounded(key, reward_of(document))
+            device = rewarded(self._registry, key, spec, named)
+            reply = DurableReply()
+            by = None if key.rewarding is None else f"key {key.id}"
+            session = self._sessions.standing(device, spec.agent.name)
+            self._receiver.reward(session, reward, reply, by=by)
+            return Response(200, _encode(RewardResponse(await reply.seq())))
+        except NoDevice as error:
+            return not_found(str(error), device=named)
+        except DeviceFault as fault:
+            return problem(fault, device=named)
+        except NoKey as error:
+            return unauthorized(str(error))
+        except AccessDenied as error:
+            return denied(str(error), device=named)
 
     async def _step(self, session: Session, spec: Spec, document: dict[str, object]) -> Act:
         message = from_document({k: v for k, v in document.items() if k != "device"})
@@ -79,22 +91,16 @@ class Native:
             self._receiver.refuse(session, fault, reply)
         return _act(await reply.answer(spec.agent.deadline_ms), reply.warning)
 
-    async def _reward(
-        self, session: Session, spec: Spec, document: dict[str, object]
-    ) -> RewardResponse:
-        del spec  # a reward waits for no action
-        reply = DurableReply()
-        self._receiver.reward(session, reward_of(document), reply)
-        return RewardResponse(await reply.seq())
-
-    def _known(self, request: Request) -> tuple[Key, Spec]:
+    def _known(
+        self, request: Request, opened: Callable[[Registry, str], tuple[Key, Spec]]
+    ) -> tuple[Key, Spec]:
         """The key and its agent, before anything of the body is read.
 
         Raises:
             NoKey: no key, or one that is not accepted.
         """
         try:
-            return agent_of(self._registry, secret_of(request.headers))
+            return opened(self._registry, secret_of(request.headers))
         except AccessDenied as error:
             raise NoKey(str(error)) from error
 
@@ -113,9 +119,7 @@ class Native:
             AccessDenied: the key is not for this device.
             DeviceFault: nothing names a device.
         """
-        device = named or key.device
-        if not isinstance(device, str):
-            raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
+        device = device_of(named or key.device)
         agent = spec.agent.name
         known = self._open.get(DeviceId(device))
         here = self._registry.devices.get(DeviceId(device)) == agent
@@ -133,6 +137,49 @@ class Native:
 
 class NoKey(AccessDenied):
     """401 where AccessDenied alone is 403."""
+
+
+class NoDevice(AccessDenied):
+    """404: nothing is called that."""
+
+
+def device_of(named: object) -> str:
+    """What a request calls its device.
+
+    Raises:
+        DeviceFault: nothing names a device.
+    """
+    if not isinstance(named, str):
+        raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
+    return named
+
+
+def rewarded(registry: Registry, key: Key, spec: Spec, named: str) -> DeviceId:
+    """The device that a person's reward is for. None is made of it: it may be a slip of the pen.
+
+    Raises:
+        NoDevice: there is none.
+        AccessDenied: it is not this key's to reward.
+    """
+    there = DeviceId(named) in registry.devices
+    if not there and key.device in (None, named) and is_device_id(named, reserved=True):
+        raise NoDevice(
+            f"agent {spec.agent.name!r} has no device {named!r}: one is known from its first "
+            "observation on, or from 'sheepfold device add'; see 'sheepfold device list'"
+        )
+    return admit(registry, key, named, reserved=True)
+
+
+def bounded(key: Key, reward: float) -> float:
+    """The reward, if the key may give so much.
+
+    Raises:
+        DeviceFault: `range`, it may not.
+    """
+    most = None if key.rewarding is None else key.rewarding.most
+    if most is not None and not abs(reward) <= most:
+        raise DeviceFault(Code.RANGE, f"a reward by this key is {-most:g} to {most:g}")
+    return reward
 
 
 def object_of(request: Request, fields: str = "'device' and 'o'") -> dict[str, object]:

@@ -82,6 +82,8 @@ def document() -> bytes:
     device = {"name": "device", "in": "path", "required": True, "schema": {"type": "string"}}
     for path in (RESET, STEP):
         paths[path]["post"]["parameters"] = [device]
+    refused = paths["/v1/reward"]["post"]["responses"]
+    refused["404"] = {**refused["403"], "description": "There is no such device."}
     paths["/v1/claim"]["post"]["security"] = []  # the token is in its body
     paths["/v1/env"] = {"get": _spaces_operation(references)}
     for verb, answer in MULTISERVER.items():

@@ -26,7 +26,7 @@ from litestar.enums import ScopeType
 from bridge import errors
 from bridge.http import PROBLEM, Response, respond
 from bridge.line import Line, RewardReply, StepReply
-from bridge.native import reward_of, secret_of
+from bridge.native import NoDevice, reward_of, rewarded, secret_of
 from bridge.origins import refuse
 from hub.errors import AccessDenied, DeviceFault
 from hub.intake.observation import from_document
@@ -186,6 +186,8 @@ class Talk:
                 self._take_from(key, spec, device, document)
         except DeviceFault as fault:
             self._line.refuse(fault, device)
+        except NoDevice as error:
+            self._line.settle(errors.not_found(str(error), device=device).body)
         except AccessDenied as error:
             if self._is_known():
                 self._line.settle(errors.denied(str(error), device=device).body)
@@ -195,10 +197,12 @@ class Talk:
     def _take_from(self, key: Key, spec: Spec, device: str, document: dict[str, Any]) -> None:
         """What a device says: an observation, or a person's reward."""
         receiver = self._all.receiver
-        session = self._enter(key, spec, device)
         if not any(name in document for name in OBSERVATIONS) and _has_reward(document):
+            known = rewarded(self._all.registry, key, spec, device)
+            session = self._all.sessions.standing(known, spec.agent.name)
             receiver.reward(session, reward_of(document), RewardReply(self._line, device))
             return
+        session = self._enter(key, spec, device)
         reply = StepReply(self._line, device)
         try:
             receiver.take(session, from_document(document), reply)

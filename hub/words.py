@@ -303,6 +303,15 @@ class Publishable(Struct, frozen=True):
     """Of all of its sessions together, logins included."""
 
 
+class Rewarding(Struct, frozen=True):
+    """What a Key may do that is in a link or behind a button: reward Devices, nothing else."""
+
+    most: float
+    """Of one reward, either way."""
+    per_minute: float
+    """Rewards of all who have it."""
+
+
 class Key(Struct, frozen=True):
     """An API key as the hub knows it: never the secret, only its SHA-256."""
 
@@ -316,6 +325,8 @@ class Key(Struct, frozen=True):
     """None = it is a secret."""
     claim: ClaimId | None = None
     """By which its device got it, or the key that it replaced; None = an operator made it."""
+    rewarding: Rewarding | None = None
+    """None = it may do more than that."""
 
 
 class Claim(Struct, frozen=True):

@@ -17,6 +17,7 @@ from bridge.console.sessions import Flash
 from hub.errors import OperatorFault
 from hub.registry.key_acts import CreateKey, CreateUserKey, RevokeKey, RotateKey
 from hub.registry.publishable import MESSAGES_PER_S, SESSIONS, publishable
+from hub.registry.rewarding import rewarding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 OPERATOR: Final = "operator"
 PUBLISHABLE: Final = "publishable"
+REWARDS: Final = "rewards"
 DEVICE: Final = "device"
-"""Kinds of a key: for a person's programs, for web pages, and for whatever else is said."""
+"""Kinds of a key: for a person's programs, web pages, rewards, and for whatever else is said."""
 FIELDS: Final = {
     "agent": "agent",
     "device": "device",
@@ -74,15 +76,31 @@ async def make(
         else:
             visit.sight.agent(agent)
             pages = _for_pages(form) if kind == PUBLISHABLE else None
+            if kind == REWARDS:
+                return await _make_link(request, desk, visit, agent, device)
             act = CreateKey(agent, device, pages)
             made = await desk.act(visit, act, lambda: visit.sight.agent(agent))
             said = f"A key of {f'device {device} of ' if device else ''}agent {agent}."
             if pages is not None:
                 said = f"A key of agent {agent} for pages of {', '.join(pages.origins)}."
     except OperatorFault as fault:
-        which = kind if kind in (OPERATOR, PUBLISHABLE) else DEVICE
+        which = kind if kind in (OPERATOR, PUBLISHABLE, REWARDS) else DEVICE
         return _page(request, desk, visit, mistake_of(which, form, fault, FIELDS))
     visit.login.flash = Flash(said, secret=made["api_key"])
+    return see("/keys")
+
+
+async def _make_link(
+    request: Request[Any, Any, Any], desk: Desk, visit: Visit, agent: str, device: str | None
+) -> Redirect:
+    """A link to the two buttons of a device; its key may do what they do."""
+    if device is None:
+        raise OperatorFault("a link is for one device; say which")
+    act = CreateKey(agent, device, rewarding=rewarding())
+    made = await desk.act(visit, act, lambda: visit.sight.agent(agent))
+    link = f"{request.url.scheme}://{request.url.netloc}/reward/{device}#{made['api_key']}"
+    said = f"Two buttons for device {device}: whoever has this link may reward it, no more."
+    visit.login.flash = Flash(said, secret=link)
     return see("/keys")
 
 

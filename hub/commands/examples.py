@@ -72,6 +72,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "sheepfold key create heating --device heater-1",
         "sheepfold key create --user ann",
         "sheepfold key create game --publishable --origin https://museum.example",
+        "sheepfold key create heating --device heater-1 --rewards",
     ),
     "key list": ("sheepfold key list",),
     "key revoke": ("sheepfold key revoke k5vgzr2a",),

@@ -13,6 +13,7 @@ from hub.commands.operate import data_option, do, seconds_of
 from hub.errors import OperatorFault
 from hub.registry import key_acts, user_acts
 from hub.registry.publishable import publishable as _publishable
+from hub.registry.rewarding import rewarding as _rewarding
 
 password_option: Final = click.option(
     "--password-stdin", is_flag=True, help="Read one line; else you are asked for it, hidden."
@@ -76,6 +77,9 @@ def key() -> None:
 @click.option("--origin", "origins", multiple=True, metavar="https://…", help="Of such a page.")
 @click.option("--sessions", type=int, help="Of a publishable key, open at once; 100.")
 @click.option("--rate", type=float, help="Of a publishable key, messages a second; 100.")
+@click.option("--rewards", is_flag=True, help="For a link or button: it only rewards the device.")
+@click.option("--most", type=float, help="Of one such reward, either way; 1.")
+@click.option("--per-minute", type=float, help="Such rewards; 60.")
 @data_option
 def create_key(
     agent: str | None,
@@ -87,14 +91,20 @@ def create_key(
     origins: tuple[str, ...],
     sessions: int | None,
     rate: float | None,
+    rewards: bool,
+    most: float | None,
+    per_minute: float | None,
 ) -> None:
     """Make a key of an agent, or of a user; the secret is shown this once."""
     if not publishable and (origins or sessions is not None or rate is not None):
         raise click.UsageError("--origin, --sessions and --rate are of a --publishable key")
+    if not rewards and (most is not None or per_minute is not None):
+        raise click.UsageError("--most and --per-minute are of a key for --rewards")
     if agent is not None and owner is None:
         limits = _publishable(origins, sessions, rate) if publishable else None
-        do(data, key_acts.CreateKey(agent, device, limits))
-    elif owner is not None and agent is None and device is None and not publishable:
+        bounds = _rewarding(most, per_minute) if rewards else None
+        do(data, key_acts.CreateKey(agent, device, limits, bounds))
+    elif owner is not None and agent is None and device is None and not publishable and not rewards:
         do(data, key_acts.CreateUserKey(owner))
     else:
         raise click.UsageError("write AGENT, AGENT --device D, AGENT --publishable or --user USER")

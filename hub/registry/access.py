@@ -48,7 +48,20 @@ def agent_of(registry: Registry, secret: str) -> tuple[Key, Spec]:
     """The key and agent a device's secret opens.
 
     Raises:
-        AccessDenied: unknown, revoked, an operator's or a publishable key, or its agent is gone.
+        AccessDenied: unknown, revoked, an operator's or a publishable key, one for rewards, or its
+            agent is gone.
+    """
+    key, spec = rewarder_of(registry, secret)
+    if key.rewarding is not None:
+        raise AccessDenied("this key is for rewards, by POST /v1/reward, and nothing else")
+    return key, spec
+
+
+def rewarder_of(registry: Registry, secret: str) -> tuple[Key, Spec]:
+    """The same for whoever gives a person's reward: a key for that alone is enough.
+
+    Raises:
+        AccessDenied: as `agent_of`.
     """
     key, spec = _opened(registry, secret)
     if key.publishable is not None:
@@ -66,6 +79,8 @@ def login_of(registry: Registry, secret: str, origin: str | None) -> tuple[Key, 
         AccessDenied: as `agent_of`, or the page is of another origin.
     """
     key, spec = _opened(registry, secret)
+    if key.rewarding is not None:
+        raise AccessDenied("this key is for rewards, by POST /v1/reward, and nothing else")
     check_origin(key, origin)
     return key, spec
 

@@ -217,7 +217,7 @@ class ClaimActs:
 
     def _has_key(self, device: str) -> bool:
         keys = self._registry.keys.values()
-        return any(key.device == device for key in keys)
+        return any(key.device == device and key.rewarding is None for key in keys)
 
     def _check_again(self, before: Redeemed, asked: Asked, claim: Claim) -> None:
         """Refuse who redeems a token a second time and is not who did it first, just now."""

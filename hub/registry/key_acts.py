@@ -12,8 +12,9 @@ from hub.facts import KeyMade, KeyReplaced, KeyRevoked
 from hub.registry.access import fingerprint, make_secret
 from hub.registry.admin import admin_event, agent_named, iso, user_named
 from hub.registry.publishable import check as check_publishable
+from hub.registry.rewarding import check as check_rewarding
 from hub.topics import is_device_id
-from hub.words import AgentName, DeviceId, Event, Key, KeyId, Publishable
+from hub.words import AgentName, DeviceId, Event, Key, KeyId, Publishable, Rewarding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ class CreateKey(Struct, frozen=True, tag="create_key"):
     agent: str
     device: str | None = None
     publishable: Publishable | None = None
+    rewarding: Rewarding | None = None
 
 
 class CreateUserKey(Struct, frozen=True, tag="create_user_key"):
@@ -83,8 +85,8 @@ class KeyActs:
             OperatorFault: it can't be done; the message says why.
         """
         match act:
-            case CreateKey(agent, device, publishable):
-                return self.create(agent, device, by, publishable)
+            case CreateKey(agent, device, publishable, rewarding):
+                return self.create(agent, device, by, publishable, rewarding)
             case CreateUserKey(user):
                 return self.create_for_user(user, by)
             case RevokeKey(key_id):
@@ -100,6 +102,7 @@ class KeyActs:
         device: str | None,
         by: str,
         publishable: Publishable | None = None,
+        rewarding: Rewarding | None = None,
     ) -> tuple[list[Event], Any]:
         """A key of the agent, or of one device of it; the answer shows it, once.
 
@@ -112,8 +115,14 @@ class KeyActs:
             if device is not None:
                 raise OperatorFault("a publishable key is of no device: its sessions are")
             check_publishable(publishable)
+        if rewarding is not None:
+            if publishable is not None:
+                raise OperatorFault("a key is publishable or for rewards, not both")
+            check_rewarding(rewarding)
         of_device = None if device is None else DeviceId(device)
-        event, secret = self.made(by, agent.name, of_device, publishable=publishable)
+        event, secret = self.made(
+            by, agent.name, of_device, publishable=publishable, rewarding=rewarding
+        )
         return [event], {"agent": name, "device": device, "api_key": secret}
 
     def create_for_user(self, name: str, by: str) -> tuple[list[Event], Any]:
@@ -149,7 +158,7 @@ class KeyActs:
         Raises:
             AccessDenied: it is the key of more than one device, and the others would be locked out.
         """
-        if key.device is None:
+        if key.device is None or key.rewarding is not None:
             raise AccessDenied(
                 "this key is not of one device alone; its operator can 'sheepfold key rotate' it"
             )
@@ -188,10 +197,12 @@ class KeyActs:
         device: DeviceId | None = None,
         user: str | None = None,
         publishable: Publishable | None = None,
+        rewarding: Rewarding | None = None,
     ) -> tuple[Event, str]:
         """The event of a new key, and the key's whole text."""
         key_id, secret = make_secret(self._random_bytes)
-        fact = KeyMade(Key(key_id, agent, device, user, publishable), by)
+        key = Key(key_id, agent, device, user, publishable, rewarding=rewarding)
+        fact = KeyMade(key, by)
         event = admin_event(self._now_us(), fact, agent or "", device or "", fingerprint(secret))
         return event, secret
 

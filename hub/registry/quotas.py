@@ -94,6 +94,8 @@ class Quotas:
             per_s, bytes_per_s = settings.key_messages_per_s, settings.key_bytes_per_s
             if shown is not None and shown.publishable is not None:
                 per_s = shown.publishable.messages_per_s
+            if shown is not None and shown.rewarding is not None:
+                per_s = shown.rewarding.per_minute / 60
             self._keys[key] = self._buckets("this key", per_s, bytes_per_s)
         of_key = [] if key is None else self._keys[key]
         quota.buckets = (*of_key, *self._agents[agent])

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from stable_baselines3 import DQN
 
 from hub import control
+from hub.registry.key_acts import RevokeKey
 from hub.registry.user_acts import RemoveUser
 from hub.simulate.over_http import HttpExchange
 from hub.words import DeviceId
@@ -236,6 +237,31 @@ def test_a_page_is_live_although_a_script_comes_late(hub: RealHub, cart_key: str
             until(lambda: browser.page.evaluate("!!window.htmx"), "htmx itself is there")
             held[0].continue_()
         assert browser.complaints == []
+
+
+def test_a_person_rewards_a_device_from_a_phone_and_a_revoked_link_says_so(
+    hub: RealHub, cart_key: str
+) -> None:
+    with walker(hub, cart_key, "cart-5"), opened() as desk:
+        desk.log_in(hub, ADMIN)
+        desk.go(hub, "/keys")
+        form = desk.page.locator("section.card", has_text="For a person's reward")
+        form.get_by_label("Device").fill("cart-5")
+        form.get_by_role("button", name="Make a link").click()
+        link = desk.page.locator("#secret").input_value()
+    with opened(width=WIDTH_PHONE) as phone:
+        page = phone.page
+        page.goto(link)
+        page.get_by_role("button", name="Good").click()
+        expect(page.get_by_role("status")).to_contain_text("Good: noted")
+        assert phone.violations() == []
+        given = "SELECT reward FROM events WHERE kind = 'reward' AND device = 'cart-5'"
+        assert hub.sql(given) == [{"reward": 1.0}]
+        assert phone.complaints == []
+        hub.ask(RevokeKey(link.partition("#")[2].partition(".")[0]))
+        page.get_by_role("button", name="Bad").click()
+        expect(page.get_by_role("status")).to_contain_text("not accepted any more")
+        assert hub.sql(given) == [{"reward": 1.0}]
 
 
 def test_a_claim_token_is_made_and_revoked_on_the_page_of_the_keys(

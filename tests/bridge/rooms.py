@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from hub.mappings import Mapping
     from hub.processes import Hub
     from hub.step import Step
-    from hub.words import Event, Publishable
+    from hub.words import Event, Publishable, Rewarding
 
 SESSION_IDLE_S: Final = 60.0
 BODY_BYTES_MAX: Final = 4096
@@ -169,9 +169,10 @@ class Rooms:
         agent: str,
         device: str | None = None,
         publishable: Publishable | None = None,
+        rewarding: Rewarding | None = None,
     ) -> str:
         """A further key."""
-        made = self._acts.keys.create(agent, device, "operator", publishable)
+        made = self._acts.keys.create(agent, device, "operator", publishable, rewarding)
         return str(self._act(made)["api_key"])
 
     def revoke(self, key: str) -> None:

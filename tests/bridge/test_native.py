@@ -351,6 +351,7 @@ async def test_over_the_quota_nothing_is_opened_for_a_device(rooms: Rooms, path:
     key = rooms.make_agent("cart")
     agent = structs.replace(rooms.registry.agents[AgentName("cart")].agent, messages_per_s=0.5)
     rooms.registry.agents[AgentName("cart")] = spec_of(agent)
+    rooms.move("d0", "cart")
     answers = [
         await rooms.post(path, {"device": f"d{i}", "o": [0, 0], "r": 1}, bearer(key))
         for i in range(5)
