@@ -1,8 +1,8 @@
 """A lamp that learns to keep a desk at the same brightness, for boards with WiFi that run CircuitPython."""
-import json, math, os, random
+import json, math, os, random, time
 import adafruit_minimqtt.adafruit_minimqtt as MQTT
 
-STEPS, WANTED, REPEAT_S = int(os.getenv("SHEEPFOLD_STEPS") or 0), 0.7, 2
+STEPS, WANTED, REPEAT_S, TRIES = int(os.getenv("SHEEPFOLD_STEPS") or 0), 0.7, 2, 20
 
 try:
     import wifi, socketpool
@@ -26,6 +26,8 @@ def shine(brightness):
 
 
 def on_message(client, from_topic, payload):
+    if from_topic not in (f"{topic}/act", f"{topic}/err"):
+        return                                  # what a broker sends by mistake
     said = json.loads(payload)
     if from_topic.endswith("/act"):
         answer.update(said)
@@ -39,8 +41,19 @@ client.on_message = on_message
 
 
 def connect():
-    client.connect()
-    client.subscribe([(f"{topic}/act", 0), (f"{topic}/err", 0)])
+    """Anew; the hub may come late, or be back in a moment."""
+    for attempt in range(TRIES):
+        try:
+            if client.is_connected():
+                client.disconnect()
+            client.connect()
+            client.subscribe([(f"{topic}/act", 0), (f"{topic}/err", 0)])
+        except (MQTT.MMQTTException, OSError):
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def act(step, seen, reward):
@@ -54,7 +67,7 @@ def act(step, seen, reward):
                 if answer.get("s") == step:
                     return answer["a"]
         except (MQTT.MMQTTException, OSError):
-            client.reconnect()
+            connect()
 
 
 connect()

@@ -12,10 +12,10 @@ def ask(observation):
     while True:
         try:
             response = requests.post(url + "/v1/step", json=observation, headers={"Authorization": "Bearer " + key})
-        except OSError:
+            answer = response.json()
+        except (OSError, ValueError):               # nobody there, or gone in the middle of the answer
             time.sleep(RETRY_S)
             continue
-        answer = response.json()
         if response.status_code == 200:
             return answer
         if response.status_code not in (429, 503):

@@ -27,8 +27,11 @@ client.on("connect", async () => {
   await client.subscribeAsync([`${topic}/act`, `${topic}/err`]);
   observe();
 });
-client.on("error", (error) => end(1, error.message));
+client.on("error", (error) => {
+  if (typeof error.code === "number") end(1, error.message); // the hub refuses us; else nobody is there yet
+});
 client.on("message", (from, payload) => {
+  if (![`${topic}/act`, `${topic}/err`].includes(from)) return; // what a broker sends by mistake
   const answer = JSON.parse(payload);
   if (["busy", "rate"].includes(answer.e)) return; // it will pass: the step is sent again
   if (from.endsWith("/err")) return end(1, answer.m);

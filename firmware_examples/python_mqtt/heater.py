@@ -1,5 +1,5 @@
 """A heater over MQTT: `pip install paho-mqtt; python3 heater.py API_KEY [HUB [PORT]]`."""
-import json, sys
+import json, sys, time
 import paho.mqtt.client as mqtt
 
 hub, port = (sys.argv[2:] + ["127.0.0.1", 1883][len(sys.argv) - 2:])[:2]
@@ -16,8 +16,13 @@ def on_connect(client, userdata, flags, reason, properties):
     client.subscribe([("rl/v1/heater-3/act", 1), ("rl/v1/heater-3/err", 1)])
 
 def on_message(client, userdata, message):
+    if message.topic not in ("rl/v1/heater-3/act", "rl/v1/heater-3/err"):
+        return                                          # what a broker sends by mistake
     answer = json.loads(message.payload)
-    if message.topic.endswith("/err"):
+    if answer.get("e") in ("busy", "rate"):             # it will pass: the same step again
+        time.sleep(1)
+        observe(client)
+    elif message.topic.endswith("/err"):
         room["error"] = answer["m"]
         client.disconnect()
     elif answer["s"] == room["step"]:                   # a repeat of an older one says nothing new
@@ -33,8 +38,8 @@ client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
 client.username_pw_set("heater-3", sys.argv[1])
 client.on_connect, client.on_message = on_connect, on_message
 client.on_subscribe = lambda client, *_: observe(client)
-client.connect(hub, int(port))
-client.loop_forever(retry_first_connection=False)
+client.connect_async(hub, int(port))
+client.loop_forever(retry_first_connection=True)        # connects again, whenever the hub was away
 if room["error"]:
     sys.exit(room["error"])
 print(f"{room['temperature']:.1f} °C after {room['step']} steps")

@@ -1,19 +1,42 @@
 """Ten heaters over one WebSocket: `pip install websockets; python3 heaters.py API_KEY [ws://HUB:8000]`."""
-import json, sys
+import json, secrets, sys, time
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 hub = sys.argv[2] if len(sys.argv) > 2 else "ws://127.0.0.1:8000"
+STEPS, boot = 50, secrets.randbits(32)  # never the same again
 temperatures = {f"room-{n}": 15.0 + n for n in range(10)}
-heat = dict.fromkeys(temperatures, 0)
-with connect(f"{hub}/v1/ws", additional_headers={"Authorization": f"Bearer {sys.argv[1]}"}) as socket:
-    for step in range(50):
-        for room, temperature in temperatures.items():
-            temperatures[room] = temperature + 0.6 * heat[room] - 0.3
-            socket.send(json.dumps({"device": room, "s": step, "o": [temperatures[room]],
-                                    "r": -abs(temperatures[room] - 21)}))
-        for _ in temperatures:
-            answer = json.loads(socket.recv())
-            if "detail" in answer:
-                sys.exit(answer["detail"])
-            heat[answer["device"]] = answer["a"]
+steps = dict.fromkeys(temperatures, 0)
+
+
+def observe(socket, room):
+    if steps[room] == STEPS:
+        return
+    temperature = temperatures[room]
+    socket.send(json.dumps({"device": room, "b": boot, "s": steps[room], "o": [temperature], "r": -abs(temperature - 21)}))
+
+
+def live(socket):
+    for room in temperatures:  # after a connection was lost too: what is answered already gets the same answer
+        observe(socket, room)
+    while min(steps.values()) < STEPS:
+        answer, room = (said := json.loads(socket.recv())), said.get("device")
+        if answer.get("code") in ("busy", "rate"):
+            time.sleep(1)
+            observe(socket, room)
+        elif "detail" in answer:
+            sys.exit(answer["detail"])
+        elif answer["s"] == steps[room]:
+            steps[room] += 1
+            temperatures[room] += 0.6 * answer["a"] - 0.3
+            observe(socket, room)
+
+
+while min(steps.values()) < STEPS:
+    try:
+        with connect(f"{hub}/v1/ws", additional_headers={"Authorization": f"Bearer {sys.argv[1]}"}) as socket:
+            live(socket)
+    except (ConnectionClosed, OSError) as error:
+        print(f"{error}; once more", file=sys.stderr)
+        time.sleep(1)
 print("50 steps:", {room: round(temperature, 1) for room, temperature in temperatures.items()})

@@ -32,6 +32,7 @@ CHECKED: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=u
 
 # What each plant does with an action, as SQL over a transition: the next value is this one.
 THERMOSTAT: Final = "obs[1] + 0.02 * (5 - obs[1]) + 0.8 * action[1]"
+HEATER: Final = "obs[1] + 0.6 * action[1] - 0.3"
 LAMP: Final = "next_obs[2] + 0.7 * action[1]"
 DIMMER: Final = "0.2 + 0.7 * least(1, greatest(0, obs[2] + 0.05 * (action[1] - 1)))"
 TANK: Final = "greatest(0, obs[1] + 0.05 * action[1] - 0.04 * sqrt(obs[1]))"
@@ -54,7 +55,7 @@ class Workbench:
 
     def __init__(self, folder: Path, *, required: bool) -> None:
         self.folder = folder
-        self._required = required
+        self.required = required
 
     def tool(self, program: str, package: str) -> str:
         """Where a program is; `package` is what brings it."""
@@ -66,7 +67,7 @@ class Workbench:
     def missing(self, what: str, package: str) -> NoReturn:
         """End the test, which cannot run without it."""
         message = f"needs {what}: install {package}"
-        if self._required:
+        if self.required:
             pytest.fail(message)
         pytest.skip(message)
 
@@ -92,11 +93,26 @@ class Workbench:
         return done.stdout
 
     @contextlib.contextmanager
-    def running(self, *command: object) -> Iterator[subprocess.Popen[bytes]]:
-        """The same in the background; it ends with the block at the latest."""
-        with (self.folder / "says.txt").open("ab") as says:
+    def running(
+        self,
+        *command: object,
+        environment: Mapping[str, str] | None = None,
+        says: str = "says.txt",
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """The same in the background; it ends with the block at the latest.
+
+        Args:
+            command: as for `run`.
+            environment: the same.
+            says: file in the folder for what it prints.
+        """
+        with (self.folder / says).open("ab") as text:
             process = subprocess.Popen(
-                [str(word) for word in command], stdout=says, stderr=says, cwd=self.folder
+                [str(word) for word in command],
+                stdout=text,
+                stderr=text,
+                cwd=self.folder,
+                env=environment,
             )
         try:
             yield process
