@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from hub import control
+from hub.registry.claim_acts import CreateClaim
 from tests.acceptance.devices import Http, bearer
 from tests.acceptance.people import add_user
 from tests.acceptance.real_hub import RealHub, until
@@ -52,7 +53,11 @@ GOOD: Final = {
     "device forget": "device add dev-f --agent walker\ndevice forget dev-f",
     "key create": "key create walker --device dev-k",
     "key list": "key list",
+    "key rotate": "key rotate {rotated} --overlap 1h",
     "key revoke": "key revoke {key}",
+    "claim create": "claim create walker --uses 3",
+    "claim list": "claim list",
+    "claim revoke": "claim revoke {claim}",
     "user add": "user add ann --role owner",
     "user list": "user list",
     "user passwd": "user passwd grace",
@@ -123,7 +128,11 @@ BAD: Final = {
     "device forget": Bad("device forget never-seen", 1, "never-seen"),
     "key create": Bad("key create walker --user grace", 2, "write AGENT"),
     "key list": Bad("key list --data {folder}/nowhere", 1, "no hub answers"),
+    "key rotate": Bad("key rotate nothing", 1, "nothing"),
     "key revoke": Bad("key revoke nothing", 1, "nothing"),
+    "claim create": Bad("claim create walker --uses 0", 1, "1 to 100000 devices"),
+    "claim list": Bad("claim list --data {folder}/nowhere", 1, "no hub answers"),
+    "claim revoke": Bad("claim revoke nothing", 1, "nothing"),
     "user add": Bad("user add Ann --role owner --password-stdin", 1, "Ann"),
     "user list": Bad("user list grace", 2, "unexpected extra argument"),
     "user passwd": Bad("user passwd nobody", 1, "nobody"),
@@ -171,7 +180,8 @@ class World:
         hub.make_agent("mapped", observations=[[1], -5, 5])
         add_user(hub, "grace", "admin")
         key = hub.make_agent("walker", algorithm="tabular", observations=box, parameters=QUICK)
-        self.key = hub.ask_key("walker").partition(".")[0]
+        self.key, self.rotated = (hub.ask_key("walker").partition(".")[0] for _ in range(2))
+        self.claim = hub.ask(CreateClaim("walker"))["claim"]
         versions = "SELECT count(*) FROM policies WHERE agent = 'walker'"
         with Http(hub.ready.http) as http:
             step = iter(range(10_000))
@@ -190,7 +200,13 @@ class World:
 
     def run(self, line: str) -> Said:
         """One command."""
-        words = line.format(folder=self.folder, data=self.hub.data, key=self.key)
+        words = line.format(
+            folder=self.folder,
+            data=self.hub.data,
+            key=self.key,
+            rotated=self.rotated,
+            claim=self.claim,
+        )
         return typed(self.hub.data, *shlex.split(words), stdin=PASSWORDS)
 
 

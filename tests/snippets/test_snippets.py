@@ -16,6 +16,7 @@ from hub import control, schemas
 from hub.intake.mapping.read import read_mapping
 from hub.registry import key_acts
 from hub.registry.acts import NewAgent
+from hub.registry.claim_acts import CreateClaim
 from hub.settings import Settings
 from tests.acceptance.carts import Carts
 from tests.acceptance.devices import Http
@@ -90,7 +91,8 @@ def operator(desk: Desk) -> None:
     key = desk.hub.make_agent("heating-2", observations=[[1], -40, 80])
     # A reader has gathered more than forty steps by then, which is all that DQN is asked to want.
     few = "gamma=0.95 --set learning_starts=20"
-    desk.words = {"ID": key.partition(".")[0], "gamma=0.95": few}
+    claim = desk.hub.ask(CreateClaim("heating-2"))["claim"]
+    desk.words = {"ID": key.partition(".")[0], "CLAIM": claim, "gamma=0.95": few}
 
 
 def safety(desk: Desk) -> None:
