@@ -6,7 +6,7 @@
 A backup has the segments with their secrets, the manifest, and the policies. It has not what is not
 sealed yet (seal first), and not `DATA/keys`: without those, what devices sent besides numbers can't
 be read; copy them apart, so that forgetting a device reaches the copies. What `moving.move` made
-has them, and `restore` takes them along.
+has them, and `restore` takes them along; the next backup into it takes them away.
 
 Rule 1: the manifest is written last, so that what it names is there.
 Rule 2: nothing that is not ours is overwritten or taken away.
@@ -97,6 +97,8 @@ def _backup(data: Path, target: Path, told: Told) -> Backup:
         raise OperatorFault(f"{target} is a backup of another log; choose an empty folder")
     if not earlier.entries and target.exists() and not _is_ours(target):
         raise OperatorFault(f"{target} is not empty and no backup; choose an empty folder")
+    if earlier.entries:
+        _remove_keys(target)
     policies = _policies(data)
     segments = [f"{FOLDER}/{segment.path}" for segment in manifest.retained]
     walk = _walk(data, target, [*policies, *segments], told)
@@ -188,6 +190,13 @@ def _check_is_no_log(data: Path, target: Path) -> None:
 def _is_ours(target: Path) -> bool:
     """Whether it is empty, or what a first backup that was cut off had written."""
     return target.is_dir() and all(path.name in (FOLDER, POLICIES) for path in target.iterdir())
+
+
+def _remove_keys(target: Path) -> None:
+    """Those of a move: some may have been destroyed since, and must not come back by a restore."""
+    if (target / KEYS).exists():
+        shutil.rmtree(target / KEYS)
+        sync_folder(target)
 
 
 def _policies(data: Path) -> list[str]:

@@ -11,7 +11,6 @@ Rule 2: nothing of the old place is taken away.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -40,7 +39,6 @@ def move(data: Path, target: Path, told: Told = nobody) -> backup.Backup:
         OperatorFault, HubFault, OSError: as `backup.backup`.
     """
     made = backup.backup(data, target, told)
-    shutil.rmtree(target / backup.KEYS, ignore_errors=True)  # one may have been destroyed since
     keys = backup.copy_keys(data, target)
     draft = data / f"{FILE_NAME}.new"
     draft.unlink(missing_ok=True)

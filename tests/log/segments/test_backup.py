@@ -15,6 +15,7 @@ from hub.log.segments import drop
 from hub.log.segments.backup import KEYS, backup, restore
 from hub.log.segments.history import History
 from hub.log.segments.manifest import FILE_NAME, FOLDER, Manifest
+from hub.log.segments.moving import move
 from hub.log.segments.verify import verify
 from hub.log.store import DuckLog
 from hub.settings import LogSettings
@@ -241,6 +242,22 @@ def test_a_real_log_comes_back_with_its_secrets_and_sealed_payloads(tmp_path: Pa
     assert again.rows(1, again.last_seq, None, None, reveal=False).equals(stored)
     assert again.read()[-1].payload is None  # the keys are copied apart
     again.close()
+
+
+def test_a_backup_into_the_folder_of_a_move_takes_its_keys_away(data: Path, tmp_path: Path) -> None:
+    """The hub goes on, forgets a device, and is restored: that device must stay forgotten."""
+    assert move(data, tmp_path / "copy").keys == 1
+    restore(tmp_path / "copy", tmp_path / "there", fill)
+    PayloadKeys(tmp_path / "there" / "keys").destroy("a")
+    backup(tmp_path / "there", tmp_path / "copy")
+    assert not (tmp_path / "copy" / KEYS).exists()
+    assert restore(tmp_path / "copy", tmp_path / "again", fill).keys == 0
+
+
+def test_a_move_that_is_done_again_has_the_keys_there_are(data: Path, tmp_path: Path) -> None:
+    move(data, tmp_path / "copy")
+    PayloadKeys(data / "keys").seal("b", "{}")
+    assert move(data, tmp_path / "copy").keys == 2
 
 
 def test_keys_lie_where_they_are_made() -> None:
