@@ -56,7 +56,12 @@ class OfAgents:
     async def look(self) -> list[Cause]:
         """All causes there are; lets others go first in between."""
         silent = await self._look_at_devices()
-        causes = [cause for name, theirs in silent.items() for cause in self._silent(name, theirs)]
+        named = Counter(one.agent for one in self._open if one.rule == Rule.SILENT and one.device)
+        causes = [
+            cause
+            for name, theirs in silent.items()
+            for cause in self._silent(name, theirs, named[name])
+        ]
         for name, spec in self._hub.registry.agents.items():
             causes += self._of_agent(name, spec)
         for gone in self._returns.keys() - self._hub.registry.agents.keys():
@@ -105,28 +110,37 @@ class OfAgents:
             return False
         return agent.deadline_ms is not None or not device.waits
 
-    def _silent(self, name: AgentName, silent: list[Silent]) -> Iterator[Cause]:
-        """Some devices each, and the others together; those that are open stay."""
+    def _silent(self, name: AgentName, silent: list[Silent], open_now: int) -> Iterator[Cause]:
+        """Some devices each, and the others together.
 
-        def order(one: Silent) -> tuple[bool, str]:
-            return Subject(Rule.SILENT, name, one.device) not in self._open, one.device
-
-        most = self._settings.silent_named_max
-        first = nsmallest(most + 1, silent, key=order)
-        for one in first[:most]:
+        Args:
+            name: of the agent.
+            silent: its silent devices, one or more.
+            open_now: alerts of its devices, also of those that were heard and may be silent again.
+        """
+        known: list[Silent] = []
+        others: list[Silent] = []
+        for one in silent:
+            is_open = Subject(Rule.SILENT, name, one.device) in self._open
+            (known if is_open else others).append(one)
+        room = max(0, self._settings.silent_named_max - open_now)
+        first = nsmallest(room + 1, others, key=lambda one: one.device)
+        # Silence grows between two looks, and ends between two others.
+        longer_s = 2 * self._settings.look_s
+        for one in (*known, *first[:room]):
             yield Cause(
                 Subject(Rule.SILENT, name, one.device),
                 f"device {one.device!r} of agent {name!r} was heard last {span(one.for_s)} ago",
                 {"silent_s": round(one.for_s, 1), "limit_s": one.limit_s},
-                clear_s=one.limit_s,
+                clear_s=one.limit_s + longer_s,
             )
-        if len(silent) > most:
+        if len(others) > room:
             yield Cause(
                 Subject(Rule.SILENT, name),
-                f"{len(silent) - most} more devices of agent {name!r} are silent, "
-                f"as {first[most].device!r}",
+                f"{len(others) - room} more devices of agent {name!r} are silent, "
+                f"as {first[room].device!r}",
                 {"devices": float(len(silent))},
-                clear_s=first[most].limit_s,
+                clear_s=first[room].limit_s + longer_s,
             )
 
     # --- returns -------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ CONFIRMED: Final = 2
 BLOCKS: Final = 10
 """That are remembered: an agent that has earned less for longer than that was never fallen."""
 RECOVERED: Final = 0.5
-"""Share of a fall that must be made good: between the two bounds nothing changes."""
+"""Share of a fall that must be made good, and more where half would still be a fall."""
 
 
 class Block(NamedTuple):
@@ -74,7 +74,8 @@ class Returns:
         self._blocks.append(newest)
         if self.fallen is not None:
             best, lost = self.fallen.best, self.fallen.best - self.fallen.now
-            made_good = newest.mean >= best - RECOVERED * lost
+            good = max(best - RECOVERED * lost, best - self._share * abs(best))
+            made_good = newest.mean >= good
             self.fallen = None if made_good else self.fallen
             return
         *before, _ = last = list(self._blocks)[-CONFIRMED:]

@@ -58,8 +58,8 @@ class Alerts:
         for event in recovered.facts:
             self.standing.apply(event)
         tails = [event for tail in recovered.tails for event in tail.events[-1:]]
-        newest_us = max((event.ts for event in (*recovered.facts, *tails)), default=0)
-        self._of_hub.log_opened(newest_us, damage)
+        newest = max((*recovered.facts, *tails), key=lambda event: event.seq, default=None)
+        self._of_hub.log_opened(0 if newest is None else newest.ts, damage)
 
     async def run(self) -> NoReturn:
         """Tell what is open; then look for ever, and read the segments now and then."""

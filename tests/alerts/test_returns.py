@@ -75,6 +75,17 @@ def test_it_has_recovered_when_half_is_made_good_and_not_before() -> None:
     assert after([150.0] * BLOCK, returns).fallen is None
 
 
+def test_what_would_still_be_a_fall_has_not_recovered() -> None:
+    """Half of a deep fall is below the limit: it would be over and raised again at once."""
+    fallen = Fall(best=200.0, now=50.0, episodes=20)
+    returns = Returns(0.25, fallen)
+    assert after([140.0] * 200, returns).fallen == fallen
+    assert after([150.0] * 200, returns).fallen is None
+    deep = Returns(0.25, Fall(best=-100.0, now=-400.0, episodes=20))
+    assert after([-130.0] * BLOCK, deep).fallen is not None
+    assert after([-125.0] * BLOCK, deep).fallen is None
+
+
 def test_returns_that_are_no_numbers_count_for_nothing() -> None:
     returns = after([200.0] * 100)
     after([math.nan, math.inf, -math.inf] * 40, returns)

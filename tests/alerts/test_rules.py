@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec import structs
 
 from hub.alerts.cause import Rule, Subject
-from hub.alerts.standing import Open
+from hub.alerts.of_agents import OfAgents
+from hub.alerts.standing import Open, Standing
+from hub.alerts.watch import Alerts
 from hub.facts import AgentMade, AlertRaised, PolicyMade
 from hub.learner.messages import policy_path
 from hub.learner.processes.child import FAILURES, Trouble
+from hub.log.recover import Recovered, Tail
 from hub.registry.fold import HUB, Policy
 from hub.words import AgentName, DeviceId, EndedBy, Event, Kind
 from tests.alerts.a_hub import AGENT, AHub
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.alerts.cause import Cause
+    from hub.processes import Hub
 
 HEATER = Subject(Rule.SILENT, AGENT, "heater")
 
@@ -114,6 +118,42 @@ async def test_when_many_are_silent_some_are_named_and_the_others_one_alert() ->
     assert [cause.subject.device for cause in causes] == ["d-500", "d-000", "d-001", ""]
     assert "597 more devices" in causes[-1].says
     assert causes[-1].figures == {"devices": 600}
+
+
+async def test_those_that_were_heard_again_and_are_open_count_among_the_named() -> None:
+    hub = AHub(silent_s=900, silent_named_max=2)
+    for number in range(4):
+        hub.device(f"d-{number}")
+    hub.clock.seconds += 1000
+    for name in ("d-0", "d-1"):
+        opened(hub, Subject(Rule.SILENT, AGENT, name))
+    hub.sessions.devices[DeviceId("d-0")].heard_s = hub.clock.seconds
+    causes = await seen(hub, Rule.SILENT)
+    assert [cause.subject.device for cause in causes] == ["d-1", ""]
+    assert "2 more devices" in causes[-1].says
+
+
+async def test_what_is_open_stays_named_when_fewer_may_be() -> None:
+    hub = AHub(silent_s=900, silent_named_max=1)
+    for number in range(3):
+        hub.device(f"d-{number}")
+        opened(hub, Subject(Rule.SILENT, AGENT, f"d-{number}"))
+    hub.clock.seconds += 1000
+    causes = await seen(hub, Rule.SILENT)
+    assert [cause.subject.device for cause in causes] == ["d-0", "d-1", "d-2"]
+
+
+@pytest.mark.parametrize("look_s", [7.0, 10.0, 11.3])
+async def test_a_device_that_speaks_too_seldom_all_day_is_one_alert(look_s: float) -> None:
+    hub, standing, changes = AHub(silent_s=900, look_s=look_s), Standing(), []
+    of_agents = OfAgents(cast("Hub", hub), standing.open)
+    device = hub.device()
+    for number in range(int(86_400 / look_s)):
+        hub.clock.seconds = 100 + number * look_s
+        device.heard_s = 100 + number * look_s // 1200 * 1200
+        causes = await of_agents.look()
+        changes += standing.look(causes, hub.clock.monotonic(), hub.clock.now_us())
+    assert [type(change.fact) for change in changes] == [AlertRaised]
 
 
 # --- falling ---------------------------------------------------------------------------------
@@ -283,6 +323,21 @@ async def test_a_clock_behind_the_log_s_newest_event_is_seen_at_the_start() -> N
     assert "24.0 h behind the newest event" in cause.says
     hub.of_hub.log_opened(hub.clock.now_us() - 5, damage=None)
     assert await seen(hub, Rule.CLOCK) == []
+
+
+async def test_one_wrong_time_in_the_past_is_not_told_at_every_start() -> None:
+    """The log's order is that of seq: what came after the wrong time has the right one."""
+    hub = AHub()
+    now_us = hub.clock.now_us()
+    wrong = Event(Kind.ADMIN, now_us + 86_400_000_000, payload="{}", seq=3)
+    last = Event(Kind.OBSERVATION, now_us - 5, AGENT, "heater", seq=4)
+    alerts = Alerts(cast("Hub", hub))
+    alerts.restore(Recovered([wrong], [Tail("heater", [last], None)], 1), None)
+    await alerts.look()
+    assert alerts.standing.open == {}
+    alerts.restore(Recovered([wrong], [], 1), None)
+    await alerts.look()
+    assert list(alerts.standing.open) == [Subject(Rule.CLOCK)]
 
 
 async def test_a_log_that_was_damaged_when_it_was_opened_is_told_once() -> None:
