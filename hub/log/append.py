@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.errors import HubFault
-from hub.words import FLOAT_BYTES
+from hub.words import FLOAT_BYTES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hub.words import Event, Seq
 
 INT64_MAX: Final = (1 << 63) - 1
+PERSONAL: Final = frozenset({Kind.OBSERVATION, Kind.REWARD, Kind.REFUSED})
+"""Kinds whose payload is what a device or person sent, or quotes it: kept by the device's key."""
 
 
 class Log(Protocol):
@@ -63,6 +65,8 @@ def check_fits(event: Event) -> None:
     numbers = (event.step or 0, event.boot, event.session, event.ts, event.device_ts or 0)
     if max(numbers) > INT64_MAX or min(numbers) < -INT64_MAX:
         raise HubFault(f"device {event.device!r}: step, boot or time is beyond 64 bits: {numbers}")
+    if event.payload is not None and not event.device and event.kind in PERSONAL:
+        raise HubFault(f"{event.kind.name}: its payload is somebody's, and no device is named")
     for floats in (event.obs, event.action, event.executed):
         if floats is not None and len(floats) % FLOAT_BYTES:
             raise HubFault(f"device {event.device!r}: {len(floats)} bytes are no float32 vector")

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import structs
 
+from hub.log.append import PERSONAL
 from hub.log.payload_keys import PREFIX
-from hub.log.upcast import PERSONAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hub.log.append import PERSONAL
 from hub.log.payload_keys import PREFIX, PayloadKeys
-from hub.words import EVENT_VERSION, Kind
+from hub.words import EVENT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PERSONAL: Final = frozenset({Kind.OBSERVATION, Kind.REWARD, Kind.REFUSED})
-"""Kinds whose payload is what a device or person sent, or quotes it."""
 
 
 def upcast(table: pa.Table, keys: PayloadKeys) -> pa.Table:

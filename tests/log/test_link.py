@@ -82,6 +82,15 @@ async def test_an_event_that_fits_no_column_is_refused_alone(link: LogLink) -> N
     await until(lambda: seqs == [1])
 
 
+async def test_a_payload_that_is_nobodys_is_refused_alone(link: LogLink) -> None:
+    """It would be kept by the key of a device that has no name, for which there is no file."""
+    seqs: list[int] = []
+    with pytest.raises(HubFault, match="no device is named"):
+        link.append([observation(0, device="", payload="{}")], seqs.append)
+    link.append(steps(0, 0), seqs.append)
+    await until(lambda: seqs == [1])
+
+
 async def test_a_callback_that_fails_costs_the_others_nothing(link: LogLink) -> None:
     errors: list[object] = []
     loop = asyncio.get_running_loop()
