@@ -147,7 +147,7 @@ def _acting(spec: Spec, state: str, override: str) -> dict[str, Document]:
             "command_topic": override,
             "min": low,
             "max": high,
-            "step": max(STEP_MIN, 10.0 ** math.floor(math.log10((high - low) / STEPS))),
+            "step": 10.0 ** math.floor(math.log10(max((high - low) / STEPS, STEP_MIN))),
             "mode": "box",
             "qos": COMMANDED,
         },
