@@ -113,7 +113,7 @@ class Provision:
             AccessDenied: the key is not of one device, or was revoked meanwhile.
             DeviceFault: `rate`, too often; `busy`, nothing can be made durable now.
         """
-        wait_s = self._rotated.take(key.id, self._clock.monotonic())
+        wait_s = self._rotated.take(key.device or key.id, self._clock.monotonic())
         if wait_s:
             text = f"a key is rotated {ROTATIONS_PER_MINUTE:g} times a minute at most"
             raise DeviceFault(Code.RATE, text, retry_s=wait_s)

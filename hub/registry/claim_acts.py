@@ -25,7 +25,7 @@ from hub.facts import Claimed, ClaimMade, ClaimRevoked, DeviceAdded, KeyRevoked
 from hub.registry.access import check_room, fingerprint, make_secret
 from hub.registry.admin import admin_event, agent_named, iso
 from hub.topics import is_device_id
-from hub.words import Claim, ClaimId, Code, DeviceId, Event, Key
+from hub.words import AgentName, Claim, ClaimId, Code, DeviceId, Event, Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,8 +174,9 @@ class ClaimActs:
         if claim.device_type not in (None, asked.device_type):
             why = f"this claim token is for devices of type {claim.device_type!r}: say so in 'dt'"
             raise NotForThis(why, claim)
-        key_id, _ = make_secret(self._random_bytes)
-        secret = _derived(asked, key_id)
+        key_id, secret = make_secret(self._random_bytes)
+        if asked.nonce is not None:  # else it is never told again, and nobody may compute it
+            secret = _derived(asked, key_id)
         fact = Claimed(
             key=Key(key_id, claim.agent, device, claim=claim.id),
             claim=claim.id,
@@ -205,7 +206,12 @@ class ClaimActs:
             why = f"this claim token is for devices {claim.prefix}…, not {device!r}"
         elif owner not in (None, claim.agent):
             why = f"device {device!r} belongs to another agent; its operator can move it"
-        elif self._has_key(device):
+        elif owner is not None and not self._was_claimed(claim.agent, device):
+            why = (
+                f"device {device!r} is there already: 'sheepfold key create {claim.agent} "
+                f"--device {device}' gives it a key of its own"
+            )
+        elif self._has_key(device, claim.agent):
             why = (
                 f"device {device!r} has a key of its own: 'sheepfold key rotate' gives it "
                 "another, or 'sheepfold key revoke' ends it first"
@@ -215,9 +221,17 @@ class ClaimActs:
         if owner is None:
             check_room(self._registry, claim.agent)
 
-    def _has_key(self, device: str) -> bool:
+    def _was_claimed(self, agent: AgentName, device: str) -> bool:
+        """It came in by a claim of the agent, so that another may let it in anew."""
+        claims = self._registry.claims.standing.values()
+        return any(device in one.redeemed for one in claims if one.claim.agent == agent)
+
+    def _has_key(self, device: str, agent: AgentName) -> bool:
+        """One that opens something: other agents' keys of the same device do not."""
         keys = self._registry.keys.values()
-        return any(key.device == device and key.rewarding is None for key in keys)
+        return any(
+            key.device == device and key.agent == agent and key.rewarding is None for key in keys
+        )
 
     def _check_again(self, before: Redeemed, asked: Asked, claim: Claim) -> None:
         """Refuse who redeems a token a second time and is not who did it first, just now."""
@@ -230,8 +244,9 @@ class ClaimActs:
             why = "the key it got is not accepted any more"
         if why is not None:
             raise NotForThis(
-                f"device {asked.device!r} has redeemed this claim token; {why}. "
-                f"'sheepfold key revoke {before.key}' and another token let it in anew",
+                f"device {asked.device!r} has redeemed this claim token; {why}. Its operator can "
+                "revoke the device's key, which 'sheepfold key list' names; another token then "
+                "lets it in anew",
                 claim,
             )
 
@@ -268,14 +283,16 @@ class ClaimActs:
 
     def _revoke(self, claim_id: str, by: str, *, keys: bool) -> tuple[list[Event], Any]:
         standing = self._registry.claims.standing.get(ClaimId(claim_id))
-        if standing is None:
+        # A claim that was revoked before, or is long over, has left keys that may have to go, too.
+        came = [key for key in self._registry.keys.values() if keys and key.claim == claim_id]
+        if standing is None and not came:
             raise OperatorFault(f"there is no claim {claim_id!r}; see the list of claims")
-        claim, now_us = standing.claim, self._now_us()
-        came = [key.id for key in self._registry.keys.values() if key.claim == claim.id]
-        facts = [KeyRevoked(key_id, by) for key_id in came] if keys else []
-        events = [admin_event(now_us, fact, claim.agent) for fact in facts]
-        events.append(admin_event(now_us, ClaimRevoked(claim.id, by), claim.agent))
-        return events, {"revoked": claim_id, "keys": came if keys else []}
+        now_us = self._now_us()
+        events = [admin_event(now_us, KeyRevoked(key.id, by), key.agent or "") for key in came]
+        if standing is not None:
+            claim = standing.claim
+            events.append(admin_event(now_us, ClaimRevoked(claim.id, by), claim.agent))
+        return events, {"revoked": claim_id, "keys": [key.id for key in came]}
 
     def _open(self, agent: str, now_us: int) -> int:
         all_ = self._registry.claims.standing.values()

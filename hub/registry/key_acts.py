@@ -156,7 +156,8 @@ class KeyActs:
         been lost, and nothing else would let the device in again.
 
         Raises:
-            AccessDenied: it is the key of more than one device, and the others would be locked out.
+            AccessDenied: it is the key of more than one device, and the others would be locked out;
+                or an operator has given it an end, and a key that takes its place.
         """
         if key.device is None or key.rewarding is not None:
             raise AccessDenied(
@@ -164,6 +165,11 @@ class KeyActs:
             )
         if self._registry.key(key.id) is None:
             raise AccessDenied("this key was revoked meanwhile")
+        next_key = self._registry.successors.get(key.id)
+        if next_key is not None and self._registry.successions[next_key].until is not None:
+            raise AccessDenied(
+                "an operator is changing this key; the device is to be given the new one"
+            )
         by, before = f"device {key.device}", self._registry.successions.get(key.id)
         events, answer = self._replace(key, None, by)
         if before is not None:  # to ask is to use it

@@ -165,8 +165,8 @@ def test_a_token_opens_nothing_else_and_disturbs_nobody(hub: RealHub, pumps: str
         # To claim, it must have subscribed to what it asks for: this one has not.
         for topic in ("obs", "reward", "status", "cmd/reset", "claim"):
             with Mqtt(hub.ready.mqtt) as claimer:
-                assert claimer.connect("busy", shared) == 0
-                claimer.observe("busy", json.dumps(SEEN).encode(), packet_id=1, leaf=topic)
+                assert claimer.connect("one-more", shared) == 0
+                claimer.observe("one-more", json.dumps(SEEN).encode(), packet_id=1, leaf=topic)
                 assert claimer.closed_by_hub()
         known.observe("busy", json.dumps(SEEN).encode(), packet_id=2)
         assert known.said("act")["s"] == 0

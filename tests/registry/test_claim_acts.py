@@ -6,10 +6,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from hub.errors import AccessDenied, DeviceFault, OperatorFault
 from hub.registry.access import agent_of, fingerprint
-from hub.registry.claim_acts import Asked, CreateClaim, Given, RevokeClaim, UnknownToken, asked
+from hub.registry.claim_acts import (
+    Asked,
+    CreateClaim,
+    Given,
+    RevokeClaim,
+    UnknownToken,
+    _derived,
+    asked,
+)
 from hub.registry.fold import Registry
 from hub.settings import KeySettings
 from hub.words import AgentName, DeviceId
@@ -113,6 +122,15 @@ def test_nobody_is_told_a_key_again_without_the_nonce_of_the_first_time() -> Non
         assert "only with the nonce" in gate.refusal(token, device, nonce)
 
 
+def test_a_key_claimed_without_a_nonce_can_be_computed_by_nobody() -> None:
+    gate = Gatehouse()
+    token = gate.token(uses=2)
+    given = gate.redeem(token, "a", nonce=None)
+    key_id = given.key.partition(".")[0]
+    assert key_id not in gate.refusal(token, "a"), "whoever has the token may ask"
+    assert given.key != _derived(Asked(token, "a", None), key_id)
+
+
 def test_a_key_is_told_again_for_a_while_only() -> None:
     gate = Gatehouse()
     token = gate.token(expires_s=9 * 86_400.0)
@@ -136,6 +154,25 @@ def test_a_device_of_another_agent_is_not_taken_over() -> None:
     gate.do(gate.acts.add_device("heater", "runner", "test"))
     assert "belongs to another agent" in gate.refusal(gate.token(), "heater")
     assert gate.registry.devices[DeviceId("heater")] == "runner"
+
+
+def test_a_device_that_is_there_already_is_not_taken_over() -> None:
+    gate = Gatehouse()
+    gate.do(gate.acts.add_device("heater", "walker", "test"))
+    assert "is there already" in gate.refusal(gate.token(), "heater")
+
+
+def test_a_device_whose_claimed_key_was_revoked_comes_in_anew_by_another_token() -> None:
+    gate = Gatehouse()
+    first = gate.redeem(gate.token(), "a").key
+    gate.do(gate.acts.keys.revoke(first.partition(".")[0], "test"))
+    assert gate.redeem(gate.token(), "a").key != first
+
+
+def test_a_key_of_another_agent_s_keeps_no_device_out() -> None:
+    gate = Gatehouse()
+    gate.do(gate.acts.keys.create("runner", "a", "test"))
+    assert gate.redeem(gate.token(), "a").key
 
 
 def test_a_device_that_has_a_key_keeps_it() -> None:
@@ -200,6 +237,20 @@ def test_a_token_is_revoked_with_the_keys_that_came_of_it_and_no_others() -> Non
         with pytest.raises(AccessDenied):
             agent_of(gate.registry, gone)
     agent_of(gate.registry, other)
+
+
+def test_keys_of_a_token_that_was_revoked_before_can_be_revoked_after_it() -> None:
+    gate = Gatehouse()
+    token = gate.token(uses=2)
+    given = [gate.redeem(token, device).key for device in ("a", "b")]
+    revoke = RevokeClaim(token.partition(".")[0])
+    gate.do(gate.acts.claims.decide(revoke, "test"))
+    gate.do(gate.acts.claims.decide(structs.replace(revoke, keys=True), "test"))
+    for gone in given:
+        with pytest.raises(AccessDenied):
+            agent_of(gate.registry, gone)
+    with pytest.raises(OperatorFault, match="no claim"):
+        gate.acts.claims.decide(revoke, "test")
 
 
 def test_a_deleted_agent_s_tokens_are_worth_nothing() -> None:

@@ -88,6 +88,16 @@ def test_a_device_s_own_rotation_waits_for_the_new_key_however_long_that_takes()
     assert succession.until is None
 
 
+def test_no_device_undoes_what_an_operator_rotates() -> None:
+    office, old = office_with_key()
+    new = office.do(office.acts.keys.rotate(id_of(old), 60.0, "test"))["api_key"]
+    with pytest.raises(AccessDenied, match="an operator is changing"):
+        office.acts.keys.rotate_own(key_of(office, old))
+    assert key_of(office, new).device == "heater"
+    (succession,) = office.registry.successions.values()
+    assert succession.until is not None
+
+
 def test_no_device_rotates_a_key_that_others_use_too() -> None:
     office, old = office_with_key(device=None)
     with pytest.raises(AccessDenied, match="not of one device"):
