@@ -66,6 +66,9 @@ class Cause(Struct, frozen=True):
     """It must have been there for so long."""
     clear_s: float = 0.0
     """And be gone for so long."""
+    replaces: bool = False
+    """It is a moment's, and told even where the alert is open and says something else: that is over
+    then."""
 
 
 def still(subject: Subject, raised: AlertRaised, *, clear_s: float = 0.0) -> Cause:

@@ -123,7 +123,7 @@ class OfHub:
         problems, (damage, self.damage) = self._segments.problems, (self.damage, None)
         if damage is not None:
             says = f"the log was damaged when it was opened: {damage}"
-            yield Cause(subject, says, {}, clear_s=self._settings.moment_s)
+            yield Cause(subject, says, {}, clear_s=self._settings.moment_s, replaces=True)
         elif problems:
             more = f" ({len(problems)} problems in all)" if len(problems) > 1 else ""
             figures = {"problems": float(len(problems))}

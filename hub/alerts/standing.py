@@ -5,7 +5,8 @@ for event in facts: standing.apply(event)                 # at start
 for change in standing.look(causes, now_s, now_us): …     # again and again
 
 Rule 1: an alert is raised when its cause has been seen at every look for `raise_s`, and cleared
-    when it has been seen at none for `clear_s`: one that comes and goes is one alert.
+    when it has been seen at none for `clear_s`: one that comes and goes is one alert. One that
+    `replaces` another text is raised anew.
 Rule 2: what is open is the fold of what `look` has said: a hub that starts anew raises nothing
     that is open.
 """
@@ -16,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.alerts.cause import DO, Cause, Rule, Subject, span
 from hub.facts import AlertCleared, AlertRaised
@@ -41,7 +42,7 @@ class Open(Struct, frozen=True):
     raised_us: int
     """Hub time."""
     seq: int = 0
-    """Of its event, as far as the log was asked for it."""
+    """Of its event; 0 = the log does not have it yet."""
 
 
 class Change(NamedTuple):
@@ -93,13 +94,27 @@ class Standing:
         there: dict[Subject, Cause] = {}
         for cause in causes:
             there.setdefault(cause.subject, cause)
+        others = [cause.subject for cause in there.values() if self._replaces(cause)]
+        replaced = [self._over(subject, now_us) for subject in others]
+        for change in replaced:
+            self._change(change, now_us)
         self._seen = {one: since for one, since in self._seen.items() if one in there}
         raised = [self._raise(cause, now_s, now_us) for cause in there.values()]
         cleared = [self._clear(one, now_s, now_us) for one in self.open if one not in there]
         changes = [change for change in (*raised, *cleared) if change is not None]
         for change in changes:
             self._change(change, now_us)
-        return changes
+        return [*replaced, *changes]
+
+    def durable(self, subject: Subject, raised_us: int, seq: int) -> None:
+        """The log has at `seq` that it was raised then."""
+        alert = self.open.get(subject)
+        if alert is not None and alert.raised_us == raised_us:
+            self.open[subject] = structs.replace(alert, seq=seq)
+
+    def _replaces(self, cause: Cause) -> bool:
+        alert = self.open.get(cause.subject)
+        return cause.replaces and alert is not None and alert.fact.says != cause.says
 
     def _raise(self, cause: Cause, now_s: float, now_us: int) -> Change | None:
         subject = cause.subject
@@ -119,6 +134,9 @@ class Standing:
         absence = self._gone.setdefault(subject, _Absence(now_s, self._hold_s))
         if now_s - absence.since_s < absence.clear_s:
             return None
+        return self._over(subject, now_us)
+
+    def _over(self, subject: Subject, now_us: int) -> Change:
         alert = self.open[subject]
         lasted = span(max(0, now_us - alert.fact.since) / MICROSECONDS)
         return Change(

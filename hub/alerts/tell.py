@@ -1,7 +1,7 @@
 """Whom an alert is told: subscribers, by a topic that retains it while it is open, and a webhook.
 
 What was told and is over is taken back at the start as well: another broker keeps it while the hub
-is away.
+is away. And all is told again on a new connection: it may have lost what it kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from hub.alerts.cause import Rule, Subject
 from hub.alerts.standing import MICROSECONDS, Change
-from hub.facts import AlertRaised
+from hub.facts import AlertCleared, AlertRaised
 from hub.payloads import AlertTold
 from hub.topics import alert_topic
 
@@ -45,15 +45,28 @@ class Tell:
         self._announce = announce
         self._webhook = webhook
 
+    def started(self, standing: Standing, now_us: int) -> None:
+        """Have the webhook know that a hub that may have told it so is not ready no more.
+
+        It was told before the log had it, so a hub that ended then has left nothing of it.
+        """
+        subject = Subject(Rule.NOT_READY)
+        if self._webhook is not None and subject not in standing.open:
+            over = AlertCleared(subject.rule, "the hub was started; if it was not ready, it is now")
+            self._webhook.tell(self._told(Change(subject, over), now_us, 0))
+
     def all(self, standing: Standing) -> None:
         """What is open, to who comes later; what was open, to nobody any more.
 
-        That the hub was not ready it may have told and not logged.
+        That the hub was not ready it may have told and not logged; the rest is told when the log
+        has it.
         """
         for subject in (*standing.over, Subject(Rule.NOT_READY)):
             if subject not in standing.open:
                 self._announce(alert_topic(self._base, *subject), b"")
         for subject, alert in standing.open.items():
+            if not alert.seq and subject.rule != Rule.NOT_READY:
+                continue
             payload = self._told(Change(subject, alert.fact), alert.raised_us, alert.seq)
             self._announce(alert_topic(self._base, *subject), payload)
 

@@ -46,6 +46,8 @@ class Alerts:
         self.standing = Standing(settings.hold_s)
         self.raised: Counter[str] = Counter()
         """By rule, since the hub's start."""
+        self._connection = 0
+        """To the broker that was told all last."""
         self._segments = Segments(hub.data, settings.verify_s)
         self._of_agents = OfAgents(hub, self.standing.open)
         self._of_hub = OfHub(hub, self.standing.open, self._segments)
@@ -62,8 +64,15 @@ class Alerts:
         self._of_hub.log_opened(0 if newest is None else newest.ts, damage)
 
     async def run(self) -> NoReturn:
-        """Tell what is open; then look for ever, and read the segments now and then."""
-        self._tell.all(self.standing)
+        """Look for ever, at once and then on the timer, and read the segments now and then."""
+        try:
+            await self._run()
+        except Exception:
+            log.exception("alerts are not looked for any more, until the hub is started again")
+            raise
+
+    async def _run(self) -> NoReturn:
+        self._tell.started(self.standing, self._hub.clock.now_us())
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 self._segments.run(lambda: Subject(Rule.DAMAGE) in self.standing.open)
@@ -71,23 +80,26 @@ class Alerts:
             if self.webhook is not None:
                 group.create_task(self.webhook.run())
             while True:
-                await asyncio.sleep(self._hub.settings.alerts.look_s)
                 await self.look()
+                await asyncio.sleep(self._hub.settings.alerts.look_s)
 
     async def look(self) -> None:
-        """Once."""
+        """Once; a broker that is there anew is told all that is open."""
+        if self._hub.gate.connection not in (0, self._connection):
+            self._connection = self._hub.gate.connection
+            self._tell.all(self.standing)
         causes = [*await self._of_agents.look(), *await self._of_hub.look()]
         clock = self._hub.clock
-        for change in self.standing.look(causes, clock.monotonic(), clock.now_us()):
-            self._log(change)
+        now_us = clock.now_us()
+        for change in self.standing.look(causes, clock.monotonic(), now_us):
+            self._log(change, now_us)
 
     def reopened(self, damage: str | None) -> None:
         """The log was opened again while the hub ran."""
         self._of_hub.damage = damage or self._of_hub.damage
 
-    def _log(self, change: Change) -> None:
+    def _log(self, change: Change, now_us: int) -> None:
         subject, fact = change
-        now_us = self._hub.clock.now_us()
         event = Event(
             Kind.ADMIN,
             now_us,
@@ -103,6 +115,9 @@ class Alerts:
             log.info("alert %s is %s", subject.rule, fact.says)
         if subject.rule == Rule.NOT_READY:
             self._tell.change(change, now_us, 0)
-            self._hub.log.append([event], lambda _: None)
-        else:
-            self._hub.log.append([event], partial(self._tell.change, change, now_us))
+        self._hub.log.append([event], partial(self._durable, change, now_us))
+
+    def _durable(self, change: Change, now_us: int, seq: int) -> None:
+        self.standing.durable(change.subject, now_us, seq)
+        if change.subject.rule != Rule.NOT_READY:
+            self._tell.change(change, now_us, seq)

@@ -6,8 +6,8 @@
     webhook.counts                                   # sent, failed, dropped
 
 `X-Sheepfold-Signature: sha256=<hex>` is the HMAC-SHA256 (RFC 2104) of the body, by the secret that
-both sides know. Whoever receives may get a body twice: its `hub` and `seq` tell. A webhook that is
-dead costs an attempt now and then, and the counts.
+both sides know. Whoever receives may get a body twice: its `hub` and `seq` tell, or `state` and
+`ts` where it has no `seq`. A webhook that is dead costs an attempt now and then, and the counts.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def open_webhook(settings: AlertSettings) -> Webhook | None:
 
     try:
         url = httpx.URL(settings.webhook)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    is_address = bool(url.host) and (url.port or 0) <= PORT_MAX
+        is_address = bool(url.host) and (url.port or 0) <= PORT_MAX
+    except (httpx.InvalidURL, UnicodeError):  # the latter of a name that is no IDNA
+        url, is_address = httpx.URL(), False
     if url.scheme not in ("http", "https") or not is_address:
         raise OperatorFault("setting alerts.webhook must be http://host[:port]/path, or https://…")
     if len(settings.webhook_secret) < SECRET_LETTERS_MIN:

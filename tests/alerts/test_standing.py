@@ -91,6 +91,18 @@ def test_one_that_comes_and_goes_after_it_was_raised_is_one_alert() -> None:
     assert [watched.see() for _ in range(3)] == [[], [], ["cleared"]]
 
 
+def test_what_replaces_another_text_ends_it_and_is_raised_at_once() -> None:
+    watched = Watched()
+    watched.see(cause(DISK, clear_s=600))
+    other = Cause(DISK, "another is lost", {}, clear_s=600, replaces=True)
+    assert watched.see(other) == ["cleared", "raised"]
+    assert watched.standing.open[DISK].fact.says == "another is lost"
+    assert watched.see(other) == []
+    assert watched.see(cause(DISK)) == [], "only what says so replaces"
+    watched.restart()
+    assert watched.standing.open[DISK].fact.says == "another is lost"
+
+
 def test_the_alert_says_since_when_what_and_what_to_do() -> None:
     watched = Watched()
     watched.see(cause(raise_s=10))

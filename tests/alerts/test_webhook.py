@@ -131,6 +131,7 @@ def test_without_an_address_nobody_is_told() -> None:
         ({"webhook": "http://[::"}, "https://"),
         ({"webhook": "http://host:99999999/"}, "https://"),
         ({"webhook": "http://a\x00b/"}, "https://"),
+        ({"webhook": "http://xn--a/"}, "https://"),
         ({"webhook": "https://host/", "webhook_secret": "short"}, "openssl rand"),
         ({"webhook": "https://host/", "webhook_ca_file": "no/such/file"}, "webhook_ca_file"),
     ],
