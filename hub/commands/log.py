@@ -80,8 +80,10 @@ def seal(data: Path) -> None:
 @data_option
 def backup(target: Path, data: Path) -> None:
     """Copy the sealed log and the policies into DIR; the next time, what is new."""
+    from hub.log.moved import check_not_moved
     from hub.log.segments.backup import backup as copy
 
+    check_not_moved(data)
     _seal_first(data)
     with private(), _disk(), Meter("backup", SystemClock()) as meter:
         copied = copy(data, target, meter.bytes)

@@ -41,11 +41,20 @@ def check_not_moved(data: Path) -> None:
 
 def moved(data: Path) -> str | None:
     """Where the hub of a folder went, for a person; None when it is there."""
+    went = read_moved(data)
+    if went is None:
+        return None
+    if not went.to:
+        return f"the hub of {data} was moved elsewhere"
+    return f"the hub of {data} was moved to {went.to}, with event {went.seq_last} its last"
+
+
+def read_moved(data: Path) -> Moved | None:
+    """What the folder says of its hub; nowhere = that can't be read, None = the hub is there."""
     path = data / FILE_NAME
     if not path.exists():
         return None
     try:
-        went = msgspec.json.decode(path.read_bytes(), type=Moved)
+        return msgspec.json.decode(path.read_bytes(), type=Moved)
     except (OSError, msgspec.DecodeError):
-        return f"the hub of {data} was moved elsewhere"
-    return f"the hub of {data} was moved to {went.to}, with event {went.seq_last} its last"
+        return Moved("", 0)

@@ -166,6 +166,10 @@ def test_move_takes_all_of_a_stopped_hub_along_and_it_does_not_start_here_again(
     last = before.log.last_seq
     with pytest.raises(OperatorFault, match=f"was moved to {carried}, with event {last} its last"):
         check_not_moved(data)
+    before_keys = sorted((carried / "keys").iterdir())
+    said = typed(data, "backup", str(carried))
+    assert (said.code, "was moved to" in said.err) == (1, True)
+    assert sorted((carried / "keys").iterdir()) == before_keys
 
     said = typed(new, "restore", str(carried))
     assert (said.code, said.lines[0]["keys"]) == (0, 1)

@@ -134,7 +134,10 @@ def restore(
     """
     for pattern in (*LOG_FILES, f"{FOLDER}/{FILE_NAME}"):
         if found := next(iter(sorted(data.glob(pattern))), None):
-            raise OperatorFault(f"{found} is there: {data} holds a log. Restore to another folder")
+            raise OperatorFault(
+                f"{found} is there: {data} holds a log. Restore to another folder; or, only if a "
+                "restore into it was cut off and no hub ran on it, delete it and restore again"
+            )
     report = verify(source, told)
     if report.problems or not report.seals:
         said = report.problems[:PROBLEMS_SHOWN] or ["there is no backup"]

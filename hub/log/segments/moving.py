@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 
-from hub.log.moved import FILE_NAME, Moved
+from hub.log.moved import FILE_NAME, Moved, check_not_moved, read_moved
 from hub.log.segments import backup
 from hub.log.segments.manifest import append_lines, sync_folder
 from hub.log.segments.told import nobody
@@ -32,12 +32,16 @@ def move(data: Path, target: Path, told: Told = nobody) -> backup.Backup:
 
     Args:
         data: the data folder; no hub runs on it, and all that it has is sealed.
-        target: absent, empty, or an earlier backup of this log.
+        target: absent, empty, or an earlier backup of this log; once moved, only where it went.
         told: hears how far it is.
 
     Raises:
+        OperatorFault: it was moved to another folder already.
         OperatorFault, HubFault, OSError: as `backup.backup`.
     """
+    went = read_moved(data)
+    if went is not None and went.to != str(target.resolve()):
+        check_not_moved(data)
     made = backup.backup(data, target, told)
     keys = backup.copy_keys(data, target)
     draft = data / f"{FILE_NAME}.new"

@@ -260,6 +260,17 @@ def test_a_move_that_is_done_again_has_the_keys_there_are(data: Path, tmp_path: 
     assert move(data, tmp_path / "copy").keys == 2
 
 
+def test_what_was_moved_is_not_moved_elsewhere_too(data: Path, tmp_path: Path) -> None:
+    """There would be two hubs of one name."""
+    move(data, tmp_path / "copy")
+    with pytest.raises(OperatorFault, match=r"was moved to .*copy, .* delete .*moved.json"):
+        move(data, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+    (data / "moved.json").write_bytes(b"{")
+    with pytest.raises(OperatorFault, match="was moved elsewhere"):
+        move(data, tmp_path / "copy")
+
+
 def test_keys_lie_where_they_are_made() -> None:
     assert KEYS == FOLDER_OF_KEYS
 
@@ -267,7 +278,7 @@ def test_keys_lie_where_they_are_made() -> None:
 def test_a_folder_with_a_log_is_left_alone(data: Path, tmp_path: Path) -> None:
     backup(data, tmp_path / "copy")
     before = contents(data)
-    with pytest.raises(OperatorFault, match="holds a log"):
+    with pytest.raises(OperatorFault, match=r"holds a log\. .*cut off .* delete it and restore"):
         restore(tmp_path / "copy", data, fill)
     assert contents(data) == before
     for name in ("log.duckdb", "log-00000000000000000007.duckdb", "log.acknowledged"):
