@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import pytest
 
@@ -87,8 +88,10 @@ class Values(dict[str, str]):
     def __missing__(self, name: str) -> str:
         if name == "version":
             return str(self._fuzz.one((0, 1, 2**31, 2**64, -1)))
-        if self._fuzz.often(0.3):
-            return text(self._fuzz).replace("/", "").replace("?", "").replace("#", "") or "x"
+        if self._fuzz.often(0.3):  # a longer address httpx would not send
+            return quote(
+                text(self._fuzz)[:QUERY_MAX].replace("/", "") or "x", safe="", errors="replace"
+            )
         good = {"name": self.agents, "what": BUTTONS, "how": ("promote", "rollback")}
         return str(self._fuzz.one(good.get(name, ("x",))))
 
