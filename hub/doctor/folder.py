@@ -209,11 +209,12 @@ def clock(data: Path, now_us: int) -> Iterator[Finding]:
 
 def keys(data: Path) -> Iterator[Finding]:
     """Whether the keys of what devices say besides numbers are still there."""
-    from hub.log.payload_keys import FOLDER
+    from hub.log.payload_keys import FOLDER, FORGOTTEN
 
     folder = data / FOLDER
     files = [path for path in folder.glob("*") if path.is_file()]
-    empty = [path for path in files if not path.stat().st_size]
+    kept = [path for path in files if path.suffix != FORGOTTEN]  # a mark, and empty
+    empty = [path for path in kept if not path.stat().st_size]
     if empty:
         yield Finding(
             check="keys",

@@ -203,6 +203,8 @@ def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
 
 def test_an_emptied_key_of_a_device_is_told(data: Path) -> None:
     (data / "keys").mkdir(mode=0o700)
+    (data / "keys" / "attic.forgotten").touch(mode=0o600)
+    assert "keys" not in found(data), "what is to be forgotten is not missing"
     (data / "keys" / "kitchen").touch(mode=0o600)
     assert "are empty" in found(data)["keys"].says
 
