@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 
+from hub.errors import OperatorFault
 from hub.log.moved import FILE_NAME, Moved, check_not_moved, read_moved
 from hub.log.segments import backup
 from hub.log.segments.manifest import append_lines, sync_folder
@@ -36,12 +37,14 @@ def move(data: Path, target: Path, told: Told = nobody) -> backup.Backup:
         told: hears how far it is.
 
     Raises:
-        OperatorFault: it was moved to another folder already.
+        OperatorFault: it was moved to another folder already, or would go into itself.
         OperatorFault, HubFault, OSError: as `backup.backup`.
     """
     went = read_moved(data)
     if went is not None and went.to != str(target.resolve()):
         check_not_moved(data)
+    if target.resolve().is_relative_to(data.resolve()):
+        raise OperatorFault(f"{target} is inside the folder that is moved; choose one outside it")
     made = backup.backup(data, target, told)
     keys = backup.copy_keys(data, target)
     draft = data / f"{FILE_NAME}.new"

@@ -309,3 +309,9 @@ def test_a_restore_that_was_cut_off_can_be_done_again(data: Path, tmp_path: Path
         (tmp_path / "again" / name).unlink()
     restore(tmp_path / "copy", tmp_path / "again", fill)
     assert rows(tmp_path / "again").equals(rows(data))
+
+
+def test_nothing_is_moved_into_itself(data: Path) -> None:
+    with pytest.raises(OperatorFault, match="inside the folder that is moved"):
+        move(data, data / "sub")
+    assert not (data / "sub").exists()
