@@ -206,7 +206,7 @@ class ClaimActs:
             why = f"this claim token is for devices {claim.prefix}…, not {device!r}"
         elif owner not in (None, claim.agent):
             why = f"device {device!r} belongs to another agent; its operator can move it"
-        elif owner is not None and not self._was_claimed(claim.agent, device):
+        elif owner is not None and self._registry.claims.came.get(DeviceId(device)) != owner:
             why = (
                 f"device {device!r} is there already: 'sheepfold key create {claim.agent} "
                 f"--device {device}' gives it a key of its own"
@@ -220,11 +220,6 @@ class ClaimActs:
             raise NotForThis(why, claim)
         if owner is None:
             check_room(self._registry, claim.agent)
-
-    def _was_claimed(self, agent: AgentName, device: str) -> bool:
-        """It came in by a claim of the agent, so that another may let it in anew."""
-        claims = self._registry.claims.standing.values()
-        return any(device in one.redeemed for one in claims if one.claim.agent == agent)
 
     def _has_key(self, device: str, agent: AgentName) -> bool:
         """One that opens something: other agents' keys of the same device do not."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct, field
 
 from hub.facts import Claimed, ClaimMade, ClaimRevoked
-from hub.words import Claim, ClaimId, DeviceId, KeyId
-
-if TYPE_CHECKING:
-    from hub.words import AgentName
-
+from hub.words import AgentName, Claim, ClaimId, DeviceId, KeyId
 
 KEPT_US: Final = 30 * 86_400 * 1_000_000
 """A claim that has expired is shown for so long, at least."""
@@ -45,6 +41,8 @@ class Claims(Struct):
     """All that were not revoked."""
 
     standing: dict[ClaimId, Standing] = field(default_factory=dict)
+    came: dict[DeviceId, AgentName] = field(default_factory=dict)
+    """Devices that came in by a claim, standing or not, with its agent: they may by another."""
     _by_secret: dict[bytes, ClaimId] = field(default_factory=dict)
 
     def of_secret(self, secret: bytes) -> Standing | None:
@@ -66,6 +64,8 @@ class Claims(Struct):
                 self._drop(claim_id)
             case Claimed(key, claim_id, nonce):
                 assert key.device is not None, "a claimed key is of one device"
+                if key.agent is not None:
+                    self.came[key.device] = key.agent
                 standing = self.standing.get(claim_id)
                 if standing is not None:
                     standing.redeemed[key.device] = Redeemed(key.id, nonce, ts)
