@@ -11,7 +11,9 @@ hub.end()                                      # asserts that nothing of it is l
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -44,6 +46,7 @@ STOP_S_MAX: Final = 10.0
 """SIGTERM drains and exits within it (docs/operator.md)."""
 ORPHAN_S_MAX: Final = 10.0
 """What lives longer than this once the hub has ended would live for ever."""
+LASTING_PORTS: Final = range(15_000, 32_000)
 POLL_S: Final = 0.03
 """To look takes the hub a query, mostly."""
 QUICK_PPO: Final = {"n_steps": "64", "batch_size": "64", "n_epochs": "2"}
@@ -65,6 +68,19 @@ def until(condition: Callable[[], object], what: str, *, timeout_s: float = 20.0
 def pause() -> None:
     """Between two looks at a condition."""
     threading.Event().wait(POLL_S)  # nobody sets it
+
+
+def lasting_port() -> int:
+    """A free port that stays ours while the hub is down.
+
+    Linux gives those above to whoever connects anywhere: one that a hub had could be taken by the
+    time it starts again.
+    """
+    while True:
+        port = LASTING_PORTS.start + secrets.randbelow(len(LASTING_PORTS))
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
 
 
 class RealHub:
@@ -92,7 +108,7 @@ class RealHub:
             AssertionError: it is not in time, or ended; nothing of it is left then.
         """
         before = getattr(self, "ready", None)
-        http, mqtt = (before.http, before.mqtt) if before else (0, 0)
+        http, mqtt = (before.http, before.mqtt) if before else (lasting_port(), lasting_port())
         process = self.spawn("--http-port", str(http), "--mqtt-port", str(mqtt), "--ws-port", "0")
         try:
             until(self._is_ready, f"ready.json of {self.data}", timeout_s=timeout_s)
