@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import pytest
 
-from tests.acceptance.real_hub import HOST, until
+from tests.acceptance.real_hub import HOST, lasting_port, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +38,7 @@ class Mosquitto:
     """
 
     def __init__(self, folder: Path, configuration: str, acl: Path, users: Iterable[str]) -> None:
-        self.port = _free_port()
+        self.port = lasting_port()
         self.folder = folder / f"broker-{self.port}"
         self.folder.mkdir()
         self._program = found("mosquitto")
@@ -111,8 +111,3 @@ def found(program: str) -> str:
             assert os.geteuid(), "CI, which is root, must be able to install mosquitto"
             pytest.skip(f"needs {program}: scripts/apt {package}")
     return where
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        return int(server.getsockname()[1])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+from tests.acceptance.real_hub import lasting_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def mosquitto(folder: Path) -> Iterator[Mosquitto]:
     found = program()
     if found is None:
         raise FileNotFoundError("mosquitto is not installed: apt-get install mosquitto")
-    port = _free_port()
+    port = lasting_port()
     settings = folder / "mosquitto.conf"
     settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
     with process([found, "-c", str(settings)]) as broker:
@@ -65,8 +66,3 @@ def process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         started.wait()
         if started.stdout is not None:
             started.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
