@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from hub.words import Protocol
-from tests.bench.load import Load, Measured, connect, run_reconnecting
+from tests.bench.load import Load, Measured, NewConnections, connect
 from tests.bench.open_hub import HOST, OpenHub, open_hub
 from tests.bench.processes import cpu_s, pss_mib
 from tests.bench.talk import MqttTalk, NativeTalk, ShepherdTalk, walking
@@ -94,13 +94,11 @@ def _accounted(pids: dict[str, list[int]], measure: Callable[[], Measured]) -> _
 
 def _reconnecting(hub: OpenHub, protocol: Protocol, plan: Plan, steps: list[WalkStep]) -> Cell:
     """One device with a new connection for every step: keep-alive must not be slower than this."""
+    port = hub.port(protocol)
     (talk,) = _talks(hub, protocol, 1, steps)
-    with connect((HOST, hub.port(protocol))) as connection:
+    with connect((HOST, port)) as connection:
         talk.greet(connection)
-
-    def measure() -> Measured:
-        return run_reconnecting(HOST, hub.port(protocol), talk, plan.seconds)
-
+    measure = partial(NewConnections(HOST, [(port, talk)]).run, plan.seconds)
     before = hub.status()
     runs = [_accounted(before.pids, measure) for _ in range(plan.runs)]
     return _cell(hub, before, runs, protocol, 1, connection="new")

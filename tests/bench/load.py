@@ -208,24 +208,6 @@ class NewConnections:
         return Measured(time.perf_counter() - started, latencies_ms, refused)
 
 
-def run_reconnecting(host: str, port: int, talk: Talk, seconds: float) -> Measured:
-    """One device that opens a new connection for every step, and closes it after the answer."""
-    latencies_ms = array("d")
-    refused = 0
-    started = time.perf_counter()
-    while time.perf_counter() < started + seconds:
-        asked = time.perf_counter()
-        with connect((host, port)) as connection:
-            connection.sendall(talk.ask())
-            while (answered := talk.hear(connection.recv(READ_BYTES))) is None:
-                pass
-            if answered:
-                latencies_ms.append((time.perf_counter() - asked) * 1000)
-            else:
-                refused += 1
-    return Measured(time.perf_counter() - started, latencies_ms, refused)
-
-
 def connect(address: tuple[str, int]) -> socket.socket:
     """A connection that sends at once."""
     connection = socket.create_connection(address, CONNECT_TIMEOUT_S)
