@@ -9,7 +9,7 @@
     <base>/agents/<agent>/alert/<rule>[/<device>]               hub, while it is open
 
 Those with a device are for it alone, `hub/status` is for all, alerts are for people. Hubs speak to
-each other on a broker of theirs, where no device reaches what is below `agents`:
+each other at a broker of theirs or at one hub's, where no device reaches what is below `agents`:
 
     <base>/agents/<agent>/{policy advice}/<hub>                 that hub, retained
     <base>/agents/<agent>/want/<hub>                            another hub, to that one
@@ -44,10 +44,14 @@ ALERTS: Final = (
 """Of the hub itself, of an agent, of one of its devices."""
 FEDERATION: Final = ("policy/<hub>", "advice/<hub>", "want/<hub>", "part/<sha256>/<number>")
 """Below `<base>/agents/<agent>`."""
+HUB_PUBLISHES_THERE: Final = ("policy/<own>", "advice/<own>", "want/+", "part/+/+")
+HUB_HEARS_THERE: Final = ("policy/+", "advice/+", "want/<own>", "part/+/+")
+"""What a hub may, `<own>` its own name; `deploy/hubs/acl` says the same to mosquitto."""
 HOME_ASSISTANT: Final = "homeassistant"
 """Its prefix, unless it was told another."""
 ENCODINGS: Final = {"obs": "json", "obs/mp": "mp", "obs/f32": "f32"}
 
+HUB_NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 _DEVICE_ID: Final = re.compile(r"[a-z0-9_-]{1,23}")
 _RESERVED: Final = {"hub", "agents"}
 _NO_WORD: Final = re.compile(r"[^a-zA-Z0-9_-]+")

@@ -327,6 +327,9 @@ class Key(Struct, frozen=True):
     """By which its device got it, or the key that it replaced; None = an operator made it."""
     rewarding: Rewarding | None = None
     """None = it may do more than that."""
+    hub: str | None = None
+    """Name of a hub that may meet others at this one's broker by it, as far as the user's agents
+    go, and do nothing else; None = it is no hub's."""
 
 
 class Claim(Struct, frozen=True):

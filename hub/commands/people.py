@@ -73,6 +73,7 @@ def key() -> None:
 @click.argument("agent", required=False)
 @click.option("--device", help="Only for this device of the agent.")
 @click.option("--user", "owner", metavar="USER", help="For what this user may ask and do.")
+@click.option("--hub", metavar="NAME", help="Only for a hub of the user's, to meet others here.")
 @click.option("--publishable", is_flag=True, help="For web pages: all may read it, it only steps.")
 @click.option("--origin", "origins", multiple=True, metavar="https://…", help="Of such a page.")
 @click.option("--sessions", type=int, help="Of a publishable key, open at once; 100.")
@@ -85,6 +86,7 @@ def create_key(
     agent: str | None,
     device: str | None,
     owner: str | None,
+    hub: str | None,
     data: Path,
     *,
     publishable: bool,
@@ -100,14 +102,16 @@ def create_key(
         raise click.UsageError("--origin, --sessions and --rate are of a --publishable key")
     if not rewards and (most is not None or per_minute is not None):
         raise click.UsageError("--most and --per-minute are of a key for --rewards")
-    if agent is not None and owner is None:
+    if agent is not None and owner is None and hub is None:
         limits = _publishable(origins, sessions, rate) if publishable else None
         bounds = _rewarding(most, per_minute) if rewards else None
         do(data, key_acts.CreateKey(agent, device, limits, bounds))
     elif owner is not None and agent is None and device is None and not publishable and not rewards:
-        do(data, key_acts.CreateUserKey(owner))
+        do(data, key_acts.CreateUserKey(owner, hub))
     else:
-        raise click.UsageError("write AGENT, AGENT --device D, AGENT --publishable or --user USER")
+        raise click.UsageError(
+            "write AGENT, AGENT --device D, AGENT --publishable, --user USER or --user USER --hub H"
+        )
 
 
 @key.command("list")

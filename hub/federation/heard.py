@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hub.errors import Unheard
-from hub.federation.payloads import NAME
+from hub.topics import HUB_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -66,7 +66,7 @@ class Heard:
         Raises:
             Unheard: it is a replay, the hub's name is none, or there are too many hubs.
         """
-        if not NAME.fullmatch(hub):
+        if not HUB_NAME.fullmatch(hub):
             raise Unheard("name")
         if hub == self._ours:
             return  # the broker tells us what we said

@@ -9,7 +9,6 @@ JSON, but for the parts of a network, which are its bytes.
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Annotated, Final
 
 import msgspec
@@ -29,7 +28,6 @@ PARTS_AT_ONCE: Final = 8
 """What one `Want` is answered with."""
 ALL_DEVICES: Final = "*"
 """In place of a device: the network is of all of them, or of the one that leads."""
-NAME: Final = re.compile(r"[a-z0-9_-]{1,40}")
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]

@@ -121,6 +121,8 @@ def operator_of(registry: Registry, secret: str) -> User:
             "this is a device's key, not an operator's; "
             "make one with 'sheepfold key create --user USER'"
         )
+    if key is not None and key.hub is not None:
+        raise AccessDenied("this key is for a hub that meets others over MQTT, and nothing else")
     user = None if key is None or key.user is None else registry.users.get(key.user)
     if user is None:
         raise AccessDenied(

@@ -13,7 +13,7 @@ from hub.registry.access import fingerprint, make_secret
 from hub.registry.admin import admin_event, agent_named, iso, user_named
 from hub.registry.publishable import check as check_publishable
 from hub.registry.rewarding import check as check_rewarding
-from hub.topics import is_device_id
+from hub.topics import HUB_NAME, is_device_id
 from hub.words import AgentName, DeviceId, Event, Key, KeyId, Publishable, Rewarding
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class CreateUserKey(Struct, frozen=True, tag="create_user_key"):
     """`sheepfold key create --user`."""
 
     user: str
+    hub: str | None = None
+    """For the user's other hub of this name, and not for programs."""
 
 
 class RevokeKey(Struct, frozen=True, tag="revoke_key"):
@@ -87,8 +89,8 @@ class KeyActs:
         match act:
             case CreateKey(agent, device, publishable, rewarding):
                 return self.create(agent, device, by, publishable, rewarding)
-            case CreateUserKey(user):
-                return self.create_for_user(user, by)
+            case CreateUserKey(user, hub):
+                return self.create_for_user(user, by, hub)
             case RevokeKey(key_id):
                 return self.revoke(key_id, by)
             case RotateKey(key_id, overlap_s):
@@ -125,11 +127,22 @@ class KeyActs:
         )
         return [event], {"agent": name, "device": device, "api_key": secret}
 
-    def create_for_user(self, name: str, by: str) -> tuple[list[Event], Any]:
-        """A key for what the user may ask and do; the answer shows it, once."""
+    def create_for_user(
+        self, name: str, by: str, hub: str | None = None
+    ) -> tuple[list[Event], Any]:
+        """A key for what the user may ask and do, or for a hub of the user's; shown once.
+
+        Of two hubs with one name the newer connection would end the other's, again and again.
+        """
         user = user_named(self._registry, name)
-        event, secret = self.made(by, user=user.name)
-        return [event], {"user": name, "api_key": secret}
+        if hub is not None and not HUB_NAME.fullmatch(hub):
+            raise OperatorFault(f"name of a hub {hub[:60]!r} must match {HUB_NAME.pattern}")
+        others = (key for key in self._registry.keys.values() if key.user != user.name)
+        if hub is not None and any(key.hub == hub for key in others):
+            raise OperatorFault(f"a hub of another user's is called {hub!r}; take another name")
+        event, secret = self.made(by, user=user.name, hub=hub)
+        whose = {"user": name} if hub is None else {"user": name, "hub": hub}
+        return [event], {**whose, "api_key": secret}
 
     def revoke(self, key_id: str, by: str) -> tuple[list[Event], Any]:
         """The key is not accepted any more."""
@@ -204,10 +217,11 @@ class KeyActs:
         user: str | None = None,
         publishable: Publishable | None = None,
         rewarding: Rewarding | None = None,
+        hub: str | None = None,
     ) -> tuple[Event, str]:
         """The event of a new key, and the key's whole text."""
         key_id, secret = make_secret(self._random_bytes)
-        key = Key(key_id, agent, device, user, publishable, rewarding=rewarding)
+        key = Key(key_id, agent, device, user, publishable, rewarding=rewarding, hub=hub)
         fact = KeyMade(key, by)
         event = admin_event(self._now_us(), fact, agent or "", device or "", fingerprint(secret))
         return event, secret

@@ -97,6 +97,22 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "takes two a device.",
         ),
     ] = 512
+    hub_messages_per_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Of another hub that meets others here, each up to 20 KB; what is more "
+            "waits at its side.",
+        ),
+    ] = 500.0
+    hub_retained_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Topics that one of them keeps here for others: two an agent. Above, its "
+            "connection is ended.",
+        ),
+    ] = 512
     retained_bytes_max: Annotated[
         int, Meta(ge=16, description="Largest `status` of a device, which is kept for others.")
     ] = 1024

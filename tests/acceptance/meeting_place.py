@@ -50,7 +50,12 @@ def federation_at(broker: Mosquitto, name: str) -> str:
     """`[federation]` of a hub that comes there, in TOML."""
     login = broker.folder / f"{name}.login"
     login.write_text(f"{name}:{PASSWORD}\n")
+    return federation_settings(broker.port, name, login)
+
+
+def federation_settings(port: int, name: str, login: Path) -> str:
+    """The same, of any broker here."""
     return (
-        f'[federation]\nbroker = "mqtt://{HOST}:{broker.port}"\nname = "{name}"\n'
+        f'[federation]\nbroker = "mqtt://{HOST}:{port}"\nname = "{name}"\n'
         f'credentials = "{login}"\nannounce_s = 0.5\nrefresh_s = 2.0\n'
     )

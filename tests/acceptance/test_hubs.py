@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 
+from hub import control
 from hub.federation.payloads import Announcement, Gains
 from hub.mqtt import BrokerLink
+from hub.registry.key_acts import RevokeKey
+from hub.registry.user_acts import CreateUser
 from tests.acceptance.cart import Cart
-from tests.acceptance.meeting_place import federation_at, meeting_place
+from tests.acceptance.meeting_place import federation_at, federation_settings, meeting_place
 from tests.acceptance.mosquitto import PASSWORD
 from tests.acceptance.real_hub import HOST, until
 
@@ -118,6 +121,41 @@ def test_replicas_of_one_hub_advise_those_of_the_other_whatever_is_killed(
     for hub in (a, b):
         rebuilt = msgspec.json.decode(hub.command("rebuild", "cart").stdout.splitlines()[-1])
         assert rebuilt["equal"], rebuilt
+
+
+def test_hubs_meet_at_the_broker_of_one_of_them_until_its_operator_ends_it(
+    new_hub: Callable[[str], RealHub],
+) -> None:
+    a, b = new_hub(""), new_hub("")
+    a.start()
+    a.ask(CreateUser("root", "admin", PASSWORD))
+    keys = {name: made(a, "--user", "root", "--hub", name) for name in ("site-a", "site-b")}
+    a.stop()
+    for hub, name in ((a, "site-a"), (b, "site-b")):
+        login = hub.data.with_name(f"{name}.login")
+        login.write_text(f"{name}:{keys[name]}\n")
+        hub.settings = federation_settings(a.ready.mqtt, name, login)
+        hub.start()
+    key_a, key_b = (
+        hub.make_agent("cart", sharing="advice", hubs="policies", parameters=OFTEN)
+        for hub in (a, b)
+    )
+    with Cart(a, key_a, "a-1"), Cart(b, key_b, "b-1", seed=1) as one:
+        by_a = "advice WHERE device = 'b-1' AND adviser = 'site-a/a-1'"
+        until(lambda: count(b, by_a), "b's device is advised by a's", timeout_s=LONG_S)
+        by_b = "advice WHERE adviser = 'site-b/b-1'"
+        until(lambda: count(a, by_b), "and a's by b's", timeout_s=LONG_S)
+        (key,) = (one for one in a.ask(control.Show("keys")) if one.get("hub") == "site-b")
+        a.ask(RevokeKey(key["id"]))
+        until(lambda: not federation(b)["connected"], "b is let in no more", timeout_s=LONG_S)
+        until(lambda: not count(a, "guests WHERE until IS NULL"), "b's leave", timeout_s=LONG_S)
+        steps = one.steps
+        until(lambda: one.steps > steps + 50, "steps go on at b", timeout_s=LONG_S)
+
+
+def made(hub: RealHub, *whose: str) -> str:
+    """A key, as the command line makes it."""
+    return str(msgspec.json.decode(hub.command("key", "create", *whose).stdout)["api_key"])
 
 
 def test_a_newcomer_hub_over_a_bridge_begins_with_what_the_other_knows(

@@ -382,6 +382,24 @@ def test_a_users_key_is_shown_once_and_opens_no_agent() -> None:
         operator_of(office.registry, secret)
 
 
+def test_a_key_for_a_hub_names_it_and_opens_nothing_else() -> None:
+    office = Office()
+    office.create()
+    for name in ("ann", "bob"):
+        office.do(office.acts.users.add(name, "owner", b"#", "test"))
+    answer = office.do(office.acts.keys.create_for_user("ann", "test", "site-a"))
+    assert list(answer) == ["user", "hub", "api_key"]
+    for opened in (operator_of, agent_of):
+        with pytest.raises(AccessDenied):
+            opened(office.registry, answer["api_key"])
+    office.do(office.acts.keys.create_for_user("ann", "test", "site-a"))  # to take its place
+    with pytest.raises(OperatorFault, match="another user's is called 'site-a'"):
+        office.acts.keys.create_for_user("bob", "test", "site-a")
+    for wrong in ("", "Site A", "a/b", "+", "x" * 41):
+        with pytest.raises(OperatorFault, match="must match"):
+            office.acts.keys.create_for_user("ann", "test", wrong)
+
+
 def test_a_user_who_owns_agents_gives_them_away_before_leaving() -> None:
     office = Office()
     for name in ("ann", "bob"):

@@ -11,7 +11,7 @@ from hub.intake.mqtt.wire import ConnectCode
 from hub.registry.access import admit, agent_of, fingerprint
 from hub.spaces import size
 from hub.topics import device_topic
-from hub.words import AgentName, DeviceId, KeyId, User
+from hub.words import AgentName, DeviceId, Key, KeyId, User
 
 if TYPE_CHECKING:
     from hub.intake.mqtt.claim_client import Claiming
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 JSON_BYTES_PER_VALUE: Final = 26
 """A float32 written at full length, with its comma."""
 JSON_BYTES_BESIDE: Final = 1024
+HUB_PACKET_BYTES_MAX: Final = 20_480
+"""A part of a network is 16 KiB, and nothing that hubs say is larger."""
 
 
 class Admission(Struct, frozen=True):
@@ -35,6 +37,11 @@ class Admission(Struct, frozen=True):
     """SHA-256 of the key; once it is revoked the connection ends. None: it has a certificate."""
     packet_bytes_max: int
     """Enough for one observation of the agent's space."""
+
+    @property
+    def name(self) -> str:
+        """Of who came in."""
+        return self.device
 
     def holds(self, registry: Registry) -> bool:
         """Whether the key is still accepted and the device still the agent's, which is there."""
@@ -50,6 +57,11 @@ class ClaimAdmission(Struct, frozen=True):
     token: str
     packet_bytes_max: int
 
+    @property
+    def name(self) -> str:
+        """Of who came in."""
+        return self.device
+
 
 class PersonAdmission(Struct, frozen=True):
     """A person with an operator key that is accepted."""
@@ -57,6 +69,26 @@ class PersonAdmission(Struct, frozen=True):
     user: User
     secret: bytes
     """SHA-256 of the key; once it is revoked the connection ends."""
+
+
+class HubAdmission(Struct, frozen=True):
+    """Another hub, with a key for it that is accepted."""
+
+    name: str
+    user: str
+    """Whose it is."""
+    secret: bytes
+    """SHA-256 of the key; once it is revoked the connection ends."""
+    packet_bytes_max: int = HUB_PACKET_BYTES_MAX
+
+    def holds(self, registry: Registry) -> bool:
+        """Whether the key is still accepted."""
+        key = registry.keys.get(self.secret)
+        return key is not None and (key.hub, key.user) == (self.name, self.user)
+
+
+Served = Admission | ClaimAdmission | HubAdmission
+"""Whom the gate serves itself."""
 
 
 class TurnedAway(AccessDenied):
@@ -74,8 +106,8 @@ def admit_connect(
     settings: MqttSettings,
     claiming: Claiming,
     certified: str | None = None,
-) -> Admission | PersonAdmission | ClaimAdmission:
-    """The device or person that may come in; the key, or the claim token, tells which.
+) -> Admission | PersonAdmission | ClaimAdmission | HubAdmission:
+    """The device, person or hub that may come in; the key, or the claim token, tells which.
 
     `certified` is the name in the client's certificate, if it has shown one: then it is this device
     and no other, and without a password it needs none.
@@ -86,6 +118,8 @@ def admit_connect(
     # Without user name or password both are empty, and no key is.
     secret = (packet.password or b"").decode("utf-8", "replace")
     shown = registry.keys.get(fingerprint(secret))
+    if shown is not None and shown.hub is not None:
+        return _admit_hub(registry, shown, packet, fingerprint(secret))
     if shown is not None and shown.agent is None:
         return _admit_person(people, packet, secret)
     if shown is None and registry.claims.of_secret(fingerprint(secret)) is not None:
@@ -156,6 +190,15 @@ def packet_bytes_max(spec: Spec, settings: MqttSettings) -> int:
     """Enough for one observation of the agent's space."""
     observation_bytes = size(spec.observations) * JSON_BYTES_PER_VALUE + JSON_BYTES_BESIDE
     return max(settings.packet_bytes_min, observation_bytes)
+
+
+def _admit_hub(registry: Registry, key: Key, packet: Connect, secret: bytes) -> HubAdmission:
+    user = registry.users.get(key.user or "")
+    if user is None or key.hub is None or packet.username != key.hub:
+        raise TurnedAway(ConnectCode.BAD_CREDENTIALS)
+    if packet.lacks_client_id:
+        raise TurnedAway(ConnectCode.BAD_CLIENT_ID)
+    return HubAdmission(key.hub, user.name, secret)
 
 
 def _admit_person(people: People, packet: Connect, secret: str) -> PersonAdmission:

@@ -15,6 +15,7 @@ from hub.intake.mqtt import wire
 from hub.intake.mqtt.admission import (
     Admission,
     ClaimAdmission,
+    HubAdmission,
     PersonAdmission,
     TurnedAway,
     admit_connect,
@@ -22,6 +23,7 @@ from hub.intake.mqtt.admission import (
 from hub.intake.mqtt.claim_client import ClaimClient
 from hub.intake.mqtt.device_client import DeviceClient
 from hub.intake.mqtt.dialect import MQTT_3, dialect_of
+from hub.intake.mqtt.hub_client import HubClient
 from hub.intake.mqtt.keep_alive import GRACE
 from hub.intake.mqtt.person_client import PersonClient, check_session, session_id
 from hub.intake.mqtt.reasons import Breach, Reason, reason_of
@@ -45,7 +47,7 @@ nothing more is wanted from it."""
 
 
 class Connection(asyncio.Protocol):
-    """One socket: unknown until its CONNECT is accepted, then one device's or person's."""
+    """One socket: unknown until its CONNECT is accepted, then one device's, person's or hub's."""
 
     __slots__ = (
         "_buffer",
@@ -80,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._pauses: frozenset[str] = NONE
         """Why it is not read from now; empty = it is."""
         self._limit = self._settings.connect_bytes_max
-        self._client: ClaimClient | DeviceClient | PersonClient | None = None
+        self._client: ClaimClient | DeviceClient | HubClient | PersonClient | None = None
         """None until CONNECT was accepted."""
         self._dialect = MQTT_3
         """As its CONNECT began."""
@@ -206,6 +208,11 @@ class Connection(asyncio.Protocol):
             claiming = ClaimClient(gate, self, admission, self._dialect)
             self._client = claiming
             claiming.begin()
+        elif isinstance(admission, HubAdmission):
+            self._limit = admission.packet_bytes_max
+            visiting = HubClient(gate, self, admission, packet, self._dialect)
+            self._client = visiting
+            visiting.begin()
         else:
             self._limit = self._settings.packet_bytes_min
             self._client = PersonClient(gate, self, admission.user, admission.secret, packet)

@@ -14,6 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from hub.intake.mqtt import wire, wire5
+from hub.intake.mqtt.admission import HubAdmission
 from hub.intake.mqtt.fields import varint_bytes
 from hub.intake.mqtt.outbox import NO_LIMITS, Limits, Outbox
 from hub.intake.mqtt.outbox5 import Outbox5
@@ -25,7 +26,7 @@ from hub.intake.mqtt.wire import PacketType
 from hub.topics import device_topic
 
 if TYPE_CHECKING:
-    from hub.intake.mqtt.admission import Admission, ClaimAdmission
+    from hub.intake.mqtt.admission import Served
     from hub.intake.mqtt.connection import Connection
     from hub.intake.mqtt.gate import Gate
     from hub.intake.mqtt.wire import ConnectCode
@@ -70,12 +71,14 @@ class Dialect:
         del body
         return wire5.Disconnect(Reason.SUCCESS, None)
 
-    def accepted(
-        self, gate: Gate, admission: Admission | ClaimAdmission, *, resumed: bool
-    ) -> bytes:
+    def accepted(self, gate: Gate, admission: Served, *, resumed: bool) -> bytes:
         """CONNACK."""
         del gate, admission
         return wire.connack(wire.ConnectCode.ACCEPTED, session_present=resumed)
+
+    def message(self, topic: str, payload: bytes, *, retained: bool) -> bytes:
+        """PUBLISH at QoS 0; `retained` = it was before the client had subscribed."""
+        return wire.publish(topic, payload, retain=retained)
 
     def refused(self, code: ConnectCode) -> bytes:
         """CONNACK, before the hub closes."""
@@ -173,9 +176,11 @@ class Dialect5(Dialect):
             raise Breach(Reason.PROTOCOL_ERROR, text)
         return disconnect
 
-    def accepted(
-        self, gate: Gate, admission: Admission | ClaimAdmission, *, resumed: bool
-    ) -> bytes:
+    def message(self, topic: str, payload: bytes, *, retained: bool) -> bytes:
+        """As MQTT 3.1.1 has it."""
+        return wire5.publish(topic, payload, retain=retained)
+
+    def accepted(self, gate: Gate, admission: Served, *, resumed: bool) -> bytes:
         """CONNACK; what is not said of in it is available (3.2.2.3)."""
         settings = gate.settings
         said = Properties(
@@ -187,9 +192,9 @@ class Dialect5(Dialect):
             }
         )
         if self._nameless:
-            said[Property.ASSIGNED_CLIENT_ID] = admission.device
-        if self._wants_topic:
-            topic = device_topic(settings.base, admission.device, "act")
+            said[Property.ASSIGNED_CLIENT_ID] = admission.name
+        if self._wants_topic and not isinstance(admission, HubAdmission):
+            topic = device_topic(settings.base, admission.name, "act")
             said[Property.RESPONSE_INFORMATION] = topic
         return wire5.connack(Reason.SUCCESS, said, session_present=resumed)
 

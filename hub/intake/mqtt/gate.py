@@ -1,7 +1,8 @@
 """The gate: owns every MQTT socket; what they share is here, each one's own in `connection.py`.
 
 Devices are served by the hub itself, for amqtt takes 350 µs a round trip and 37 KB a session; what
-people's clients do goes through to it as whole, checked packets (`person_client.py`).
+people's clients do goes through to it as whole, checked packets (`person_client.py`). Other hubs
+meet in `meeting.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hub.intake.mqtt.connection import LOG_BEHIND, Connection
 from hub.intake.mqtt.keep_alive import KeepAlive
+from hub.intake.mqtt.meeting import Meeting
 from hub.intake.mqtt.outbox import HUB_STATUS
 from hub.intake.mqtt.outboxes import Outboxes
 from hub.intake.mqtt.reasons import Reason
@@ -59,6 +61,12 @@ class Gate:
         self.connections: dict[DeviceId, Connection] = {}
         self.outboxes = Outboxes(settings)
         self.people_online: dict[str, PersonClient] = {}
+        self.meeting = Meeting(
+            registry,
+            settings.base,
+            retained_max=settings.hub_retained_max,
+            filters_max=settings.person_filters_max,
+        )
         self.strangers = Strangers(settings, clock)
         self.keep_alive = KeepAlive(asyncio.get_running_loop())
         self.on_birth: Callable[[bytes], None] = _nobody
@@ -85,6 +93,8 @@ class Gate:
         """End every session."""
         for connection in self.connections.values():
             connection.say_goodbye(Reason.SERVER_SHUTTING_DOWN)
+        for visitor in list(self.meeting.online.values()):
+            visitor.end(Reason.SERVER_SHUTTING_DOWN)
         await self.broker.stop()
 
     def hold(self, connection: Connection) -> bool:
@@ -116,6 +126,9 @@ class Gate:
             connection.recheck()
         for person in list(self.people_online.values()):
             person.recheck()
+        for visitor in list(self.meeting.online.values()):
+            visitor.recheck()
+        self.meeting.recheck()
 
     def accept(self) -> Connection:
         """The protocol of a new socket: for `loop.create_server`."""
