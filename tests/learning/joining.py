@@ -1,9 +1,12 @@
 """What a device gets that joins replicas which have learnt for a while: its first 1,000 steps.
 
-python -m tests.learning.joining [--seeds N] [--reversed]
+python -m tests.learning.joining [--minutes M] [--seeds N] [--only CASE …] [--out DIR]
 
 Four devices have made 8,192 steps each when a fifth joins, of which nothing was seen before. Its
 mean return in its first 1,000 steps is held against the peers' in the same time.
+
+Runs are kept in `joining.json` and never made twice; the table goes to `joining.md`. Runs of other
+parameters are left out.
 """
 
 from __future__ import annotations
@@ -11,67 +14,129 @@ from __future__ import annotations
 import hub.learner.one_thread  # noqa: F401 - before numpy and torch
 
 # isort: split
-import argparse
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
-from tests.learning.harness import Hub, cartpole
-from tests.learning.sharing import AS_IT_COMES, CASES, Machine, Replica, step_on
+from tests.bench.table import table
+from tests.learning.book import Runs, in_time, long_run
+from tests.learning.harness import Hub
+from tests.learning.sharing import (
+    AS_IT_COMES,
+    CASES,
+    CONFIDENCE,
+    RESAMPLES,
+    Machine,
+    Mode,
+    Replica,
+    agent_of,
+    parameters_of,
+    step_on,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BEFORE: Final = 8192
 FIRST: Final = 1000
 SEEDS: Final = 10
+NEWCOMERS: Final = {"alike": AS_IT_COMES, "reversed": Replica(reversed=True)}
+WAYS: Final[tuple[Mode, ...]] = ("lone", "guarded", "advice", "random advice")
+"""Of sharing; `guarded` is what an agent does that is told nothing else."""
 
 
 class Joined(Struct, frozen=True):
     """One seed."""
 
+    newcomer: str
+    mode: Mode
     seed: int
     joiner: float
     """Mean return of its episodes."""
     peers: float
+    parameters: str
 
 
-def joined(seed: int, folder: Path, newcomer: Replica = AS_IT_COMES) -> Joined:
+def joined(newcomer: str, mode: Mode, seed: int, folder: Path) -> Joined:
     """Let a fifth device join four."""
     case = CASES["alike"]
-    late = msgspec.structs.replace(case, replicas=(*case.replicas, newcomer))
+    late = msgspec.structs.replace(case, replicas=(*case.replicas, NEWCOMERS[newcomer]))
     flock = [Machine(number, late, seed) for number in range(5)]
-    hub = Hub(cartpole("PPO", seed=100 * seed), folder)
+    # Lone learners are a flock whose replicas share nothing: each learns as it would alone.
+    hub = Hub(agent_of(case, mode, seed=100 * seed), folder)
     peers, joiner = flock[:4], flock[4]
     step_on(hub, peers, seed, until=lambda: min(peer.steps for peer in peers) >= BEFORE)
     for peer in peers:
         peer.returns.clear()
     step_on(hub, flock, seed + 1, until=lambda: joiner.steps >= FIRST)
     return Joined(
+        newcomer,
+        mode,
         seed,
         mean(joiner.returns or [joiner.returned]),
         mean([one for peer in peers for one in peer.returns] or [p.returned for p in peers]),
+        parameters_of("alike", mode),
     )
 
 
+def report(runs: Sequence[Joined]) -> str:
+    """A table; the bound is a bootstrap's over seeds, and the share is above it at 90 %."""
+    rows = []
+    for newcomer, mode in product(NEWCOMERS, WAYS):
+        some = [run for run in runs if (run.newcomer, run.mode) == (newcomer, mode)]
+        if not some:
+            continue
+        ours, theirs = (np.array([getattr(r, of) for r in some]) for of in ("joiner", "peers"))
+        picked = np.random.default_rng(0).integers(len(some), size=(RESAMPLES, len(some)))
+        shares = ours[picked].mean(axis=1) / theirs[picked].mean(axis=1)
+        rows.append(
+            [
+                newcomer,
+                mode,
+                str(len(some)),
+                f"{ours.mean():.0f}",
+                f"{theirs.mean():.0f}",
+                f"{ours.mean() / theirs.mean():.0%}",
+                f"{np.quantile(shares, 1 - CONFIDENCE):.0%}",
+            ]
+        )
+    heads = ["newcomer", "", "seeds", "its return", "the peers'", "share", "90 % bound"]
+    return "\n".join(table(heads, rows)) if rows else "too few runs for a table"
+
+
+def wanting(
+    made: Sequence[Joined], newcomers: Sequence[str], seeds: int
+) -> Iterator[tuple[str, Mode, int]]:
+    """What is still to be run: one seed of everything after the other."""
+    known = {(run.newcomer, run.mode, run.seed) for run in made}
+    for seed in range(seeds):
+        for newcomer, mode in product(newcomers, WAYS):
+            if (newcomer, mode, seed) not in known:
+                yield newcomer, mode, seed
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run all seeds and print what they come to."""
-    parser = argparse.ArgumentParser(prog="tests.learning.joining")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--reversed", action="store_true", help="its motor is")
-    options = parser.parse_args(arguments)
-    runs = []
-    for seed in range(options.seeds):
+    """Run what is wanting until the time is over; print and write the table."""
+    options = long_run("tests.learning.joining", list(NEWCOMERS), seeds=SEEDS).parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    now = {mode: parameters_of("alike", mode) for mode in WAYS}
+    runs = Runs(options.out / "joining.json", Joined, lambda it: now.get(it.mode) == it.parameters)
+    for newcomer, mode, seed in in_time(
+        wanting(tuple(runs.made), options.only, options.seeds), options.minutes
+    ):
         with tempfile.TemporaryDirectory() as folder:
-            runs.append(joined(seed, Path(folder), Replica(reversed=options.reversed)))
-        sys.stderr.write(f"{runs[-1]}\n")
-    share = mean(run.joiner for run in runs) / mean(run.peers for run in runs)
-    sys.stdout.write(f"{len(runs)} seeds: {share:.0%} of the peers' return\n")
+            runs.add(joined(newcomer, mode, seed, Path(folder)))
+        sys.stderr.write(f"{runs.made[-1]}\n")
+    text = report(runs.made)
+    (options.out / "joining.md").write_text(f"# What a device gets that joins late\n\n{text}\n")
+    sys.stdout.write(f"{text}\n")
     return 0
 
 

@@ -34,7 +34,7 @@ def test_one_machine_wired_in_reverse_learns_with_the_others(tmp_path: Path, see
 
 
 def test_a_device_that_joins_late_acts_with_what_the_others_know(tmp_path: Path) -> None:
-    found = joined(0, tmp_path)
+    found = joined("alike", "guarded", 0, tmp_path)
     assert found.joiner > 0.6 * found.peers
     assert found.peers > 100.0
 
