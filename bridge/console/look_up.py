@@ -34,9 +34,17 @@ SELECT seq, ts, device, step, action, policy, source, reason, {likelihood} AS li
 FROM events WHERE agent = '{agent}' AND kind = 'action' ORDER BY seq DESC LIMIT {limit}
 """
 ADVICE: Final = """
-SELECT device, adviser, count(*) AS episodes, avg(effect) AS gain FROM advice
-WHERE agent = '{agent}' GROUP BY device, adviser ORDER BY device, gain DESC LIMIT 200
+SELECT device, adviser, count(*) AS episodes, avg(effect) AS gain,
+    1.645 * stddev_samp(effect) / sqrt(count(effect)) AS gain_within
+FROM advice WHERE agent = '{agent}'
+GROUP BY device, adviser ORDER BY device, gain DESC LIMIT 200
 """
+ADVISED: Final = """
+SELECT count(effect) AS episodes, avg(effect) AS gain,
+    1.645 * stddev_samp(effect) / sqrt(count(effect)) AS gain_within
+FROM advice WHERE agent = '{agent}' AND adviser IS NOT NULL
+"""
+"""What advice gained the agent's devices together; the interval is that of the view `gains`."""
 JOINED: Final = """
 SELECT version, created, devices FROM policies
 WHERE agent = '{agent}' AND len(devices) > 0 ORDER BY version DESC LIMIT 50
@@ -88,6 +96,7 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
         asked["guard"] = GUARDED.format(agent=name, since=begun.seq)
     if spec.agent.sharing == "advice":
         asked["advice"] = ADVICE.format(agent=name)
+        asked["advised"] = ADVISED.format(agent=name)
     elif spec.agent.algorithm in ALGORITHMS:
         asked["joined"] = JOINED.format(agent=name)
     found = await asyncio.gather(*(_or_none(desk, sight, sql) for sql in asked.values()))

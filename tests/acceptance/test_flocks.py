@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.acceptance.devices import walkers
+from tests.acceptance.people import Person, add_user
 from tests.acceptance.real_hub import until
 
 if TYPE_CHECKING:
@@ -61,6 +63,10 @@ def test_each_device_learns_by_a_network_of_its_own_over_every_protocol(
         assert row["device"] in came["d"]
         assert row["adviser"] in (None, *came["d"])
         assert row["adviser"] != row["device"]
+        assert row["weight"] is not None
+        assert row["version"] is not None
+    if sharing == "advice":
+        _assert_shown(hub)
     exported = tmp_path / "one.zip"
     done = hub.command("policy", "export", "cart", "--device", came["d"][1], "--to", str(exported))
     assert done.returncode == 0, done.stderr
@@ -70,3 +76,17 @@ def test_each_device_learns_by_a_network_of_its_own_over_every_protocol(
     assert "has no network of its own" in refused.stderr
     rebuilt: Any = msgspec.json.decode(hub.command("rebuild", "cart").stdout.splitlines()[-1])
     assert rebuilt["equal"], rebuilt
+
+
+def _assert_shown(hub: RealHub) -> None:
+    """What advice gained each pair, and all together, is on the agent's page as SQL has it."""
+    pairs = hub.sql("SELECT device, adviser, episodes, gain FROM gains WHERE agent = 'cart'")
+    assert pairs, "some have asked, and some have not"
+    add_user(hub, "root", "admin")
+    with Person(hub) as root:
+        root.log_in("root")
+        page = root.see("/agents/cart")
+    for row in pairs:
+        assert f"<td>{row['device']}</td><td>{row['adviser']}</td>" in page
+    episodes = sum(row["episodes"] for row in pairs)
+    assert re.search(rf"together -?[\d.]+( ± [\d.]+)? more .* over {episodes:,} episode", page)
