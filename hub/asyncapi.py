@@ -95,6 +95,9 @@ BELOW_AGENT: Final[Mapping[str, Said]] = {
     "policy/<hub>": Said("Which networks a hub gives out.", "announcement", qos=1, retained=True),
     "advice/<hub>": Said("What advice gained an agent's devices.", "gains", qos=1, retained=True),
     "want/<hub>": Said("Another hub's request for a network.", "want", qos=1),
+    "adviser/<hub>": Said("Who answers questions.", "adviser", qos=1, retained=True),
+    "ask/<hub>": Said("What would it do, where this is seen?", "ask", qos=1),
+    "answer/<hub>": Said("What it would.", "answer", qos=1),
     "part/<sha256>/<number>": Said("A part of it.", _PART, "application/octet-stream", qos=1),
 }
 WORDS: Final = sorted(

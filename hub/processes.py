@@ -151,7 +151,9 @@ class Hub:
             clock,
             join=self._join,
             changed=self.pool.changed,
+            advise=self.pool.advise,
         )
+        self.pool.consult = self.federation.consult
         self.alerts = Alerts(self)
         self.listens = Ready(os.getpid(), 0, 0, 0, VERSION)
         """Ports 0 until it does."""

@@ -12,7 +12,9 @@ Those with a device are for it alone, `hub/status` is for all, alerts are for pe
 each other at a broker of theirs or at one hub's, where no device reaches what is below `agents`:
 
     <base>/agents/<agent>/{policy advice}/<hub>                 that hub, retained
-    <base>/agents/<agent>/want/<hub>                            another hub, to that one
+    <base>/agents/<agent>/adviser/<hub>                         that hub or program, retained
+    <base>/agents/<agent>/{want ask}/<hub>                      another hub, to that one
+    <base>/agents/<agent>/answer/<hub>                          whichever was asked, to that one
     <base>/agents/<agent>/part/<sha256>/<number>                whichever hub was asked
 
 Home Assistant looks for devices below a prefix of its own, `homeassistant`:
@@ -42,10 +44,34 @@ ALERTS: Final = (
     "agents/<agent>/alert/<rule>/<device>",
 )
 """Of the hub itself, of an agent, of one of its devices."""
-FEDERATION: Final = ("policy/<hub>", "advice/<hub>", "want/<hub>", "part/<sha256>/<number>")
+FEDERATION: Final = (
+    "policy/<hub>",
+    "advice/<hub>",
+    "want/<hub>",
+    "part/<sha256>/<number>",
+    "adviser/<hub>",
+    "ask/<hub>",
+    "answer/<hub>",
+)
 """Below `<base>/agents/<agent>`."""
-HUB_PUBLISHES_THERE: Final = ("policy/<own>", "advice/<own>", "want/+", "part/+/+")
-HUB_HEARS_THERE: Final = ("policy/+", "advice/+", "want/<own>", "part/+/+")
+HUB_PUBLISHES_THERE: Final = (
+    "policy/<own>",
+    "advice/<own>",
+    "adviser/<own>",
+    "want/+",
+    "ask/+",
+    "answer/+",
+    "part/+/+",
+)
+HUB_HEARS_THERE: Final = (
+    "policy/+",
+    "advice/+",
+    "adviser/+",
+    "want/<own>",
+    "ask/<own>",
+    "answer/<own>",
+    "part/+/+",
+)
 """What a hub may, `<own>` its own name; `deploy/hubs/acl` says the same to mosquitto."""
 HOME_ASSISTANT: Final = "homeassistant"
 """Its prefix, unless it was told another."""

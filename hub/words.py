@@ -238,8 +238,9 @@ class Safety(Struct, frozen=True, omit_defaults=True):
 
 Sharing = Literal["shared", "advice", "none"]
 """How the devices of an Agent learn from each other."""
-Hubs = Literal["none", "policies"]
-"""What an Agent and its namesakes on other hubs have of each other: nothing, or policies."""
+Hubs = Literal["none", "policies", "questions"]
+"""What an Agent and its namesakes on other hubs have of each other: nothing, policies, or also
+answers: what one sees is told to the other, that says what it would do."""
 
 
 class Agent(Struct, frozen=True):

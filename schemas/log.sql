@@ -404,6 +404,7 @@ GROUP BY agent, device, adviser;
 
 -- guests: networks of agents' namesakes on other hubs, as they were let in: from `since` until
 -- `until` (NULL = still) the adviser of this name was this version over there, with this file here.
+-- Of an adviser that is asked at each step instead, `device` is `?`, and there is neither.
 CREATE VIEW guests AS
 WITH taken AS (
     SELECT

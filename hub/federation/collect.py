@@ -21,7 +21,7 @@ from hub.facts import Guest
 from hub.federation.fetch import Fetch
 from hub.federation.messages import Join, Took
 from hub.federation.part import Part, Publish, Subscribe
-from hub.federation.payloads import encode
+from hub.federation.payloads import ASKED, encode
 from hub.federation.vetting import can_be_vetted, take_in, vetted
 from hub.learner.messages import POLICY_SUFFIX, guest_path
 from hub.topics import agent_topic
@@ -198,9 +198,30 @@ class Collect:
         if part.namesake.agent.sharing != "advice":
             return []
         guests = part.namesake.guests
-        kept = sum(not part.heard.knows(guest.hub) for guest in guests)  # Rule 3
+        here = [guest for guest in guests if guest.device != ASKED]
+        kept = sum(not part.heard.knows(guest.hub) for guest in here)  # Rule 3
         names = {guest.name for guest in guests}
         return part.heard.wanted(part.digest, names, self._settings.guests_max - kept)
+
+    def invite(self, part: Part) -> None:
+        """Have those asked at each step who have no network to give, while they are there."""
+        agent, here = part.namesake.agent, part.namesake.guests
+        asked = [guest.hub for guest in here if guest.device == ASKED]
+        fit: list[str] = []
+        if (agent.hubs, agent.sharing) == ("questions", "advice") and can_be_vetted(agent):
+            giving = {found.hub for found in part.heard.offers(part.digest)}
+            fit = [
+                name
+                for name, one in part.advisers.items()
+                if (one.observations, one.actions) == (agent.observations, agent.actions)
+                and name not in giving
+            ]
+        fit.sort(key=lambda name: name not in asked)  # stable: who has a place keeps it
+        fit = fit[: self._settings.advisers_max]
+        if fit != asked:
+            guests = [guest for guest in here if guest.device != ASKED]
+            guests += [Guest(f"{name}/{ASKED}", name, ASKED, 0, "") for name in fit]
+            self._set_guests(part, guests)
 
     def _let_go(self, part: Part, wanted: list[Found]) -> None:
         names = {found.name for found in wanted}
@@ -208,7 +229,9 @@ class Collect:
         guests = [
             guest
             for guest in part.namesake.guests
-            if guest.name in names or (advised and not part.heard.knows(guest.hub))
+            if guest.name in names
+            or guest.device == ASKED
+            or (advised and not part.heard.knows(guest.hub))
         ]
         if guests != part.namesake.guests:
             self._set_guests(part, guests)

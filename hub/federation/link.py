@@ -20,17 +20,19 @@ from hub.errors import SheepfoldError
 from hub.facts import GuestsTaken
 from hub.federation.messages import (
     Agents,
+    Ask,
     Counted,
     FromFederation,
     Join,
     Namesake,
+    Told,
     Took,
     decode_from_federation,
     framed,
 )
 from hub.federation.place import login_of, place_of
 from hub.federation.start import run_federation
-from hub.learner.messages import LoggedPolicy
+from hub.learner.messages import Counsel, LoggedPolicy
 from hub.learner.processes.child import Child
 from hub.learner.processes.start import learner_context
 from hub.words import EXTERNAL, Event, Kind
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.clock import Clock
+    from hub.learner.messages import Consult
     from hub.learner.processes.child import Trouble
     from hub.log.link import LogLink
     from hub.registry.fold import Registry, Spec
@@ -64,6 +67,7 @@ class FederationLink:
         clock: the hub's.
         join: has an agent begin with a policy that another hub gave.
         changed: called with an agent that has other guests now.
+        advise: called with what an adviser elsewhere told an agent's actor.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class FederationLink:
         *,
         join: Callable[[AgentName, str, str], Awaitable[object]],
         changed: Callable[[AgentName], None],
+        advise: Callable[[AgentName, Counsel], None],
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -84,6 +89,7 @@ class FederationLink:
         self._clock = clock
         self._join = join
         self._changed = changed
+        self._advise = advise
         self._child: Child | None = None
         self._looking: asyncio.Task[None] | None = None
         self._told: list[Namesake] | None = None
@@ -108,6 +114,13 @@ class FederationLink:
             ),
         )
         self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    def consult(self, agent: AgentName, consult: Consult) -> None:
+        """Have an adviser elsewhere asked; `advise` is called, or the actor's own wait ends."""
+        if self._child is None or self._child.pid is None:
+            self._advise(agent, Counsel(consult.id, None))
+        else:
+            self._child.send(framed(Ask(agent, consult)))
 
     async def close(self) -> None:
         """End the process."""
@@ -180,6 +193,8 @@ class FederationLink:
                 task = asyncio.get_running_loop().create_task(self._begin(agent, sha256, name))
                 self._beginning.add(task)  # or nobody holds it, and it may be collected half done
                 task.add_done_callback(self._beginning.discard)
+            case Told(agent, counsel):
+                self._advise(agent, counsel)
             case Took(agent, _) if agent in self._registry.agents:
                 self._log_guests(message)
             case Took():

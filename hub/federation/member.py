@@ -6,7 +6,8 @@
     member.hear(topic, payload); member.tick()   # then act on what stands in `out` and `told`
 
 Rule 1: an agent that did not opt in is not spoken of, and nothing is taken for it.
-Rule 2: what others say costs a count and no more (what is taken of it: `collect.py`).
+Rule 2: what others say costs a count and no more (what is taken of it: `collect.py`; what is asked
+    and answered: `questions.py`, `answers.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import HubFault, Unheard
+from hub.federation.answers import Answers
 from hub.federation.heard import Heard
 from hub.federation.messages import Counted, FromFederation, Namesake
 from hub.federation.part import Part, Publish, Subscribe
@@ -23,17 +25,21 @@ from hub.federation.payloads import (
     Announcement,
     digest_of,
     encode,
+    read_adviser,
     read_announcement,
     read_want,
 )
+from hub.federation.questions import Questions
 from hub.federation.shelf import Shelf
-from hub.topics import agent_levels, agent_topic
+from hub.topics import HUB_NAME, agent_levels, agent_topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hub.clock import Clock
     from hub.federation.collect import Collect
+    from hub.federation.messages import Ask
     from hub.federation.watch import Watch
     from hub.settings.federation import FederationSettings
     from hub.words import AgentName
@@ -56,6 +62,7 @@ class Member:
         watch: how agents do.
         clock: for waits.
         collect: takes what is wanted of others.
+        random_bytes: for the ids of questions.
 
     Attributes:
         out: what is to be said to the broker, in order; taken by whoever has the socket.
@@ -71,6 +78,7 @@ class Member:
         watch: Watch,
         clock: Clock,
         collect: Collect,
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self.name = settings.name or hub_id
         self.out: list[Publish | Subscribe] = []
@@ -81,6 +89,8 @@ class Member:
         self._watch = watch
         self._clock = clock
         self._collect = collect
+        self._questions = Questions(settings, base, self.name, random_bytes)
+        self._answers = Answers(data, settings, base)
         self._parts: dict[AgentName, Part] = {}
         self._shelf = Shelf(data, settings.policy_mb_max * MB)
         self._since_s: float | None = None
@@ -115,12 +125,14 @@ class Member:
         for name, part in self._parts.items():
             self._subscribe(name, on=True)
             part.said.clear()
+            part.advisers.clear()  # who has gone meanwhile is not told of again
             part.announce_s = 0.0
 
     def left(self, reason: str | None = None) -> None:
         """The broker is gone; for a reason that is its own fault, that is counted."""
         self._since_s = None
         self._collect.abandon()
+        self._questions.abandon()
         self.out.clear()
         if reason is not None:
             self._refused[reason] += 1
@@ -128,13 +140,16 @@ class Member:
     def _withdraw(self, name: AgentName) -> None:
         part = self._parts.pop(name)
         self._shelf.clear(name)
+        self._answers.forget(name)
         if self._since_s is not None:
             self._subscribe(name, on=False)
             self.out += [Publish(topic, b"", retain=True) for topic in part.said]
         self._collect.drop(part)
 
     def _subscribe(self, name: AgentName, *, on: bool) -> None:
-        for levels in (("policy", "+"), ("want", self.name)):
+        own = self.name
+        both = (("policy", "+"), ("want", own), ("adviser", "+"), ("ask", own), ("answer", own))
+        for levels in both:
             self.out.append(Subscribe(agent_topic(self._base, name, *levels), on))
 
     # --- what others say ------------------------------------------------------------------------
@@ -151,6 +166,12 @@ class Member:
                     self._give(part, payload)
                 case ["part", sha256, number] if part is not None:
                     self._collect.take(part, sha256, number, payload)
+                case ["adviser", adviser] if part is not None:
+                    self._hear_of_adviser(part, adviser, payload)
+                case ["ask", hub] if part is not None and hub == self.name:
+                    self.out.append(self._answers.answer(part, payload, self._clock.monotonic()))
+                case ["answer", hub] if part is not None and hub == self.name:
+                    self._questions.hear(payload, self._clock.monotonic())
                 case _:
                     raise Unheard("topic")
         except Unheard as error:
@@ -165,6 +186,24 @@ class Member:
         if hub == self.name and announcement.log != self._log:
             raise Unheard("name", f"another hub calls itself {hub!r}")
         part.heard.take(hub, announcement)
+
+    def _hear_of_adviser(self, part: Part, name: str, payload: bytes) -> None:
+        if not payload:
+            part.advisers.pop(name, None)
+            return
+        if not HUB_NAME.fullmatch(name):
+            raise Unheard("name")
+        adviser = read_adviser(payload)
+        if name == self.name:
+            return  # the broker tells us what we said
+        if name not in part.advisers and len(part.advisers) >= self._settings.hubs_max:
+            raise Unheard("hubs", f"more than {self._settings.hubs_max} advise for this agent")
+        part.advisers[name] = adviser
+
+    def consult(self, ask: Ask) -> None:
+        """Ask what an actor wants to know of an adviser elsewhere; what comes stands in `told`."""
+        part = None if self._since_s is None else self._parts.get(ask.agent)
+        self._questions.ask(ask.agent, part, ask.consult, self._clock.monotonic())
 
     def _give(self, part: Part, payload: bytes) -> None:
         want, name = read_want(payload), part.name
@@ -187,10 +226,16 @@ class Member:
 
     # --- what is to be done ---------------------------------------------------------------------
 
+    @property
+    def until_s(self) -> float | None:
+        """When a tick is due for those who wait for an answer; None when nobody does."""
+        return self._questions.until_s
+
     def tick(self) -> None:
         """What is due by now."""
         now_s = self._clock.monotonic()
         self._collect.look()
+        self._questions.expire(now_s)
         if self._since_s is not None:
             due = [part for part in self._parts.values() if part.announce_s <= now_s]
             for part in due[:AGENTS_AT_ONCE]:
@@ -199,19 +244,29 @@ class Member:
             self._collect.go_on(now_s)
             if now_s - self._since_s >= SETTLE_S:
                 self._collect.choose(self._parts.values(), now_s)
+                for part in self._parts.values():
+                    self._collect.invite(part)
         self._gather()
 
     def _gather(self) -> None:
         """What there is to say of what was taken, and how it all goes."""
-        collect = self._collect
-        self.out += collect.out
-        self.told += collect.told
-        collect.out.clear()
-        collect.told.clear()
+        collect, questions = self._collect, self._questions
+        for one in (collect, questions):
+            self.out += one.out
+            self.told += one.told
+            one.out.clear()
+            one.told.clear()
         hubs = sum(len(part.heard) for part in self._parts.values())
-        refused = dict(self._refused + collect.refused)
-        connected = self._since_s is not None
-        counted = Counted(connected, hubs, collect.fetched, self._given, refused)
+        counted = Counted(
+            self._since_s is not None,
+            hubs,
+            collect.fetched,
+            self._given,
+            dict(self._refused + collect.refused + questions.refused),
+            questions.asked,
+            questions.heard,
+            self._answers.answered,
+        )
         if counted != self._counted:
             self._counted = counted
             self.told.append(counted)
@@ -231,6 +286,12 @@ class Member:
         gains = self._watch.gains(name)
         if gains.episodes:
             self._retain(part, "advice", encode(gains))
+
+        answers = self._answers.told(part)
+        if answers is not None:
+            self._retain(part, "adviser", encode(answers))
+        elif agent_topic(self._base, name, "adviser", self.name) in part.said:
+            self._retain(part, "adviser", b"")
 
     def _retain(self, part: Part, leaf: str, payload: bytes) -> None:
         topic = agent_topic(self._base, part.name, leaf, self.name)

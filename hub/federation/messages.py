@@ -1,7 +1,7 @@
 """What the hub and its process for other hubs say to each other, as frames over a socketpair.
 
-hub ──Agents──▶ federation
-hub ◀──Took, Join, Counted── federation
+hub ──Agents, Ask──▶ federation
+hub ◀──Took, Join, Told, Counted── federation
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from hub.facts import Guest
 from hub.frames import frame
-from hub.learner.messages import LoggedPolicy
+from hub.learner.messages import Consult, Counsel, LoggedPolicy
 from hub.words import Agent, AgentName
 
 
@@ -34,6 +34,20 @@ class Agents(Struct, frozen=True, tag="agents"):
     """All agents that take part; sent again when anything of it is another."""
 
     agents: list[Namesake]
+
+
+class Ask(Struct, frozen=True, tag="ask"):
+    """An actor wants to know what an adviser elsewhere would do."""
+
+    agent: AgentName
+    consult: Consult
+
+
+class Told(Struct, frozen=True, tag="told"):
+    """What it would, or that nobody said so in time."""
+
+    agent: AgentName
+    counsel: Counsel
 
 
 class Took(Struct, frozen=True, tag="took"):
@@ -64,15 +78,22 @@ class Counted(Struct, frozen=True, tag="counted"):
     """Given out."""
     refused: dict[str, int] = {}
     """What was left alone, by reason."""
+    asked: int = 0
+    """Questions to advisers elsewhere."""
+    heard: int = 0
+    """Their answers that came in time."""
+    answered: int = 0
+    """Questions of others."""
 
 
-FromFederation = Took | Join | Counted
+ToFederation = Agents | Ask
+FromFederation = Took | Join | Told | Counted
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-decode_to_federation: Final = msgspec.msgpack.Decoder(Agents).decode
+decode_to_federation: Final = msgspec.msgpack.Decoder(ToFederation).decode
 decode_from_federation: Final = msgspec.msgpack.Decoder(FromFederation).decode
 
 
-def framed(message: Agents | FromFederation) -> bytes:
+def framed(message: ToFederation | FromFederation) -> bytes:
     """The message as one frame, ready to be sent."""
     return frame(_encode(message))

@@ -9,6 +9,7 @@ from hub.federation.payloads import digest_of
 if TYPE_CHECKING:
     from hub.federation.heard import Heard
     from hub.federation.messages import Namesake
+    from hub.federation.payloads import Adviser
     from hub.words import AgentName
 
 
@@ -40,6 +41,8 @@ class Part:
         """When to look again at what there is to say."""
         self.taken: dict[str, tuple[str, float]] = {}
         """By guest, the hash of what it was made of and when."""
+        self.advisers: dict[str, Adviser] = {}
+        """Who answers questions, by name; also those whose spaces are others."""
         self.not_before_s: dict[str, float] = {}
         """By hash, when it may be asked for again."""
 

@@ -9,7 +9,7 @@ JSON, but for the parts of a network, which are its bytes.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,15 +17,23 @@ from msgspec import Meta, Struct
 from hub.errors import OperatorFault, Unheard
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.versions.outline import SHAPING
+from hub.topics import HUB_NAME
 from hub.words import Agent
+
+Said = TypeVar("Said", bound=Struct)
 
 OFFERS_MAX: Final = 4
 """Networks that one hub gives out of one agent: the best."""
 ANNOUNCEMENT_BYTES_MAX: Final = 4096
 WANT_BYTES_MAX: Final = 256
+QUESTION_BYTES_MAX: Final = 16_384
+OBSERVATION_MAX: Final = 512
+"""Numbers of an observation that somebody elsewhere may be asked about, or of an advice."""
 PART_BYTES: Final = 16_384
 PARTS_AT_ONCE: Final = 8
 """What one `Want` is answered with."""
+ASKED: Final = "?"
+"""In place of a device: whoever this is has no network here, and is asked at each step."""
 ALL_DEVICES: Final = "*"
 """In place of a device: the network is of all of them, or of the one that leads."""
 
@@ -63,6 +71,36 @@ class Want(Struct, frozen=True):
     part: Annotated[int, Meta(ge=0, le=1 << 20)]
 
 
+class Adviser(Struct, frozen=True):
+    """Topic `adviser/<hub>`, retained: who answers questions; empty = no more."""
+
+    observations: Any
+    """What it can be asked about, and what it advises about: spaces as an agent declares them."""
+    actions: Any
+
+
+class AskSent(Struct, frozen=True):
+    """Topic `ask/<hub>`: what would you do here?"""
+
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    hub: Annotated[str, Meta(pattern=f"^{HUB_NAME.pattern}$")]
+    """Who asks, and where to answer: `answer/<hub>`."""
+    o: Annotated[list[float], Meta(max_length=OBSERVATION_MAX)]
+    """The observation, flat, as it is learnt from."""
+    ms: Annotated[float, Meta(gt=0, le=60_000)]
+    """An answer that comes later is of no use."""
+
+
+class AnswerSent(Struct, frozen=True):
+    """Topic `answer/<hub>`: what an adviser would do."""
+
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    """Of the question: whoever was not asked can't know it."""
+    advice: Annotated[list[float], Meta(max_length=OBSERVATION_MAX)]
+    """Log-probabilities or logits of all choices; of numbers, their means and then the logs of the
+    standard deviations."""
+
+
 class Pair(Struct, frozen=True):
     """What an adviser was worth to a device."""
 
@@ -87,6 +125,9 @@ class Gains(Struct, frozen=True):
 
 _announcement: Final = msgspec.json.Decoder(Announcement)
 _want: Final = msgspec.json.Decoder(Want)
+_adviser: Final = msgspec.json.Decoder(Adviser)
+_ask: Final = msgspec.json.Decoder(AskSent)
+_answer: Final = msgspec.json.Decoder(AnswerSent)
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -96,12 +137,7 @@ def read_announcement(payload: bytes, *, policy_bytes_max: int) -> Announcement:
     Raises:
         Unheard: it is none, or larger or other than one may be.
     """
-    if len(payload) > ANNOUNCEMENT_BYTES_MAX:
-        raise Unheard("size")
-    try:
-        announcement = _announcement.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unheard("payload", str(error)) from error
+    announcement = _decoded(payload, _announcement, ANNOUNCEMENT_BYTES_MAX)
     devices = [offer.device for offer in announcement.offers]
     if len(set(devices)) < len(devices):
         raise Unheard("payload", "two networks of one device")
@@ -116,10 +152,41 @@ def read_want(payload: bytes) -> Want:
     Raises:
         Unheard: it is none.
     """
-    if len(payload) > WANT_BYTES_MAX:
+    return _decoded(payload, _want, WANT_BYTES_MAX)
+
+
+def read_adviser(payload: bytes) -> Adviser:
+    """Who answers questions.
+
+    Raises:
+        Unheard: it says nothing of the kind.
+    """
+    return _decoded(payload, _adviser, ANNOUNCEMENT_BYTES_MAX)
+
+
+def read_ask(payload: bytes) -> AskSent:
+    """The question in a payload.
+
+    Raises:
+        Unheard: it is none.
+    """
+    return _decoded(payload, _ask, QUESTION_BYTES_MAX)
+
+
+def read_answer(payload: bytes) -> AnswerSent:
+    """The answer in a payload; whether it is one to anything is another question.
+
+    Raises:
+        Unheard: it is none.
+    """
+    return _decoded(payload, _answer, QUESTION_BYTES_MAX)
+
+
+def _decoded(payload: bytes, decoder: msgspec.json.Decoder[Said], bytes_max: int) -> Said:
+    if len(payload) > bytes_max:
         raise Unheard("size")
     try:
-        return _want.decode(payload)
+        return decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unheard("payload", str(error)) from error
 

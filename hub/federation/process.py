@@ -1,8 +1,8 @@
 """The process that speaks to other hubs: sockets to the hub, the log and the broker, one loop.
 
-    hub ──Agents──▶ ┐
-    log ──feed────▶ ├─ Member ──▶ broker ──▶ other hubs
-    broker ───────▶ ┘        └──▶ hub (Took, Join)
+    hub ──Agents, Ask─▶ ┐
+    log ──feed────────▶ ├─ Member ──▶ broker ──▶ other hubs
+    broker ───────────▶ ┘        └──▶ hub (Took, Join, Told)
 
 A process of its own, with a bound of memory and a lower priority: whatever comes from the broker,
 the hub's own loop never reads it. It keeps nothing; killed, it hears and is told all again.
@@ -10,6 +10,7 @@ the hub's own loop never reads it. It keeps nothing; killed, it hears and is tol
 
 from __future__ import annotations
 
+import os
 import select
 from concurrent.futures import Future, ThreadPoolExecutor
 from tempfile import NamedTemporaryFile
@@ -19,7 +20,7 @@ from hub.clock import SystemClock
 from hub.errors import OperatorFault, Unheard
 from hub.federation.collect import Collect
 from hub.federation.member import Member
-from hub.federation.messages import decode_to_federation, framed
+from hub.federation.messages import Agents, decode_to_federation, framed
 from hub.federation.part import Subscribe
 from hub.federation.place import login_of, place_of
 from hub.federation.watch import KINDS, Watch
@@ -70,7 +71,7 @@ def speak(
 
         watch, clock = Watch(), SystemClock()
         collect = Collect(settings, base, data, watch, clock, bring_in, first)
-        member = Member(settings, base, hub_id, data, watch, clock, collect)
+        member = Member(settings, base, hub_id, data, watch, clock, collect, os.urandom)
         _Loop(connection, feed, member, settings).run(watch)
 
 
@@ -119,8 +120,11 @@ class _Loop:
                 self._say()
 
     def _wait(self, waiting: list[socket.socket | Reader | BrokerLink]) -> list[object]:
+        wait_s, until_s = TICK_S, self._member.until_s
+        if until_s is not None:  # an actor counts on it
+            wait_s = min(wait_s, max(0.0, until_s - self._clock.monotonic()))
         try:
-            readable, _, _ = select.select(waiting, [], [], TICK_S)
+            readable, _, _ = select.select(waiting, [], [], wait_s)
         except ConnectionError:  # the broker's socket is closed
             self._lose("lost")
             return []
@@ -129,7 +133,11 @@ class _Loop:
     def _hear_hub(self) -> None:
         data = self._connection.recv(RECEIVE_BYTES_MAX)
         for body in self._splitter.feed(data):
-            self._member.take_part(decode_to_federation(body).agents)
+            message = decode_to_federation(body)
+            if isinstance(message, Agents):
+                self._member.take_part(message.agents)
+            else:
+                self._member.consult(message)
 
     def _serve_broker(self) -> None:
         now_s = self._clock.monotonic()

@@ -126,7 +126,7 @@ def _check_said(card: Card, agent: Agent) -> None:
 def _try(policy: PolicyFile, agent: Agent) -> None:
     """Ask it a few times: what it says must be a distribution over the agent's actions."""
     chooser = Chooser(policy, seed=0)
-    width = _width(agent, policy.card)
+    width = advice_width(agent)
     for i, values in enumerate(_observations(agent)):
         question = Question(i, "trial", 0, i, Floats(values.tobytes()), first=True)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -144,12 +144,13 @@ def _observations(agent: Agent) -> Iterator[NDArray[np.float32]]:
         yield np.full(len(low), number).clip(low, high).astype(np.float32)
 
 
-def _width(agent: Agent, card: Card) -> int:
-    """How many numbers the advice is of."""
+def advice_width(agent: Agent) -> int:
+    """How many numbers an advice is of, to a replica of an agent that can be advised."""
     actions = parse(agent.actions)
-    if card.kind in GAUSSIAN:
+    kind = algorithm_of(agent).heads[type(actions)].kind
+    if kind in GAUSSIAN:
         return 2 * size(actions)
-    if card.kind == "bernoulli":
+    if kind == "bernoulli":
         return size(actions)
     assert not isinstance(actions, (Box, Dict)), "the other kinds choose"
     return sum(choices(actions))

@@ -3,8 +3,8 @@
 The hub holds one end of a socketpair to each; every message is one frame of `hub.frames`. Neither
 torch nor numpy is imported here, because the hub imports this file.
 
-    hub ──Ask, Load, Greedy, Invite──▶ actor
-    hub ◀──Answers, Loaded──── actor
+    hub ──Ask, Load, Greedy, Invite, Counsel──▶ actor
+    hub ◀──Answers, Loaded, Consult─── actor
     hub ◀──Made, Idle───────── trainer      (what it needs to know is in the log)
 
 The end of the socket means that the other side is gone: both processes then end at once.
@@ -75,9 +75,21 @@ class Invite(Struct, frozen=True, array_like=True, tag="invite"):
 
     guests: list[tuple[str, str]]
     """Name and path of each."""
+    asked: list[str] = []
+    """Names of those that have no network here: the hub has them asked."""
+    within_s: float = 0.0
+    """They have so long for an answer."""
 
 
-ToActor = Ask | Load | Greedy | Invite
+class Counsel(Struct, frozen=True, array_like=True, tag="counsel", gc=False):
+    """What somebody elsewhere would do, who was asked by a `Consult`."""
+
+    id: int
+    values: Floats | None
+    """As in `Advice`; None = nobody answers."""
+
+
+ToActor = Ask | Load | Greedy | Invite | Counsel
 
 
 # --- actor -> hub --------------------------------------------------------------------------
@@ -123,6 +135,17 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
         return Drawn(self.raw, mask, self.memory, self.advice, self.own)
 
 
+class Consult(Struct, frozen=True, array_like=True, tag="consult", gc=False):
+    """Have an adviser elsewhere asked; until then, or the deadline, the Question waits."""
+
+    id: int
+    """Of the Question."""
+    adviser: str
+    """One of `Invite.asked`."""
+    values: Floats
+    """The observation."""
+
+
 class LastWords(Struct, frozen=True, array_like=True, tag="last words"):
     """Said by either process before an error ends it."""
 
@@ -143,7 +166,7 @@ class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
     error: str | None = None
 
 
-FromActor = Answers | Loaded | LastWords
+FromActor = Answers | Loaded | Consult | LastWords
 
 
 # --- trainer -> hub ------------------------------------------------------------------------

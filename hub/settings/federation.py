@@ -38,6 +38,27 @@ class FederationSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=8, description="Networks of other hubs that an agent's replicas may ask."),
     ] = 4
+    advisers_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8,
+            description="Advisers elsewhere that an agent with --hubs questions asks at each step, "
+            "since they have no network to give.",
+        ),
+    ] = 2
+    advice_ms: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="An answer that comes later is left out; half of the agent's deadline_ms "
+            "at most.",
+        ),
+    ] = 50.0
+    questions_per_s: Annotated[
+        float,
+        Meta(gt=0, description="That are asked, and that are answered, for all agents together."),
+    ] = 200.0
     hubs_max: Annotated[int, Meta(ge=1, le=1024, description="Others heard for one agent.")] = 16
     policy_mb_max: Annotated[
         int, Meta(ge=1, le=256, description="Largest network that is given out or fetched.")

@@ -9,8 +9,10 @@ b.guests, b.joined, b.member_counts
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,19 +23,20 @@ from hub.errors import OperatorFault, Unheard
 from hub.facts import EpisodeEnded
 from hub.federation.collect import Collect
 from hub.federation.member import Member
-from hub.federation.messages import Counted, Join, Namesake, Took
+from hub.federation.messages import Ask, Counted, Join, Namesake, Told, Took
 from hub.federation.part import Subscribe
 from hub.federation.watch import EPISODES_MIN, Watch
 from hub.learner.exchange.importing import Job, make_version
-from hub.learner.messages import LoggedPolicy
+from hub.learner.messages import Consult, LoggedPolicy
 from hub.settings.federation import FederationSettings
 from hub.topics import matches
-from hub.words import EndedBy, Event, Kind
+from hub.words import EndedBy, Event, Floats, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hub.facts import Guest
+    from hub.learner.messages import Counsel
     from hub.learner.versions.policy import PolicyFile
     from hub.words import Agent
 
@@ -63,8 +66,13 @@ class Meeting:
         self.retained: dict[str, bytes] = {}
         self.hubs: list[Site] = []
         self.said: list[tuple[str, bytes]] = []
+        self._numbers = count()
         self.tamper: Callable[[str, bytes], list[tuple[str, bytes]]] = lambda t, p: [(t, p)]
         """What comes of a message on its way."""
+
+    def bytes_of(self, size: int) -> bytes:
+        """Others each time."""
+        return next(self._numbers).to_bytes(size, "big")
 
     def hub(self, name: str, agent: Agent) -> Site:
         """One more, with the broker there."""
@@ -101,6 +109,8 @@ class Site:
         self.folder.mkdir()
         self.watch = Watch()
         self.joined: list[Join] = []
+        self.counsels: list[Counsel] = []
+        """What its actor was told."""
         self.counted = Counted()
         self.online = True
         self._filters: set[str] = set()
@@ -110,7 +120,9 @@ class Site:
         clock, bring_in = meeting.clock, self._bring_in
         collect = Collect(settings, "rl/v1", self.folder, self.watch, clock, bring_in, 0)
         log = f"log of {name}"
-        self.member = Member(settings, "rl/v1", log, self.folder, self.watch, clock, collect)
+        self.member = Member(
+            settings, "rl/v1", log, self.folder, self.watch, clock, collect, meeting.bytes_of
+        )
         self.member.take_part([self.namesake])
 
     @property
@@ -134,6 +146,11 @@ class Site:
     def change(self, **changed: object) -> None:
         self.namesake = structs.replace(self.namesake, **changed)
         self.member.take_part([self.namesake])
+
+    def ask(self, number: int, adviser: str, *values: float) -> None:
+        """As its actor would."""
+        seen = Floats(struct.pack(f"<{len(values)}f", *values))
+        self.member.consult(Ask(self.namesake.agent.name, Consult(number, adviser, seen)))
 
     def returned(self, device: str, *returns: float) -> None:
         """Episodes that ended; one number = as many as are needed."""
@@ -161,6 +178,8 @@ class Site:
                 case Join():
                     self.joined.append(message)
                     self.namesake = structs.replace(self.namesake, chosen=True)
+                case Told(_, counsel):
+                    self.counsels.append(counsel)
                 case Counted():
                     self.counted = message
         out, self.member.out = self.member.out, []

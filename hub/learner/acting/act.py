@@ -3,23 +3,28 @@
     recv ──▶ every frame that is there ──▶ one batch ──▶ one forward pass ──▶ one frame of replies
 
 It keeps no state but the version it acts by, and what a recurrent policy remembers; killed and
-started again, it answers the same, or says that the memory was begun anew.
+started again, it answers the same, or says that the memory was begun anew. A question that somebody
+elsewhere is asked about waits, and no other with it (`consults.py`).
 """
 
 from __future__ import annotations
 
+import select
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
+from hub.clock import SystemClock
 from hub.errors import HubFault
 from hub.frames import Splitter
+from hub.learner.acting.consults import Consults
 from hub.learner.acting.flock import Choosing, open_chooser
 from hub.learner.acting.guests import Guests
 from hub.learner.messages import (
     Answers,
     Ask,
+    Counsel,
     Greedy,
     Invite,
     Load,
@@ -33,8 +38,11 @@ from hub.learner.versions.policy import read_policy
 if TYPE_CHECKING:
     import socket
 
+    from hub.learner.messages import ToActor
     from hub.words import Agent
 
+GONE: Final = b""
+"""Read from a socket whose other end is closed."""
 RECEIVE_BYTES_MAX: Final = 1 << 20
 """Of one batch; what is beyond it is the next batch."""
 
@@ -42,26 +50,70 @@ RECEIVE_BYTES_MAX: Final = 1 << 20
 def act(connection: socket.socket, agent: Agent) -> None:
     """Answer every `Ask` by the newest version loaded, until the hub closes the socket."""
     splitter = Splitter()
-    chooser: Choosing | None = None
-    guests = Guests()
-    greedy = not agent.learning
-    while data := connection.recv(RECEIVE_BYTES_MAX):
-        questions: list[Question] = []
-        for body in splitter.feed(data):
-            message = decode_to_actor(body)
-            if isinstance(message, Ask):
-                questions += message.questions
-            elif isinstance(message, Load):
-                chooser, loaded = _load(message, agent, chooser, guests)
-                connection.sendall(framed(loaded))
-            elif isinstance(message, Invite):
-                guests.invite(message.guests)
-            elif isinstance(message, Greedy):
-                if greedy and not message.on and chooser is not None:
-                    chooser.forget()  # as the trainer, who did not follow: begin together
-                greedy = message.on
-        if questions and chooser is not None:
-            connection.sendall(framed(Answers(chooser.choose(questions, greedy=greedy))))
+    actor = _Actor(connection, agent)
+    while (data := _receive(connection, actor.wait_s)) != GONE:
+        for body in splitter.feed(data or b""):
+            actor.take(decode_to_actor(body))
+        actor.answer()
+
+
+def _receive(connection: socket.socket, wait_s: float | None) -> bytes | None:
+    """What has come; None when nothing has by then, and `GONE` when nothing will any more."""
+    if wait_s is not None and not select.select([connection], [], [], wait_s)[0]:
+        return None
+    return connection.recv(RECEIVE_BYTES_MAX)
+
+
+class _Actor:
+    """What it acts by, and the questions of one batch."""
+
+    def __init__(self, connection: socket.socket, agent: Agent) -> None:
+        self._connection = connection
+        self._agent = agent
+        self._chooser: Choosing | None = None
+        self._guests = Guests()
+        self._consults = Consults(self._guests, SystemClock())
+        self._greedy = not agent.learning
+        self._fresh: list[Question] = []
+        self._ready: list[Question] = []
+        """Those that have waited for somebody elsewhere."""
+
+    @property
+    def wait_s(self) -> float | None:
+        """Until a question has waited long enough; None when none does."""
+        return self._consults.wait_s
+
+    def take(self, message: ToActor) -> None:
+        """Questions are answered together, when all that has come is taken."""
+        match message:
+            case Ask(questions):
+                self._fresh += questions
+            case Counsel():
+                self._ready += self._consults.hear(message)
+            case Load():
+                self._chooser, loaded = _load(message, self._agent, self._chooser, self._guests)
+                self._connection.sendall(framed(loaded))
+            case Invite():
+                self._consults.invite(message)
+            case Greedy(on):
+                if self._greedy and not on and self._chooser is not None:
+                    self._chooser.forget()  # as the trainer, who did not follow: begin together
+                self._greedy = on
+
+    def answer(self) -> None:
+        """Choose what can be chosen now, in one forward pass."""
+        questions, self._fresh = self._fresh, []
+        ready, self._ready = self._ready + self._consults.late(), []
+        if self._chooser is None:
+            return
+        if not self._greedy:
+            questions, asked = self._consults.hold(self._chooser, questions)
+            for consult in asked:
+                self._connection.sendall(framed(consult))
+        if questions or ready:
+            replies = self._chooser.choose([*questions, *ready], greedy=self._greedy)
+            self._guests.said.clear()
+            self._connection.sendall(framed(Answers(replies)))
 
 
 def _load(

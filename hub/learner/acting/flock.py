@@ -128,6 +128,13 @@ class FlockChooser:
                 replies[i] = structs.replace(reply, own=True) if own else reply
         return [reply for reply in replies if reply is not None]
 
+    def asks(self, question: Question) -> str | None:
+        """Who elsewhere has to be asked before it can be chosen; None = it can be now."""
+        if self._advisers is None or question.device not in self._own:
+            return None
+        adviser = self._advisers.of(question, self._guests.names)
+        return adviser if adviser in self._guests.asked else None
+
     def _advised(self, advisers: Advisers, question: Question) -> Reply:
         own = self._of(question.device)
         if question.device not in self._own:

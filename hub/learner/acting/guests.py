@@ -1,7 +1,7 @@
-"""Networks from other hubs, which may advise a flock's replicas as peers do.
+"""Networks from other hubs, and advisers there, which may advise a flock's replicas as peers do.
 
     guests = Guests()
-    guests.invite([("site-b/press-1", path)])
+    guests.invite([("site-b/press-1", path)], asked=["expert/?"])
     guests.names, guests.advise("site-b/press-1", question)
 
 They were looked at before they came here (`hub/federation/vetting.py`), and act alone never. What
@@ -34,15 +34,20 @@ class Guests:
 
     Attributes:
         names: who can be asked.
+        asked: those among them that are elsewhere (`consults.py`).
+        said: by the id of a question, who elsewhere was asked, and what it would do, (1, k).
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.asked: frozenset[str] = frozenset()
+        self.said: dict[int, tuple[str, NDArray[np.float32]]] = {}
         self._choosers: dict[str, tuple[str, Chooser]] = {}
         """By name, with the path of its file."""
 
-    def invite(self, guests: Sequence[tuple[str, str]]) -> None:
+    def invite(self, guests: Sequence[tuple[str, str]], asked: Sequence[str] = ()) -> None:
         """These from now on, by name and file; one whose file can't be read is left out."""
+        self.asked = frozenset(asked)
         before, self._choosers = self._choosers, {}
         for name, path in guests:
             known = before.get(name)
@@ -52,10 +57,13 @@ class Guests:
                 _say(f"guest {name!r} can't advise: {error}")
                 continue
             self._choosers[name] = opened
-        self.names = list(self._choosers)
+        self.names = [*self._choosers, *asked]
 
     def advise(self, name: str, question: Question) -> NDArray[np.float32] | None:
         """What it would do, as `Chooser.advise` has it; None when it has nothing to say."""
+        if name in self.asked:
+            adviser, said = self.said.get(question.id, (None, None))
+            return said if adviser == name else None
         _, chooser = self._choosers[name]
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
             advice = chooser.advise(question)
@@ -63,7 +71,7 @@ class Guests:
             return advice
         _say(f"guest {name!r} is not asked again: its advice is not finite")
         del self._choosers[name]
-        self.names = list(self._choosers)
+        self.names.remove(name)
         return None
 
 

@@ -18,6 +18,7 @@ from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.messages import (
     Answers,
     Ask,
+    Consult,
     Greedy,
     Idle,
     Invite,
@@ -49,8 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.clock import Clock
-    from hub.facts import Guest
-    from hub.learner.messages import FromActor, FromTrainer, Made
+    from hub.learner.messages import Counsel, FromActor, FromTrainer, Made
     from hub.learner.processes.child import Trouble
     from hub.learner.versions.heads import Heads
     from hub.registry.fold import Registry, Spec
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("hub.learner")
 
+NOBODY: Final = Invite([])
 QUESTIONS_MAX: Final = 16_384
 """Open at once for one agent; the fallback answers the rest."""
 
@@ -79,6 +80,8 @@ class Around(NamedTuple):
     heads: Heads
     choose: Callable[[Step, Choice], None]
     """Where choices go."""
+    consult: Callable[[AgentName, Consult], None]
+    """Has an adviser elsewhere asked; the actor does not wait for it beyond its deadline."""
 
 
 class Pair:
@@ -88,12 +91,14 @@ class Pair:
         self._spec = spec
         self._around = around
         self._open: dict[int, Step] = {}
+        self._elsewhere: set[int] = set()
+        """Numbers of those that wait for an adviser elsewhere: nobody else is to wait for them."""
         self._unsent: list[Question] = []
         self._next_id = 0
         self._loaded: int | None = None
         """Version the actor has been given; without one, asking makes no sense."""
-        self._invited: list[Guest] = []
-        """Guests that the actor knows of."""
+        self._invited: Invite = NOBODY
+        """What the actor knows of guests."""
         self._unlogged = 0
         """Versions on their way into the log."""
         self._idle = False
@@ -156,7 +161,7 @@ class Pair:
     @property
     def choosing(self) -> bool:
         """The actor has been asked and has not answered yet."""
-        return bool(self._open) and self._loaded is not None
+        return len(self._open) > len(self._elsewhere) and self._loaded is not None
 
     def configure(self, spec: Spec) -> None:
         """Act by the agent as it stands now; the trainer reads the same from the log."""
@@ -235,7 +240,8 @@ class Pair:
     def _actor_opened(self) -> None:
         self._loaded = None
         self._unsent.clear()
-        self._invited = []
+        self._elsewhere.clear()
+        self._invited = NOBODY
         self._invite()
         self._load()
 
@@ -243,11 +249,20 @@ class Pair:
         """Tell the actor who may advise from other hubs, when that has changed."""
         agent = self._spec.agent
         guests = [] if agent.hubs == "none" else self._around.registry.guests.get(self.name, [])
-        if guests == self._invited:
-            return
-        self._invited = guests
-        paths = [(one.name, guest_path(self._around.data, self.name, one.sha256)) for one in guests]
-        self.actor.send(framed(Invite([(name, str(path)) for name, path in paths])))
+        data = self._around.data
+        here = [one for one in guests if one.sha256]
+        paths = [(one.name, str(guest_path(data, self.name, one.sha256))) for one in here]
+        asked = [one.name for one in guests if not one.sha256] if agent.hubs == "questions" else []
+        # Half of the deadline: the other half is for what comes of it to be chosen and committed.
+        within_s = (agent.deadline_ms or 0) / 2000 if asked else 0.0
+        invite = Invite(paths, asked, within_s)
+        if invite != self._invited:
+            self._invited = invite
+            self.actor.send(framed(invite))
+
+    def advise(self, counsel: Counsel) -> None:
+        """What an adviser elsewhere would do, that the actor had asked."""
+        self.actor.send(framed(counsel))
 
     def _load(self) -> None:
         """Give the actor the newest logged policy; the first time, also what waited for it."""
@@ -274,8 +289,13 @@ class Pair:
         if isinstance(message, LastWords):
             self.actor.note(message.error)
             return
+        if isinstance(message, Consult):
+            self._elsewhere.add(message.id)
+            self._around.consult(self.name, message)
+            return
         assert isinstance(message, Answers)
         # All are taken first: who looks at `choosing` meanwhile waits for none of these.
+        self._elsewhere.difference_update(reply.id for reply in message.replies)
         answered = [(self._open.pop(reply.id, None), reply) for reply in message.replies]
         for step, reply in answered:
             if step is not None:

@@ -12,7 +12,7 @@ import logging
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Final
 
-from hub.learner.messages import policy_path
+from hub.learner.messages import Counsel, policy_path
 from hub.learner.processes.pair import Around, Pair
 from hub.learner.processes.start import learner_context
 from hub.learner.versions.heads import Heads
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.clock import Clock
+    from hub.learner.messages import Consult
     from hub.learner.processes.child import Trouble
     from hub.registry.fold import Registry, Spec
     from hub.settings import LearnerSettings
@@ -63,6 +64,8 @@ class Pool:
         self._preparing: asyncio.Task[None] | None = None
         self.choose: Callable[[Step, Choice], None] | None = None
         """Where choices go; set once by the composition root, for the two need each other."""
+        self.consult: Callable[[AgentName, Consult], None] | None = None
+        """Has an adviser elsewhere asked; set in the same way."""
 
     @property
     def choosing(self) -> bool:
@@ -106,6 +109,7 @@ class Pool:
                 self._clock,
                 self._heads,
                 self.choose,
+                self._consult,
             ),
         )
         self._pairs[spec.agent.name] = pair
@@ -113,6 +117,18 @@ class Pool:
         if self._settings.sleep_s:
             asyncio.get_running_loop().call_later(self._settings.sleep_s, self._look, pair)
         return pair
+
+    def advise(self, name: AgentName, counsel: Counsel) -> None:
+        """Tell an agent's actor what an adviser elsewhere would do; one that sleeps asks nobody."""
+        pair = self._pairs.get(name)
+        if pair is not None:
+            pair.advise(counsel)
+
+    def _consult(self, name: AgentName, consult: Consult) -> None:
+        if self.consult is None:
+            self.advise(name, Counsel(consult.id, None))
+        else:
+            self.consult(name, consult)
 
     def _look(self, pair: Pair) -> None:
         """Let the agent sleep if nobody has asked for so long; else look again when that may be."""
