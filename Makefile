@@ -69,6 +69,7 @@ firmware: $(INSTALLED) ## Run every example for devices, also those whose tools 
 sharing: $(INSTALLED) ## Learn together and alone, and compare the steps that each device needs (hours; goes on where it was stopped)
 	@$(BIN)/python -m tests.learning.sharing
 	@$(BIN)/python -m tests.learning.joining
+	@$(BIN)/python -m tests.learning.sharing_page
 
 soak-learning: $(INSTALLED) ## Kill trainer, actor and hub 50 times while devices learn; the curve must not show it (half an hour)
 	@$(BIN)/python -m pytest -m slow tests/acceptance/test_learning_kills.py

@@ -38,7 +38,7 @@ MENU: Final[dict[str, Any]] = {
     "Learning": {
         "Algorithms": "docs/algorithms.md",
         "An algorithm of your own": "docs/own-algorithm.md",
-        "What sharing brings": "bench/sharing.md",
+        "What sharing brings": "docs/sharing.md",
         "Figures": "bench/results.md",
     },
     "Reference": {

@@ -19,7 +19,7 @@ import tempfile
 from itertools import product
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -86,27 +86,50 @@ def joined(newcomer: str, mode: Mode, seed: int, folder: Path) -> Joined:
     )
 
 
+class Share(NamedTuple):
+    """What a newcomer gets of its peers' return, over all seeds."""
+
+    seeds: int
+    joiner: float
+    peers: float
+    share: float
+    bound: float
+    """The share is above it, at 90 %: a bootstrap's over seeds."""
+
+
+def joined_share(runs: Sequence[Joined], newcomer: str, mode: Mode) -> Share | None:
+    """None without runs."""
+    some = [run for run in runs if (run.newcomer, run.mode) == (newcomer, mode)]
+    if not some:
+        return None
+    ours = np.array([run.joiner for run in some])
+    theirs = np.array([run.peers for run in some])
+    picked = np.random.default_rng(0).integers(len(some), size=(RESAMPLES, len(some)))
+    shares = ours[picked].mean(axis=1) / theirs[picked].mean(axis=1)
+    return Share(
+        len(some),
+        float(ours.mean()),
+        float(theirs.mean()),
+        float(ours.mean() / theirs.mean()),
+        float(np.quantile(shares, 1 - CONFIDENCE)),
+    )
+
+
 def report(runs: Sequence[Joined]) -> str:
-    """A table; the bound is a bootstrap's over seeds, and the share is above it at 90 %."""
-    rows = []
-    for newcomer, mode in product(NEWCOMERS, WAYS):
-        some = [run for run in runs if (run.newcomer, run.mode) == (newcomer, mode)]
-        if not some:
-            continue
-        ours, theirs = (np.array([getattr(r, of) for r in some]) for of in ("joiner", "peers"))
-        picked = np.random.default_rng(0).integers(len(some), size=(RESAMPLES, len(some)))
-        shares = ours[picked].mean(axis=1) / theirs[picked].mean(axis=1)
-        rows.append(
-            [
-                newcomer,
-                mode,
-                str(len(some)),
-                f"{ours.mean():.0f}",
-                f"{theirs.mean():.0f}",
-                f"{ours.mean() / theirs.mean():.0%}",
-                f"{np.quantile(shares, 1 - CONFIDENCE):.0%}",
-            ]
-        )
+    """A table of what is known."""
+    rows = [
+        [
+            newcomer,
+            mode,
+            str(one.seeds),
+            f"{one.joiner:.0f}",
+            f"{one.peers:.0f}",
+            f"{one.share:.0%}",
+            f"{one.bound:.0%}",
+        ]
+        for newcomer, mode in product(NEWCOMERS, WAYS)
+        if (one := joined_share(runs, newcomer, mode)) is not None
+    ]
     heads = ["newcomer", "", "seeds", "its return", "the peers'", "share", "90 % bound"]
     return "\n".join(table(heads, rows)) if rows else "too few runs for a table"
 

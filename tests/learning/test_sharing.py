@@ -14,6 +14,7 @@ from hub.learner.acting.choose import Chooser
 from hub.learner.messages import Question
 from hub.learner.versions.policy import PolicyFile
 from hub.words import Event, Floats, Kind
+from tests.learning import sharing_page
 from tests.learning.harness import Hub, file_of, run
 from tests.learning.joining import joined
 from tests.learning.sharing import CASES, Book, Run, parameters_of, report, verdict
@@ -142,3 +143,10 @@ def test_the_book_of_sharing_goes_on_where_it_was_stopped(tmp_path: Path) -> Non
     assert "50%" in report(Book(path))
     assert next(Book(path).wanting(["16 alike"], 2)) == ("16 alike", "shared", 0)
     assert set(CASES) >= {"alike", "one reversed", "pole lengths", "Pendulum", "64 alike"}
+
+
+def test_the_page_says_what_the_runs_come_to() -> None:
+    page = sharing_page.PAGE.read_text()
+    said = sharing_page.generated(*sharing_page.runs(sharing_page.ROOT / "bench"))
+    stale = "python -m tests.learning.sharing_page writes it anew"
+    assert page == sharing_page.with_generated(page, said), stale
