@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -74,6 +75,12 @@ class Cause(Struct, frozen=True):
 def still(subject: Subject, raised: AlertRaised, *, clear_s: float = 0.0) -> Cause:
     """The cause of an open alert once more, where nothing says that it is gone."""
     return Cause(subject, raised.says, raised.figures, clear_s=clear_s)
+
+
+def moment(at_us: int) -> str:
+    """For a person, and still true when it is read later: `2026-11-29 14:05:09 UTC`."""
+    at = datetime.fromtimestamp(at_us // 1_000_000, UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def span(seconds: float) -> str:

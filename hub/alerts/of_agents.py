@@ -7,7 +7,7 @@ from collections import Counter
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hub.alerts.cause import Cause, Rule, Subject, span, still
+from hub.alerts.cause import Cause, Rule, Subject, moment, still
 from hub.alerts.returns import Fall, Returns
 from hub.learner.processes.child import FAILURES
 from hub.topics import is_device_id
@@ -29,6 +29,7 @@ WHOLE: Final = (EndedBy.TERMINATED, EndedBy.TRUNCATED)
 EPISODES_EACH: Final = 2
 """Of each device in a block of returns, or those that fail early would stand for all."""
 MILLISECONDS: Final = 1000
+MICROSECONDS: Final = 1_000_000
 
 
 class Silent(NamedTuple):
@@ -127,10 +128,12 @@ class OfAgents:
         first = nsmallest(room + 1, others, key=lambda one: one.device)
         # Silence grows between two looks, and ends between two others.
         longer_s = 2 * self._settings.look_s
+        now_us = self._hub.clock.now_us()
         for one in (*known, *first[:room]):
             yield Cause(
                 Subject(Rule.SILENT, name, one.device),
-                f"device {one.device!r} of agent {name!r} was heard last {span(one.for_s)} ago",
+                f"device {one.device!r} of agent {name!r} has not been heard since "
+                f"{moment(now_us - round(one.for_s * MICROSECONDS))}",
                 {"silent_s": round(one.for_s, 1), "limit_s": one.limit_s},
                 clear_s=one.limit_s + longer_s,
             )
@@ -139,7 +142,7 @@ class OfAgents:
                 Subject(Rule.SILENT, name),
                 f"{len(others) - room} more devices of agent {name!r} are silent, "
                 f"as {first[room].device!r}",
-                {"devices": float(len(silent))},
+                {"devices": float(len(silent)), "limit_s": first[room].limit_s},
                 clear_s=first[room].limit_s + longer_s,
             )
 

@@ -6,7 +6,7 @@ for change in standing.look(causes, now_s, now_us): …     # again and again
 
 Rule 1: an alert is raised when its cause has been seen at every look for `raise_s`, and cleared
     when it has been seen at none for `clear_s`: one that comes and goes is one alert. One that
-    `replaces` another text is raised anew.
+    `replaces` another text is raised anew; one about what is no more is over at once.
 Rule 2: what is open is the fold of what `look` has said: a hub that starts anew raises nothing
     that is open.
 """
@@ -24,7 +24,7 @@ from hub.facts import AlertCleared, AlertRaised
 from hub.words import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from hub.words import Event
 
@@ -61,10 +61,11 @@ class Standing:
     """The open alerts, and the causes that are not alerts yet.
 
     Args:
-        hold_s: for how long the cause of an alert must be gone that was raised before the start.
+        hold_s: for how long the cause of an alert that was raised before the start must be gone,
+            given that and the hub time.
     """
 
-    def __init__(self, hold_s: float = 0.0) -> None:
+    def __init__(self, hold_s: Callable[[Open, int], float] = lambda _alert, _now_us: 0.0) -> None:
         self.open: dict[Subject, Open] = {}
         self.over: deque[Subject] = deque(maxlen=OVER_KEPT)
         """Those that were cleared last."""
@@ -83,13 +84,20 @@ class Standing:
         change = Change(Subject(fact.rule, event.agent, event.device), fact)
         self._change(change, event.ts, event.seq)
 
-    def look(self, causes: Iterable[Cause], now_s: float, now_us: int) -> list[Change]:
+    def look(
+        self,
+        causes: Iterable[Cause],
+        now_s: float,
+        now_us: int,
+        is_known: Callable[[Subject], bool] = lambda _subject: True,
+    ) -> list[Change]:
         """What has changed by what is seen now; it is folded already.
 
         Args:
             causes: all that there are; of two of one alert the first counts.
             now_s: seconds, monotonic.
             now_us: hub time.
+            is_known: whether there still is what an alert is about: else it is over at once.
         """
         there: dict[Subject, Cause] = {}
         for cause in causes:
@@ -100,7 +108,11 @@ class Standing:
             self._change(change, now_us)
         self._seen = {one: since for one, since in self._seen.items() if one in there}
         raised = [self._raise(cause, now_s, now_us) for cause in there.values()]
-        cleared = [self._clear(one, now_s, now_us) for one in self.open if one not in there]
+        cleared = [
+            self._clear(one, now_s, now_us) if is_known(one) else self._over(one, now_us)
+            for one in self.open
+            if one not in there
+        ]
         changes = [change for change in (*raised, *cleared) if change is not None]
         for change in changes:
             self._change(change, now_us)
@@ -131,7 +143,9 @@ class Standing:
         return Change(subject, fact)
 
     def _clear(self, subject: Subject, now_s: float, now_us: int) -> Change | None:
-        absence = self._gone.setdefault(subject, _Absence(now_s, self._hold_s))
+        if subject not in self._gone:
+            self._gone[subject] = _Absence(now_s, self._hold_s(self.open[subject], now_us))
+        absence = self._gone[subject]
         if now_s - absence.since_s < absence.clear_s:
             return None
         return self._over(subject, now_us)

@@ -23,14 +23,14 @@ from hub.alerts.cause import Rule, Subject
 from hub.alerts.of_agents import OfAgents
 from hub.alerts.of_hub import OfHub
 from hub.alerts.segments import Segments
-from hub.alerts.standing import Standing
+from hub.alerts.standing import MICROSECONDS, Standing
 from hub.alerts.tell import Tell
 from hub.alerts.webhook import open_webhook
 from hub.facts import AlertRaised
-from hub.words import Event, Kind
+from hub.words import AgentName, DeviceId, Event, Kind
 
 if TYPE_CHECKING:
-    from hub.alerts.standing import Change
+    from hub.alerts.standing import Change, Open
     from hub.log.recover import Recovered
     from hub.processes import Hub
 
@@ -43,7 +43,7 @@ class Alerts:
     def __init__(self, hub: Hub) -> None:
         settings = hub.settings.alerts
         self._hub = hub
-        self.standing = Standing(settings.hold_s)
+        self.standing = Standing(self._hold_s)
         self.raised: Counter[str] = Counter()
         """By rule, since the hub's start."""
         self._connection = 0
@@ -91,12 +91,28 @@ class Alerts:
         causes = [*await self._of_agents.look(), *await self._of_hub.look()]
         clock = self._hub.clock
         now_us = clock.now_us()
-        for change in self.standing.look(causes, clock.monotonic(), now_us):
+        for change in self.standing.look(causes, clock.monotonic(), now_us, self._is_known):
             self._log(change, now_us)
 
     def reopened(self, damage: str | None) -> None:
         """The log was opened again while the hub ran."""
         self._of_hub.damage = damage or self._of_hub.damage
+
+    def _hold_s(self, alert: Open, now_us: int) -> float:
+        """How long the cause of an alert of before the start must be gone: no shorter than else."""
+        settings, fact = self._hub.settings.alerts, alert.fact
+        if fact.rule == Rule.CLOCK:
+            return settings.moment_s - max(0, now_us - alert.raised_us) / MICROSECONDS
+        if fact.rule == Rule.SILENT:
+            return fact.figures.get("limit_s", settings.silent_s) + 2 * settings.look_s
+        return settings.hold_s
+
+    def _is_known(self, subject: Subject) -> bool:
+        """Whether its agent is there, and its device the agent's."""
+        registry = self._hub.registry
+        if subject.agent and AgentName(subject.agent) not in registry.agents:
+            return False
+        return not subject.device or registry.devices.get(DeviceId(subject.device)) == subject.agent
 
     def _log(self, change: Change, now_us: int) -> None:
         subject, fact = change
@@ -112,7 +128,7 @@ class Alerts:
             self.raised[subject.rule] += 1
             log.warning("alert %s: %s; %s", subject.rule, fact.says, fact.do)
         else:
-            log.info("alert %s is %s", subject.rule, fact.says)
+            log.warning("alert %s is %s", subject.rule, fact.says)  # what was said is taken back
         if subject.rule == Rule.NOT_READY:
             self._tell.change(change, now_us, 0)
         self._hub.log.append([event], partial(self._durable, change, now_us))

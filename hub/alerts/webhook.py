@@ -123,7 +123,7 @@ class Webhook:
         if why and why != self._said:
             log.warning("alerts' webhook: %s", why)
         elif self._said and not why:
-            log.info("alerts' webhook takes them again")
+            log.warning("alerts' webhook takes them again")
         self._said = why
 
 

@@ -186,6 +186,8 @@ def test_metrics_top_and_the_console_show_what_is_open(hub: RealHub) -> None:
     text = httpx.get(f"http://{HOST}:{hub.ready.http}/metrics").text
     assert 'sheepfold_alerts_open{agent="",rule="disk"} 1.0' in text
     assert 'sheepfold_alerts_open{agent="admins",rule="silent"} 1.0' in text
+    (status,) = typed(hub.data, "status").lines
+    assert status["alerts"] == len(alerts(hub, "cleared IS NULL"))
     shown = typed(hub.data, "top", "--once", "--interval", "0.1").out
     assert "disk for" in shown
     (line,) = typed(hub.data, "top", "--once", "--json", "--interval", "0.1").lines

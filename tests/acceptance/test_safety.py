@@ -130,7 +130,7 @@ def test_a_policy_clamped_again_and_again_is_paused_by_the_hub(hub: RealHub, htt
     assert "clamped 3 times in a row, last by: bounds" in acts[0]["reason"]
     assert acts[0]["device"] == "stubborn-1"
     assert "agent 'stubborn' is paused" in hub.says.read_text()
-    assert hub.ask_status()["alerts"] == 1
+    assert hub.ask_status()["paused_by_hub"] == 1
     # Under the same bounds it would be paused anew whenever it chose 0 three times before its 1.
     hub.change("stubborn", status="active", safety={"low": 0})
     device.act_until(COOL, None)

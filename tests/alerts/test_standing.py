@@ -132,9 +132,16 @@ def test_a_restart_raises_nothing_that_is_open() -> None:
 def test_an_alert_of_before_the_start_whose_cause_is_not_seen_is_held_for_a_while() -> None:
     watched = Watched()
     watched.see(cause())
-    watched.standing = Standing(hold_s=15)
+    watched.standing = Standing(lambda alert, _now_us: 15 if alert.fact.says == "it is so" else 0)
     watched.standing.apply(watched.events[0])
     assert [watched.see() for _ in range(3)] == [[], [], ["cleared"]]
+
+
+def test_an_alert_about_what_is_no_more_is_over_at_once() -> None:
+    watched = Watched()
+    watched.see(cause(clear_s=600), cause(DISK, clear_s=600))
+    changes = watched.standing.look([], 20.0, watched.now_us, lambda subject: subject == DISK)
+    assert [change.subject for change in changes] == [HEATER]
 
 
 def test_events_about_anything_else_pass_by() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -13,13 +14,15 @@ from hub.alerts.watch import Alerts
 from hub.facts import AlertCleared, AlertRaised
 from hub.log.recover import Recovered
 from hub.payloads import AlertTold
-from hub.words import Event, Kind
-from tests.alerts.a_hub import AHub
+from hub.words import AgentName, DeviceId, Event, Kind
+from tests.alerts.a_hub import AGENT, AHub
 from tests.alerts.receiver import SECRET, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    import pytest
 
     from hub.processes import Hub
 
@@ -79,6 +82,79 @@ async def test_damage_at_the_opening_is_not_swallowed_by_the_damage_before() -> 
     ]
     assert [type(fact) for fact in facts] == [AlertRaised, AlertCleared, AlertRaised]
     assert "20 to 30" in facts[-1].says
+
+
+async def test_what_is_over_is_printed_as_what_is_raised_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hub = Outside(hold_s=0.0)
+    alerts = hub.alerts()
+    hub.archive.failed = "disk full"
+    await alerts.look()
+    hub.archive.failed = None
+    await alerts.look()
+    printed = [one.message for one in caplog.records if one.levelno >= logging.WARNING]
+    assert [line.partition(":")[0] for line in printed] == [
+        "alert archive",
+        "alert archive is over after 0 s",
+    ]
+
+
+async def test_a_clock_that_jumped_is_told_for_as_long_when_the_hub_is_started_anew() -> None:
+    hub = Outside(hold_s=60.0, moment_s=3600.0)
+    first = hub.alerts()
+    first._of_hub.log_opened(hub.clock.now_us() + 86_400_000_000, None)
+    await first.look()
+    hub.clock.seconds += 1800
+    again = hub.alerts()
+    open_at = {}
+    for after_s in (0, 600, 1700, 1900):
+        hub.clock.seconds = 1900 + after_s
+        await again.look()
+        open_at[after_s] = bool(again.standing.open)
+    assert open_at == {0: True, 600: True, 1700: True, 1900: False}
+
+
+async def test_silent_devices_of_before_a_start_are_told_of_neither_too_early_nor_twice() -> None:
+    hub = Outside(hold_s=60.0, silent_s=900.0, silent_named_max=1)
+    for name in ("a", "b", "c"):
+        hub.device(name)
+    before = hub.alerts()
+    hub.clock.seconds += 1000
+    await before.look()
+    assert len(hub.events) == 2, "one is named, and two are told together"
+    again = hub.alerts()
+    for device in hub.sessions.devices.values():
+        device.taken = 0
+    hub.sessions.devices[DeviceId("a")].taken = 1  # it was heard before the first look
+    hub.sessions.devices[DeviceId("a")].heard_s = hub.clock.seconds
+    for _ in range(89):
+        await again.look()
+        hub.clock.seconds += 10
+    assert len(hub.events) == 2
+    await again.look()
+    hub.clock.seconds += 40
+    await again.look()
+    assert Subject(Rule.SILENT, AGENT) in again.standing.open
+    assert len(hub.events) == 2
+
+
+async def test_the_alert_of_a_device_that_is_forgotten_moved_or_without_agent_is_over_at_once() -> (
+    None
+):
+    hub = Outside(silent_s=900.0)
+    alerts = hub.alerts()
+    for name in ("gone", "moved", "stays"):
+        hub.device(name)
+    hub.clock.seconds += 1000
+    await alerts.look()
+    del hub.registry.devices[DeviceId("gone")]
+    hub.registry.devices[DeviceId("moved")] = AgentName("other")
+    await alerts.look()
+    assert [subject.device for subject in alerts.standing.open] == ["stays"]
+    del hub.registry.agents[AGENT]
+    await alerts.look()
+    assert not alerts.standing.open
 
 
 async def test_what_is_open_is_told_again_on_each_new_connection_to_the_broker() -> None:
