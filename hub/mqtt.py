@@ -69,6 +69,7 @@ class MqttLink:
         base: of all topics.
         qos: of what it sends and hears.
         five: speak MQTT 5; what is refused in a PUBACK is then heard as `err` all the same.
+        tls: what the hub's certificate is checked by; None = plain text.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class MqttLink:
         base: str = "rl/v1",
         qos: int = 1,
         five: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._device = device
         self._key = key
@@ -91,6 +93,9 @@ class MqttLink:
         self._client = Client(
             CallbackAPIVersion.VERSION2, client_id=device, protocol=MQTTv5 if five else MQTTv311
         )
+        if tls is not None:
+            tls.sslsocket_class = _TlsSocket
+            self._client.tls_set_context(tls)
         self._connected: ReasonCode | None = None
         self._subscriptions = 0
         self._inbox: deque[tuple[str, bytes]] = deque()
@@ -193,7 +198,11 @@ class MqttLink:
         if not reason.is_failure:
             return
         if reason.getName() in _REFUSED:
-            raise AccessDenied(f"the hub refused device {self._device!r}: {reason}")
+            raise AccessDenied(
+                f"the hub refused device {self._device!r}: {reason}. See whether its key is right "
+                "and not revoked ('sheepfold key list'), and whether the device is another agent's "
+                "('sheepfold device list'): MQTT does not say which"
+            )
         raise ConnectionRefusedError(f"the hub refused the connection: {reason}")
 
     # --- serving paho -----------------------------------------------------------------------------
@@ -209,6 +218,8 @@ class MqttLink:
 
     def _readable(self) -> None:
         self._check(self._client.loop_read())
+        while self._lost is None and _unread(self._client):
+            self._check(self._client.loop_read())
 
     def _want_write(self, *_: object) -> None:
         if self._fd >= 0 and self._client.want_write():
@@ -273,6 +284,17 @@ class MqttLink:
             why = getattr(properties, "ReasonString", None) or str(reason)
             self._inbox.append(("err", msgspec.json.encode(Err(code, m=why))))
             self._news.set()
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes when the other side is not believed: paho forgets the socket then."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 class BrokerLink:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 import secrets
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +35,13 @@ HOST: Final = "127.0.0.1"
 PORTS: Final = {"http": 8000, "mqtt": 1883}
 
 
+def _lasting(_: click.Context, __: click.Parameter, seconds: float | None) -> float | None:
+    """Some time, and not for ever: `nan` and `inf` are floats too."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise click.BadParameter(f"{seconds} is not above 0 and finite")
+    return seconds
+
+
 class Where(Struct, frozen=True):
     """A hub, as found by its data folder or as told."""
 
@@ -46,7 +55,7 @@ class Where(Struct, frozen=True):
               help="Of Gymnasium's registry, or module:ID.")  # fmt: skip
 @click.option("--devices", type=click.IntRange(1, DEVICES_MAX), default=1, show_default=True)
 @click.option("--protocol", type=click.Choice(WAYS), default="mqtt", show_default=True)
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Default: until Ctrl-C.")
+@click.option("--seconds", type=float, callback=_lasting, help="Default: until Ctrl-C.")
 @click.option("--episodes", type=click.IntRange(1), help="Of each device; then it is done.")
 @click.option("--rate", metavar="N/s", help="Steps of each device; default: as fast as answered.")
 @click.option("--loss", metavar="SHARE", default="0", help="Messages and answers lost: 2%.")
@@ -59,6 +68,12 @@ class Where(Struct, frozen=True):
 @click.option("--host", help=f"Of the hub. Default: {HOST}.")
 @click.option("--http-port", type=click.IntRange(1, 65535), help="Default: 8000.")
 @click.option("--mqtt-port", type=click.IntRange(1, 65535), help="Default: 1883.")
+@click.option("--tls", is_flag=True, help="The hub has a certificate that this machine trusts.")
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The same, but this authority is trusted: ca.pem of 'sheepfold tls init'.",
+)
 @click.option("--key", envvar="SHEEPFOLD_KEY", show_envvar=True, help="Of the agent.")
 @click.option("--agent", metavar="NAME", help="Check its spaces first; with --create, its name.")
 @click.option("--create", is_flag=True, help="Make the agent, for this environment.")
@@ -82,7 +97,7 @@ def simulate(**options: Any) -> None:
     on a line that loses, repeats and delays as much as you like. Ctrl-C ends it with the summary.
 
     With a hub on this machine (--data) ports are found, and --create makes the agent. Elsewhere,
-    give --host and a --key.
+    give --host and a --key. Where the hub has TLS, give --ca, or --tls.
     """
     plan = _planned(options)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -118,6 +133,8 @@ def _planned(options: dict[str, Any]) -> Plan:
         link_s=read_rate(options["half_open"]),
     )
     period_s = read_rate(options["rate"]) if options["rate"] else 0.0
+    if period_s == math.inf:
+        raise OperatorFault(f"--rate {options['rate']}: such a device would never step")
     devices = [f"{options['device_prefix']}-{i + 1}" for i in range(options["devices"])]
     for device in (devices[0], devices[-1]):
         if not is_device_id(device):
@@ -134,7 +151,8 @@ def _planned(options: dict[str, Any]) -> Plan:
         way=way,
         host=where.host,
         port=where.mqtt if way in (Way.MQTT, Way.MQTT5) else where.http,
-        key=_key(options),
+        tls=_trusted(options),
+        key=_key(options, devices),
         seed=seed,
         faults=faults,
         seconds=options["seconds"],
@@ -163,7 +181,21 @@ def _find(options: dict[str, Any]) -> Where:
     )
 
 
-def _key(options: dict[str, Any]) -> str:
+def _trusted(options: dict[str, Any]) -> ssl.SSLContext | None:
+    """What the hub's certificate is checked by; None = plain text.
+
+    Raises:
+        OperatorFault: the file has no certificate.
+    """
+    if not options["tls"] and options["ca"] is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=options["ca"])
+    except OSError as error:  # ssl.SSLError is one
+        raise OperatorFault(f"--ca {options['ca']} can't be used: {error}") from error
+
+
+def _key(options: dict[str, Any], devices: list[str]) -> str:
     """The key, with the agent made or looked at where it can be.
 
     Raises:
@@ -183,11 +215,13 @@ def _key(options: dict[str, Any]) -> str:
     if options["create"]:
         if agent is None:
             raise click.UsageError("--create needs the new agent's name: --agent NAME")
+        _check_free(data, devices, agent)
         return _created(options, data, observations, actions)
     if agent is not None:
         shown = ask(data, control.Show("agent", agent)).answer
         for what, space in (("observations", observations), ("actions", actions)):
             check_fits(spaces.parse(space), spaces.parse(shown[what]), what)
+        _check_free(data, devices, agent)
     if key is None:
         if not sys.stdin.isatty():
             raise OperatorFault(
@@ -196,6 +230,21 @@ def _key(options: dict[str, Any]) -> str:
             )
         key = click.prompt("The agent's key", hide_input=True)
     return str(key)
+
+
+def _check_free(data: Path, devices: list[str], agent: str) -> None:
+    """Refuse ids that another agent's devices have: before an agent is made for them.
+
+    Raises:
+        OperatorFault: one is.
+    """
+    wanted = set(devices)
+    for row in ask(data, control.Show("devices")).answer:
+        if row["device"] in wanted and row["agent"] != agent:
+            raise OperatorFault(
+                f"device {row['device']!r} is of agent {row['agent']!r}; choose another "
+                "--device-prefix, or have it forgotten ('sheepfold device forget')"
+            )
 
 
 def _created(options: dict[str, Any], data: Path, observations: Any, actions: Any) -> str:

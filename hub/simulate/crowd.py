@@ -28,6 +28,7 @@ from hub.simulate.summary import Summary, sum_up
 from hub.words import DeviceId
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from hub.clock import Clock
@@ -55,6 +56,8 @@ class Plan(Struct, frozen=True):
     port: int
     key: str
     seed: int
+    tls: ssl.SSLContext | None = None
+    """What the hub's certificate is checked by; None = plain text."""
     faults: Faults = Faults()
     seconds: float | None = None
     """Until it ends, whatever the devices wait for; None = when they are done."""
@@ -136,7 +139,9 @@ class Crowd:
         plan, chance = self._plan, Chance([self._plan.seed, index])
         name = DeviceId(plan.devices[index])
         fate = Fate(plan.faults, chance, self.made, clock=self._clock, pause=asyncio.sleep)
-        inner = open_exchange(plan.way, name, plan.key, host=plan.host, port=plan.port)
+        inner = open_exchange(
+            plan.way, name, plan.key, host=plan.host, port=plan.port, tls=plan.tls
+        )
         exchange = BadLine(inner, fate)
         environment = make(plan.environment)
         device = Device(
@@ -205,7 +210,7 @@ class Crowd:
         return (
             f"nothing was answered by {plan.host}:{plan.port} over {plan.way} within "
             f"{seconds:.0f} s ({self._trouble or 'no sign of it'}); is a hub there, and is "
-            "it the port of this protocol?"
+            f"it the port of this protocol, {'with' if plan.tls else 'without'} TLS (--ca)?"
         )
 
 

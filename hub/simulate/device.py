@@ -16,6 +16,7 @@ from hub.simulate.progress import Acknowledged, Progress
 from hub.words import Code
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
 
     from hub.clock import Clock
@@ -226,16 +227,24 @@ class Device:
             counts.policy = act.pv
 
 
-def open_exchange(way: Way, device: DeviceId, key: str, *, host: str, port: int) -> Exchange:
+def open_exchange(
+    way: Way,
+    device: DeviceId,
+    key: str,
+    *,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+) -> Exchange:
     """The exchange for a protocol; nothing is sent yet."""
     match way:
         case Way.MQTT:
-            return MqttExchange(device, key, host=host, port=port)
+            return MqttExchange(device, key, host=host, port=port, tls=tls)
         case Way.MQTT5:
-            return MqttExchange(device, key, host=host, port=port, five=True)
+            return MqttExchange(device, key, host=host, port=port, tls=tls, five=True)
         case Way.HTTP:
-            return HttpExchange(device, key, host=host, port=port)
+            return HttpExchange(device, key, host=host, port=port, tls=tls)
         case Way.WS:
-            return WebSocketExchange(device, key, host=host, port=port)
+            return WebSocketExchange(device, key, host=host, port=port, tls=tls)
         case Way.SHEPHERD:
-            return ShepherdExchange(device, key, host=host, port=port)
+            return ShepherdExchange(device, key, host=host, port=port, tls=tls)

@@ -10,12 +10,15 @@ Rule 2: only a lost connection, a late answer and "busy" are retried. A refusal 
 
 from __future__ import annotations
 
+import ssl
 from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
+
+from hub.errors import OperatorFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -149,6 +152,7 @@ async def answered(
 
     Raises:
         DeviceFault, AccessDenied: as `Exchange.ask`.
+        OperatorFault: the hub's certificate is not trusted.
         TimeoutError: no answer within `patience_s`.
     """
     started = clock.monotonic()
@@ -157,6 +161,12 @@ async def answered(
     while True:
         try:
             act = await exchange.ask(said)
+        except ssl.SSLCertVerificationError as error:
+            raise OperatorFault(
+                f"the hub's certificate is not accepted: {error.verify_message}; --ca names its "
+                "authority (ca.pem, where 'sheepfold tls init' made it), --host a name or address "
+                "that stands in it"
+            ) from error
         except (OSError, Busy, msgspec.MsgspecError) as error:  # the last: no hub speaks there
             waited_s = clock.monotonic() - started
             if patience_s is not None and waited_s > patience_s:

@@ -12,6 +12,7 @@ from httptools import HttpParserError, HttpResponseParser
 from hub.simulate.exchange import ANSWER_TIMEOUT_S, HalfOpen
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
 BODY_BYTES_MAX: Final = 1 << 20
@@ -25,9 +26,17 @@ class HttpClient:
         host: name or address.
         port: of the hub's HTTP.
         headers: sent with each request, beside length and type.
+        tls: what the hub's certificate is checked by; None = plain text.
     """
 
-    def __init__(self, host: str, port: int, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        headers: Mapping[str, str],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self._host = host
         self._port = port
         lines = {"Host": f"{host}:{port}", "Content-Type": "application/json", **headers}
@@ -47,7 +56,9 @@ class HttpClient:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 if self._wire is None or self._wire.closed:
                     loop = asyncio.get_running_loop()
-                    _, self._wire = await loop.create_connection(_Wire, self._host, self._port)
+                    _, self._wire = await loop.create_connection(
+                        _Wire, self._host, self._port, ssl=self._tls
+                    )
                 return await self._wire.ask(request.encode() + body)
         except BaseException:  # cancelled too: the answer may be on its way
             self._hang_up()

@@ -14,6 +14,8 @@ from hub.simulate.http_client import HttpClient
 from hub.simulate.problem import raise_problem
 
 if TYPE_CHECKING:
+    import ssl
+
     from hub.words import DeviceId
 
 
@@ -23,11 +25,19 @@ class HttpExchange:
     numbered = True
     ordered = False
 
-    def __init__(self, device: DeviceId, key: str, *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        device: DeviceId,
+        key: str,
+        *,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._device = device
         headers = {"Authorization": f"Bearer {key}"}
-        self._client = HttpClient(host, port, headers)
-        self._beside = HttpClient(host, port, headers)
+        self._client = HttpClient(host, port, headers, tls)
+        self._beside = HttpClient(host, port, headers, tls)
 
     async def ask(self, said: Said) -> Act:
         """The response to this step, as `Exchange.ask`."""
@@ -61,11 +71,19 @@ class ShepherdExchange:
     numbered = False
     ordered = False
 
-    def __init__(self, device: DeviceId, key: str, *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        device: DeviceId,
+        key: str,
+        *,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._device = device
         self._key = key
-        self._client = HttpClient(host, port, {})
-        self._beside = HttpClient(host, port, {})
+        self._client = HttpClient(host, port, {}, tls)
+        self._beside = HttpClient(host, port, {}, tls)
         self._session_key: str | None = None
 
     async def ask(self, said: Said) -> Act:

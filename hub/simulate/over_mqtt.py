@@ -15,6 +15,8 @@ from hub.simulate.exchange import ANSWER_TIMEOUT_S, Busy, HalfOpen, Said
 from hub.words import Code
 
 if TYPE_CHECKING:
+    import ssl
+
     from hub.words import DeviceId
 
 _WAIT: Final = (Code.BUSY, Code.RATE)
@@ -27,9 +29,17 @@ class MqttExchange:
     ordered = True
 
     def __init__(
-        self, device: DeviceId, key: str, *, host: str, port: int, five: bool = False
+        self,
+        device: DeviceId,
+        key: str,
+        *,
+        host: str,
+        port: int,
+        five: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._device = device
+        self._tls = tls
         self._key = key
         self._host = host
         self._port = port
@@ -73,7 +83,12 @@ class MqttExchange:
     async def _opened(self) -> MqttLink:
         if self._link is None:
             link = MqttLink(
-                self._device, self._key, host=self._host, port=self._port, five=self._five
+                self._device,
+                self._key,
+                host=self._host,
+                port=self._port,
+                five=self._five,
+                tls=self._tls,
             )
             await link.open()
             self._link = link

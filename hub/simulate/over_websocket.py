@@ -12,12 +12,13 @@ from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from hub.errors import AccessDenied
 from hub.payloads import Act
 from hub.simulate.exchange import ANSWER_TIMEOUT_S, HalfOpen, Said
 from hub.simulate.problem import raise_problem
 
 if TYPE_CHECKING:
+    import ssl
+
     from hub.words import DeviceId
 
 FRAME_BYTES_MAX: Final = 1 << 20
@@ -29,10 +30,19 @@ class WebSocketExchange:
     numbered = True
     ordered = True
 
-    def __init__(self, device: DeviceId, key: str, *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        device: DeviceId,
+        key: str,
+        *,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._device = device
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._address = f"ws://{host}:{port}/v1/ws"
+        self._tls = tls
+        self._address = f"ws{'' if tls is None else 's'}://{host}:{port}/v1/ws"
         self._socket: ClientConnection | None = None
         self._abandoned = HalfOpen()
 
@@ -79,6 +89,7 @@ class WebSocketExchange:
             try:
                 self._socket = await connect(
                     self._address,
+                    ssl=self._tls,
                     additional_headers=self._headers,
                     compression=None,
                     max_size=FRAME_BYTES_MAX,
@@ -88,9 +99,7 @@ class WebSocketExchange:
             except InvalidStatus as error:
                 status = error.response.status_code
                 if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                    raise AccessDenied(
-                        f"the hub refused device {self._device!r}: HTTP {status}"
-                    ) from error
+                    raise_problem(status, error.response.body or b"")
                 raise ConnectionRefusedError(f"no WebSocket: HTTP {status}") from error
             except InvalidHandshake as error:
                 raise ConnectionRefusedError(f"no WebSocket: {error}") from error

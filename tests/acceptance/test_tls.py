@@ -10,6 +10,7 @@ import urllib.request
 from queue import Queue
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
@@ -18,6 +19,7 @@ from hub import control
 from hub.authority import Authority
 from hub.clock import SystemClock
 from hub.intake.mqtt import wire
+from hub.simulate.exchange import Way
 from hub.words import DeviceId
 from tests.acceptance.devices import Mqtt
 from tests.acceptance.real_hub import HOST, RealHub, until
@@ -159,6 +161,32 @@ def test_a_certificate_of_another_authority_is_refused(secured: Secured, tmp_pat
     false = Authority.make(tmp_path / "another", SystemClock()).certify_device(DeviceId("first"), 1)
     with pytest.raises(OSError), secured.client(false) as client:  # noqa: PT011 - when it is
         connected(client, None)  # noticed depends on the version of TLS
+
+
+@pytest.fixture(scope="module")
+def crowds_key(secured: Secured) -> str:
+    """Of an agent for simulated devices."""
+    return secured.hub.make_agent("crowd", deadline_ms=20)
+
+
+@pytest.mark.parametrize("way", list(Way))
+def test_simulated_devices_step_over_tls(secured: Secured, crowds_key: str, way: Way) -> None:
+    options = ["--ca", str(secured.authority.file), "--key", crowds_key, "--protocol", str(way)]
+    walk = ["--devices", "2", "--episodes", "1", "--device-prefix", f"in-{way}", "--json"]
+    done = typed(secured.hub.data, "simulate", *options, *walk)
+    assert done.code == 0, done.err
+    assert done.lines[0]["episodes"] == 2
+
+
+@pytest.mark.parametrize("way", list(Way))
+def test_simulated_devices_end_at_a_certificate_that_is_not_trusted(
+    secured: Secured, way: Way
+) -> None:
+    options = ["--tls", "--key", "a-key", "--protocol", str(way), "--json"]
+    done = typed(secured.hub.data, "simulate", *options)
+    assert done.code == 1
+    ((why, count),) = msgspec.convert(done.lines[0]["failures"], dict[str, int]).items()
+    assert ("certificate is not accepted" in why, "--ca" in why, count) == (True, True, 1)
 
 
 def test_a_renewed_certificate_is_taken_in_and_a_wrong_one_is_not(secured: Secured) -> None:

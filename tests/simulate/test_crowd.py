@@ -15,12 +15,14 @@ import pytest
 from msgspec.structs import replace
 
 from hub.clock import SystemClock
+from hub.control import AddDevice
 from hub.simulate.crowd import Crowd, Plan
 from hub.simulate.device import Limits
 from hub.simulate.exchange import Way
 from hub.simulate.faults import Delay, Faults
 from tests.acceptance.boards import CART, assert_true_transitions
 from tests.acceptance.real_hub import HOST, RealHub, sheepfold, until
+from tests.commands.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +90,7 @@ async def test_a_wrong_key_ends_all_at_once_and_says_so_once(
 ) -> None:
     summary = await walked(hub, way, "wrong")
     assert (summary.ok, summary.steps, list(summary.failures.values())) == (False, 0, [DEVICES])
+    assert "sheepfold key" in next(iter(summary.failures)), "what to look at"
     assert capsys.readouterr().out.count("stopped") == 1
 
 
@@ -141,6 +144,9 @@ def test_the_command_makes_its_agent_and_prints_what_came_of_it(hub: RealHub) ->
         (["--agent", "nobody", "--key", "k"], "nobody"),
         (["--loss", "100%", "--key", "k"], "no share of messages"),
         (["--device-prefix", "http", "--key", "k"], "which no device may be called"),
+        (["--rate", "0/s", "--key", "k"], "would never step"),
+        (["--ca", "tests/__init__.py", "--key", "k"], "can't be used"),
+        (["--create", "--agent", "unmade", "--device-prefix", "taken"], "'taken-1' is of agent"),
         ([], "a key is missing"),
     ],
 )
@@ -149,10 +155,19 @@ def test_what_can_not_be_done_is_refused_in_a_sentence(
 ) -> None:
     if "pairs" in options:
         hub.make_agent("pairs", observations=[[2], 0, 1])
-    done = sheepfold("simulate", *options, data=hub.data)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert why in done.stderr
-    assert "Traceback" not in done.stderr
+    if "unmade" in options:
+        hub.make_agent("holds")
+        hub.ask(AddDevice("taken-1", "holds"))
+    done = typed(hub.data, "simulate", *options)
+    assert (done.code, done.out) == (1, "")
+    assert why in done.err
+    assert not hub.value("SELECT count(*) FROM agents WHERE agent = 'unmade'")
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_a_time_that_is_none_is_wrong_usage(hub: RealHub, seconds: str) -> None:
+    done = typed(hub.data, "simulate", "--key", "k", "--seconds", seconds)
+    assert (done.code, "not above 0 and finite" in done.err) == (2, True)
 
 
 def test_devices_outlive_a_hub_and_ctrl_c_ends_them_with_the_summary(hub: RealHub) -> None:
