@@ -94,6 +94,8 @@ class AddDevice(Struct, frozen=True, tag="add_device"):
 
     device: str
     agent: str
+    must_be_there: bool = False
+    """To be moved: a slip of the pen makes no device."""
 
 
 class ForgetDevice(Struct, frozen=True, tag="forget_device"):
@@ -360,8 +362,8 @@ class Control:
                 return self._acts.restart_agent(name, by)
             case ChoosePolicy(agent_name, policy):
                 return self._acts.choose_policy(agent_name, policy, by)
-            case AddDevice(device_id, agent_name):
-                return self._acts.add_device(device_id, agent_name, by)
+            case AddDevice(device_id, agent_name, must_be_there):
+                return self._acts.add_device(device_id, agent_name, by, must_be_there=must_be_there)
             case ForgetDevice(device_id):
                 return self._acts.forget_device(device_id, by)
             case _:

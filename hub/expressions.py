@@ -186,3 +186,55 @@ class Reader(ABC, Generic[Number, Truth]):
     def _look(self, depth: int) -> None:
         if depth <= 0:
             raise OperatorFault(f"{self.what} is at most {DEPTH_MAX} deep; write it flatter")
+
+
+def check_defined(text: str) -> None:
+    """Refuse what has no value whatever it is about: `1/0`, `o[0] / (2 - 2)`.
+
+    For what is declared now: one that the log has was declared, and is Undefined each time.
+
+    Args:
+        text: an expression that a `Reader` has taken.
+
+    Raises:
+        OperatorFault: with the piece that never has one.
+    """
+    body = ast.parse(text.strip(), mode="eval").body
+    try:
+        _always(body)
+    except _Never as never:
+        piece = ast.get_source_segment(text.strip(), never.node) or "this"
+        raise OperatorFault(f"{piece[:SHOWN_MAX]!r} never has a value: {never}") from never
+
+
+class _Never(Exception):
+    def __init__(self, why: str, node: ast.expr) -> None:
+        super().__init__(why)
+        self.node = node
+
+
+def _always(node: ast.expr) -> float | None:
+    """The number that this is always; None = it is none, or not always the same.
+
+    Raises:
+        _Never: it is one never.
+    """
+    parts = [_always(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return float(value)
+        case ast.UnaryOp(op=ast.USub()):
+            return None if parts[0] is None else -parts[0]
+        case ast.UnaryOp(op=ast.UAdd()):
+            return parts[0]
+        case ast.BinOp(op=op):
+            one, other = parts
+            if isinstance(op, ast.Div) and other == 0:
+                raise _Never("it is a division by 0", node)
+            if one is None or other is None:
+                return None
+            result: float = ARITHMETIC[type(op)](one, other)
+            if not math.isfinite(result):
+                raise _Never("it is too large", node)
+            return result
+    return None

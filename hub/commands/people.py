@@ -152,7 +152,7 @@ def _assign_command(verb: str, sentence: str) -> None:
     @click.option("--agent", "agent_name", required=True, metavar="AGENT")
     @data_option
     def command(device_id: str, agent_name: str, data: Path) -> None:
-        do(data, control.AddDevice(device_id, agent_name))
+        do(data, control.AddDevice(device_id, agent_name, must_be_there=verb == "move"))
 
 
 _assign_command("add", "Assign a device before it is first seen.")

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field, structs
 
 from hub import spaces
 from hub.errors import DeviceFault, OperatorFault
+from hub.expressions import check_defined
 from hub.facts import (
     AgentMade,
     AgentRestarted,
@@ -114,6 +115,7 @@ class Acts:
         }
         agent = Agent(**structs.asdict(declared) | filled_in)
         self._check_agent(agent)
+        _check_reward(agent)
         made = self._event(AgentMade(agent, by), agent.name)
         key_event, secret = self.keys.made(by, agent.name)
         return [made, key_event], {"agent": agent.name, "api_key": secret}
@@ -137,6 +139,8 @@ class Acts:
         if "owner" in changes:
             self._check_owner(changed.owner)
         self._check_agent(changed)
+        if "reward" in changes:
+            _check_reward(changed)
         return [self._event(AgentMade(changed, by), agent.name)], _shown(changed)
 
     def restart_agent(self, name: str, by: str) -> tuple[list[Event], Any]:
@@ -199,9 +203,16 @@ class Acts:
             "chosen": [msgspec.to_builtins(one) for one in chosen.values()],
         }
 
-    def add_device(self, device: str, name: str, by: str) -> tuple[list[Event], Any]:
+    def add_device(
+        self, device: str, name: str, by: str, *, must_be_there: bool = False
+    ) -> tuple[list[Event], Any]:
         """The device belongs to the agent from now on, whoever it belonged to."""
         agent = self._agent(name)
+        if must_be_there and DeviceId(device) not in self._registry.devices:
+            raise OperatorFault(
+                f"there is no device {device!r} to move; see 'sheepfold device list', or add it "
+                f"with 'sheepfold device add {device} --agent {name}'"
+            )
         if not is_device_id(device):
             raise OperatorFault(f"device id {device!r} must match [a-z0-9_-]{{1,23}}, not reserved")
         fact = DeviceAdded(DeviceId(device), by)
@@ -331,6 +342,18 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     reward: str | None = None
     seed: Annotated[int, Meta(ge=0, lt=1 << 32)] | None = None
     """None = one is drawn."""
+
+
+def _check_reward(agent: Agent) -> None:
+    """Refuse a reward that can be computed of no observation.
+
+    One that was declared before this was looked at must not stand in the way of a pause.
+    """
+    if agent.reward is not None:
+        try:
+            check_defined(agent.reward)
+        except OperatorFault as fault:
+            raise OperatorFault(f"reward of agent {agent.name!r}: {fault}") from fault
 
 
 def _shown(agent: Agent) -> dict[str, Any]:

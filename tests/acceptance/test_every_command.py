@@ -124,7 +124,7 @@ BAD: Final = {
     "agent delete": Bad("agent delete nobody", 1, "nobody"),
     "device add": Bad("device add Heater --agent walker", 1, "Heater"),
     "device list": Bad("device list walker", 2, "unexpected extra argument"),
-    "device move": Bad("device move dev-1 --agent nobody", 1, "nobody"),
+    "device move": Bad("device move nope --agent walker", 1, "no device 'nope' to move"),
     "device forget": Bad("device forget never-seen", 1, "never-seen"),
     "key create": Bad("key create walker --user grace", 2, "write AGENT"),
     "key list": Bad("key list --data {folder}/nowhere", 1, "no hub answers"),

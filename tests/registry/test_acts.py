@@ -12,7 +12,7 @@ from hub.facts import Origin, PolicyMade
 from hub.intake.mapping.bound import check_mapping
 from hub.registry.access import agent_of, fingerprint, operator_of
 from hub.registry.acts import Acts, Chosen, NewAgent
-from hub.registry.fold import Login, Registry
+from hub.registry.fold import Login, Registry, spec_of
 from hub.words import AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety
 from tests.intake.fakes import Policies
 
@@ -124,6 +124,9 @@ def test_agents_differ_in_their_seed() -> None:
         ({"silent_s": 0.0}, "silent_s is 0.001 to"),
         ({"silent_s": float("inf")}, "silent_s is 0.001 to"),
         ({"silent_s": float("nan")}, "silent_s is 0.001 to"),
+        ({"reward": "o[0] - 1/0"}, "reward of agent 'walker': '1/0' never has a value"),
+        ({"reward": "o[0] / (2 - 2) if o[0] > 1 else 0"}, "a division by 0"),
+        ({"reward": "1e308 * 10"}, "too large"),
     ],
 )
 def test_an_agent_that_could_not_be_served_is_refused(changes: dict[str, Any], why: str) -> None:
@@ -131,6 +134,26 @@ def test_an_agent_that_could_not_be_served_is_refused(changes: dict[str, Any], w
     with pytest.raises(OperatorFault, match=why):
         office.create(**changes)
     assert office.log == []
+
+
+@pytest.mark.parametrize(
+    "reward", ["1 / o[0]", "-1 / 2", "o[0] * 0 / (1 - o[1])", "+max(1, o[0]) / 3"]
+)
+def test_a_reward_that_some_observation_gives_is_taken(reward: str) -> None:
+    office = Office()
+    office.create(reward=reward)
+    assert office.acts.show_agent("walker")["reward"] == reward
+
+
+def test_an_agent_of_before_whose_reward_has_no_value_can_be_paused_and_mended() -> None:
+    office = Office()
+    office.create()
+    agent = msgspec.structs.replace(office.registry.agents[AgentName("walker")].agent, reward="1/0")
+    office.registry.agents[AgentName("walker")] = spec_of(agent)
+    office.do(office.acts.change_agent("walker", {"status": "paused"}, "test"))
+    with pytest.raises(OperatorFault, match="division by 0"):
+        office.acts.change_agent("walker", {"reward": "2/0"}, "test")
+    office.do(office.acts.change_agent("walker", {"reward": "o[0]"}, "test"))
 
 
 @pytest.mark.parametrize("fallback", ["hold", "none", 0, 1])
