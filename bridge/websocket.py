@@ -11,6 +11,7 @@ Rule 1: each frame is answered by one frame, as soon as there is its answer; tho
 Rule 2: so many frames may wait for their answers; above, one more is read and the rest is not.
     Who has no answer for half an hour then is hung up on (`http.session_idle_s`).
 Rule 3: the newest connection speaks for a device; the one before is told so and may not any more.
+Rule 4: a connection ends when its key does.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ NO_KEY: Final = (
     'no header showed a key, so the first frame must: {"key": "…"}; this one was not taken. '
     "Connect again"
 )
+GONE: Final = "this key is not accepted any more"
 NO_WEBSOCKET: Final = Response(
     HTTPStatus.UPGRADE_REQUIRED,
     b'{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"open a WebSocket",'
@@ -71,6 +73,8 @@ class WebSockets:
         self.full_s_max = hub.settings.http.session_idle_s
         self._key_s_max = hub.settings.mqtt.connect_timeout_s
         self._speaks: dict[DeviceId, Talk] = {}
+        self._talks: set[Talk] = set()
+        hub.control.rechecks.append(self._recheck)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it."""
@@ -87,6 +91,13 @@ class WebSockets:
             return
         await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
         talk = Talk(self, Line(send, self.waiting_max), secret)
+        self._talks.add(talk)
+        try:
+            await self._hold(talk, receive)
+        finally:
+            self._talks.discard(talk)
+
+    async def _hold(self, talk: Talk, receive: Receive) -> None:
         try:
             async with asyncio.timeout(self._key_s_max):
                 while talk.secret is None:
@@ -98,6 +109,10 @@ class WebSockets:
         except TimeoutError:
             talk.deny(f"no key came within {self._key_s_max:g} s: send it as the first frame")
         await talk.go_on(receive)
+
+    def _recheck(self) -> None:
+        for talk in self._talks:
+            talk.recheck()
 
     def speak(self, device: DeviceId, talk: Talk) -> None:
         """From now on this connection speaks for the device."""
@@ -257,6 +272,12 @@ class Talk:
         """No key that is accepted: say so and hang up."""
         self._line.settle(errors.unauthorized(why).body)
         self._line.close(POLICY_VIOLATION)
+
+    def recheck(self) -> None:
+        """Hang up if the key is not accepted any more."""
+        if self.secret is not None and not self._line.closing and not self._is_known():
+            self._line.say(msgspec.Raw(errors.unauthorized(GONE).body))
+            self._line.close(POLICY_VIOLATION)
 
     def _is_known(self) -> bool:
         with suppress(AccessDenied):

@@ -192,7 +192,9 @@ class Control:
         self._archive = archive
         self._changed = changed
         self._disconnect = disconnect
-        self._recheck = recheck
+        self.rechecks = [recheck]
+        """Called when keys, agents or devices are others: each ends the connections it has let in
+        that would not be let in now. A front end adds its own."""
         self._status = status
         self._watched = watched
         self._server: asyncio.Server | None = None
@@ -330,6 +332,10 @@ class Control:
     async def _take_away(self, events: list[Event]) -> None:
         await self._log_and_fold(events)
         self._recheck()
+
+    def _recheck(self) -> None:
+        for recheck in self.rechecks:
+            recheck()
 
     async def _move(self, device: DeviceId, events: list[Event]) -> None:
         """What is kept of the device, and who may see it, was its agent's."""

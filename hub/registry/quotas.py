@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from hub.errors import DeviceFault
 from hub.registry.buckets import Bucket
-from hub.words import Code
+from hub.words import Code, KeyId
 
 if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.registry.fold import Registry
     from hub.settings import QuotaSettings
-    from hub.words import AgentName, KeyId
+    from hub.words import AgentName
 
 
 class Quota:
@@ -65,11 +65,13 @@ class Quotas:
         self._quotas: dict[tuple[KeyId | None, AgentName], Quota] = {}
         self._keys: dict[KeyId, list[tuple[str, Bucket, bool]]] = {}
         self._agents: dict[AgentName, list[tuple[str, Bucket, bool]]] = {}
+        self._refused_before = 0
+        """By quotas of what is no more."""
 
     @property
     def refused(self) -> int:
         """Messages refused for their rate since start."""
-        return sum(quota.refused for quota in self._quotas.values())
+        return self._refused_before + sum(quota.refused for quota in self._quotas.values())
 
     def of(self, key: KeyId | None, agent: AgentName) -> Quota:
         """The quota of a key for one of its agent's devices; None = no key, as after a restart."""
@@ -80,11 +82,15 @@ class Quotas:
         return quota
 
     def changed(self, agent: AgentName) -> None:
-        """The agent was declared anew, or deleted: that holds from now on."""
+        """The agent was declared anew, is gone, or has other keys: that holds from now on."""
         self._agents.pop(agent, None)
-        for (key, name), quota in self._quotas.items():
-            if name == agent:
-                self._fill(key, name, quota)
+        deleted = agent not in self._registry.agents
+        for key, name in [one for one in self._quotas if one[1] == agent]:
+            if deleted or (key is not None and self._registry.key(key) is None):
+                self._refused_before += self._quotas.pop((key, name)).refused
+                self._keys.pop(key or KeyId(""), None)
+            else:
+                self._fill(key, name, self._quotas[key, name])
 
     def _fill(self, key: KeyId | None, agent: AgentName, quota: Quota) -> None:
         if agent not in self._agents:

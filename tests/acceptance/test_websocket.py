@@ -172,14 +172,16 @@ def test_a_frame_over_the_limit_closes_the_socket(hub: RealHub) -> None:
     assert closed.value.rcvd.code == 1009
 
 
-def test_a_revoked_key_closes_the_socket_at_its_next_frame(hub: RealHub) -> None:
+def test_a_revoked_key_closes_the_socket_at_once(hub: RealHub) -> None:
     key = hub.make_agent("ws-gone")
     with opened(hub, key) as socket:
         tell(socket, {"device": "wg", "s": 0, "o": ZEROS})
         hub.ask(key_acts.RevokeKey(key.partition(".")[0]))
-        assert tell(socket, {"device": "wg", "s": 1, "o": ZEROS})["status"] == 401
-        with pytest.raises(ConnectionClosed):
+        assert hear(socket)["status"] == 401
+        with pytest.raises(ConnectionClosed) as closed:
             socket.recv(ANSWER_S_MAX)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
 
 
 def test_the_newest_connection_speaks_for_a_device(hub: RealHub) -> None:

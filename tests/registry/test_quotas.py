@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hub.errors import AccessDenied, DeviceFault
+from hub.facts import KeyMade, KeyRevoked
 from hub.registry.access import admit
+from hub.registry.admin import admin_event
 from hub.registry.fold import Registry, spec_of
 from hub.registry.quotas import Quota, Quotas
 from hub.settings import QuotaSettings
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from hub.clock import Clock
 
 WALKER = AgentName("walker")
-KEY = KeyId("k1")
+KEY, OTHER = KeyId("k1"), KeyId("k2")
 
 
 class HandClock:
@@ -38,6 +40,10 @@ class Rooms:
         self.registry = Registry()
         clock: Clock = self.clock
         self.quotas = Quotas(self.registry, QuotaSettings(**settings), clock)
+        for key in (KEY, OTHER):
+            self.registry.apply(
+                admin_event(1, KeyMade(Key(key, WALKER), "test"), secret=key.encode())
+            )
         self.declare()
 
     def declare(self, **columns: Any) -> None:
@@ -71,14 +77,14 @@ def test_a_key_has_its_own_limit_wherever_its_devices_are() -> None:
     rooms = Rooms(key_messages_per_s=5.0, burst_s=2.0)
     assert passed(rooms.of(), 100) == 10
     assert passed(rooms.of(), 100) == 0, "another session of the same key"
-    assert passed(rooms.of(KeyId("k2")), 100) == 10
+    assert passed(rooms.of(OTHER), 100) == 10
     rooms.clock.seconds += 1.0
     assert passed(rooms.of(), 100) == 5
 
 
 def test_an_agents_limit_is_shared_by_its_keys() -> None:
     rooms = Rooms(agent_messages_per_s=5.0, burst_s=1.0)
-    assert passed(rooms.of(), 3) + passed(rooms.of(KeyId("k2")), 100) == 5
+    assert passed(rooms.of(), 3) + passed(rooms.of(OTHER), 100) == 5
     assert rooms.quotas.refused == 98
 
 
@@ -120,3 +126,20 @@ def test_one_device_more_than_an_agent_may_have_is_not_let_in() -> None:
         admit(rooms.registry, key, "c")
     del rooms.registry.devices[DeviceId("a")]
     assert admit(rooms.registry, key, "c") == "c"
+
+
+def test_nothing_is_kept_of_keys_and_agents_that_are_no_more_but_the_count() -> None:
+    rooms = Rooms(key_messages_per_s=1, burst_s=1)
+    for key in (KEY, OTHER, None):
+        passed(rooms.of(key), 3)
+    assert rooms.quotas.refused == 4, "no key, no limit"
+    rooms.registry.apply(admin_event(2, KeyRevoked(KEY, "test")))
+    rooms.quotas.changed(WALKER)
+    assert list(rooms.quotas._keys) == [OTHER]
+    assert list(rooms.quotas._quotas) == [(OTHER, WALKER), (None, WALKER)]
+    assert passed(rooms.of(OTHER), 1) == 0, "a key that stays owes what it owed"
+    del rooms.registry.agents[WALKER]
+    rooms.quotas.changed(WALKER)
+    for kept in (rooms.quotas._keys, rooms.quotas._quotas, rooms.quotas._agents):
+        assert not kept
+    assert rooms.quotas.refused == 5
