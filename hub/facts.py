@@ -21,6 +21,7 @@ from hub.words import (
     Hello,
     Key,
     KeyId,
+    Packet,
     Protocol,
     User,
 )
@@ -309,12 +310,14 @@ class EpisodeEnded(Struct, frozen=True, tag="episode_ended"):
     """Actions the device has taken in all its episodes, this one too; older logs do not say."""
     by: str | None = None
     """The person who reset it; None where nobody did."""
+    packet: Packet | None = None
 
 
 class Rewarded(Struct, frozen=True, tag="rewarded"):
-    """A person's reward, of somebody whom the hub knows; the number is the event's."""
+    """A person's reward; the number is the event's. Without `by` the device itself said it."""
 
-    by: str
+    by: str | None = None
+    packet: Packet | None = None
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):
@@ -400,12 +403,10 @@ class Updated(Struct, frozen=True, tag="updated"):
     sha256: str
     duration_ms: float
     dropped: int = 0
-    """Transitions left out because they were too old or the trainer too slow; off-policy, gradient
-    steps left out for the second reason."""
+    """Transitions left out as too old or too many; off-policy, gradient steps as too many."""
     skipped: list[tuple[int, int]] = field(default_factory=list)
-    """First and last seq of each run of events that were taken in without gradient steps, or
-    on-policy left out, for too much was waiting: the only thing about an update that depends on the
-    clock."""
+    """First and last seq of each run of events taken in without gradient steps, or on-policy left
+    out, for too much was waiting: all of an update that depends on the clock."""
     device: str | None = None
     """Whose network it changed, where each has its own; None = the one that all devices have."""
 

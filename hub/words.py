@@ -37,6 +37,9 @@ KeyId = NewType("KeyId", str)
 ClaimId = NewType("ClaimId", str)
 SessionId = NewType("SessionId", int)
 """Counts up over the life of the hub's log; 0 where no session is meant."""
+Packet = tuple[str, int, int]
+"""What an MQTT message of QoS 1 or 2 is known by when it is sent again: the client's id, empty for
+the device itself; its packet id; CRC-32 of the payload."""
 Seq = NewType("Seq", int)
 """Place of an Event in one hub's log: gapless from 1, never reused."""
 Floats = NewType("Floats", bytes)

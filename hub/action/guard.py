@@ -244,11 +244,13 @@ def _clamped(choice: Choice, kept: Kept) -> Choice:
 def _with_wanted(choice: Choice) -> str:
     """The choice's payload with what it wanted: `{"wanted":[…]}`, beside a policy's `raw` sample.
 
-    A number that JSON has no word for is null.
+    A number that JSON has no word for is null. Beside a person's wish stands `"by"`, who it was:
+    after a restart it still says nothing of the policy.
     """
     beside: dict[str, Any] = {} if choice.payload is None else msgspec.json.decode(choice.payload)
     wanted = _numbers(choice.action or b"")
-    return msgspec.json.encode(beside | {"wanted": wanted}).decode()
+    by = {"by": choice.reason} if choice.source is Source.OVERRIDE else {}
+    return msgspec.json.encode(beside | {"wanted": wanted} | by).decode()
 
 
 def _numbers(action: Floats | bytes) -> list[float]:

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from hub.intake.overrides import Overrides
     from hub.intake.receive import Receiver
-    from hub.intake.rewards import RewardPacket
     from hub.intake.session import Sessions
     from hub.registry.fold import Registry
-    from hub.words import Answer, DeviceId
+    from hub.words import Answer, DeviceId, Packet
 
     SwitchLearning = Callable[[str, bool, str], Awaitable[object]]
     """Agent, on, who; done when the log has it."""
@@ -74,12 +73,12 @@ class Commands:
         leaf: str,
         payload: bytes,
         *,
-        packet: RewardPacket | None = None,
+        packet: Packet | None = None,
         duplicate: bool = False,
     ) -> None:
         """What stands below `cmd`, or `reward`; in the log, under `who`, when it returns.
 
-        `packet` and `duplicate` tell a reward that is sent again.
+        `packet` and `duplicate` tell what is sent again, a reward or a reset.
 
         Raises:
             DeviceFault: the payload is no such command, which the log has by then, or nothing can
@@ -97,7 +96,9 @@ class Commands:
             if leaf == "cmd/learn":
                 raise DeviceFault(Code.PAYLOAD, "cmd/learn is ON or OFF")
             if leaf == "cmd/reset":
-                self._receiver.reset(session, reply.durable, by=who)
+                self._receiver.reset(
+                    session, reply.durable, by=who, packet=packet, duplicate=duplicate
+                )
             elif leaf == "cmd/override":
                 self._overrides.take(session, payload, reply.durable, by=who)
             else:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 
 from hub.errors import DeviceFault
+from hub.intake.repeats import Repeats
 from hub.step import Content
 from hub.words import WINDOW_STEPS, Code, EndedBy
 
 if TYPE_CHECKING:
     from hub.intake.mapping.mapper import Memory
-    from hub.intake.rewards import Rewards
     from hub.step import Held, Step
     from hub.words import AgentName, Answer, DeviceId, Floats, SessionId
 
@@ -78,6 +78,7 @@ class Device:
     """One device's place in its own step counter, its open episode and its last answers."""
 
     __slots__ = (
+        "_repeats",
         "agent",
         "before",
         "bonus",
@@ -96,7 +97,6 @@ class Device:
         "misspelt",
         "packets",
         "refused",
-        "rewards",
         "seen_us",
         "session",
         "shadow",
@@ -157,14 +157,20 @@ class Device:
         """Messages since the hub was started."""
         self.bonus = 0.0
         """A person's rewards since the newest observation."""
-        self.rewards: Rewards | None = None
-        """Those that came by MQTT with a packet id; None before any."""
+        self._repeats: Repeats | None = None
         self.misspelt: frozenset[str] | None = None
         """Names of fields that it was told do not exist; None before any."""
         self.last_action: Floats | None = None
         self.held: Held | None = None
         self.memory: Memory | None = None
         """Of what it said before, where a mapping reads it."""
+
+    @property
+    def repeats(self) -> Repeats:
+        """Rewards and resets that are known by their packets."""
+        if self._repeats is None:  # most devices never have any
+            self._repeats = Repeats()
+        return self._repeats
 
     @property
     def waits(self) -> bool:

@@ -19,7 +19,7 @@ from hub.words import EndedBy, Event, Kind
 
 if TYPE_CHECKING:
     from hub.intake.device import Device, Place
-    from hub.words import Agent, AgentName, Observation, SessionId
+    from hub.words import Agent, AgentName, Observation, Packet, SessionId
 
 MILLISECONDS: Final = 1_000
 
@@ -43,11 +43,12 @@ def end(
     session: SessionId,
     place: Place | None = None,
     by: str | None = None,
+    packet: Packet | None = None,
 ) -> Event:
     """The open episode is over, with the observation at `place` or, without, the one before.
 
     `agent` and `session` are those of the message; the steps before it may have been of others.
-    `by` is the person who ended it, if one did.
+    `by` is the person who ended it, if one did, and `packet` that by which it was said.
     """
     episode, device.episode = device.episode, None
     assert episode is not None, "only an open episode ends"
@@ -64,6 +65,7 @@ def end(
         ended_by=ended_by,
         steps_total=device.steps_before,
         by=by,
+        packet=packet,
     )
     return Event(
         kind=Kind.EPISODE,

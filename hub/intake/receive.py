@@ -20,7 +20,6 @@ from hub.intake.mapping.bound import Mappings
 from hub.intake.misspelt import warning
 from hub.intake.observation import REWARD_MAX, check, decode
 from hub.intake.refusals import Refusals
-from hub.intake.rewards import Rewards
 from hub.over_observation import Undefined
 from hub.step import REPEATS_MAX, Content, Step
 from hub.words import Code, EndedBy, Event, Kind, Observation
@@ -32,12 +31,11 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
     from hub.intake.device import Device, Place
-    from hub.intake.rewards import RewardPacket
     from hub.intake.session import Session
     from hub.registry.fold import Registry, Spec
     from hub.settings import StepSettings
     from hub.step import Appender, Reply
-    from hub.words import AgentName, Message
+    from hub.words import AgentName, Message, Packet
 
 
 class Delivery(Protocol):
@@ -177,17 +175,26 @@ class Receiver:
         committed: Callable[[int], None] | None = None,
         *,
         by: str | None = None,
+        packet: Packet | None = None,
+        duplicate: bool = False,
     ) -> None:
         """End the device's episode, if one is open, as truncated, without an observation.
 
         `committed` is called once the log has it, at once where there is nothing to end; `by` is
-        the person who wants it.
+        the person who wants it, `packet` and `duplicate` tell what is sent again.
         """
         committed = committed or _ignore
+        if packet is not None:
+            known = session.device.repeats
+            if duplicate and known.repeats(packet, committed):
+                return
+            committed = known.take(packet, committed)
         if session.device.episode is None:
             committed(0)
             return
-        ended = self._end_episode(session, EndedBy.RESET, self._clock.now_us(), by=by)
+        ended = self._end_episode(
+            session, EndedBy.RESET, self._clock.now_us(), by=by, packet=packet
+        )
         self._log.append([ended], committed)
 
     def reward(
@@ -197,7 +204,7 @@ class Receiver:
         reply: Reply,
         *,
         by: str | None = None,
-        packet: RewardPacket | None = None,
+        packet: Packet | None = None,
         duplicate: bool = False,
     ) -> None:
         """A person's reward: it adds to that of the device's next observation.
@@ -205,8 +212,7 @@ class Receiver:
         `by` is the person, where the hub knows; `packet` and `duplicate` tell what is sent again.
         """
         device = session.device
-        known = device.rewards if duplicate else None
-        if packet is not None and known is not None and known.repeats(packet, reply):
+        if packet is not None and duplicate and device.repeats.repeats(packet, reply.durable):
             return
         if self._log.crowded or self.closing:
             why = "the hub is stopping" if self.closing else "the log is behind"
@@ -214,7 +220,10 @@ class Receiver:
             return
         bonus = device.bonus + reward
         if not abs(bonus) <= REWARD_MAX:
-            self.refuse(session, DeviceFault(Code.RANGE, f"reward {reward} is no float32"), reply)
+            who = "" if by is None else f"{by}: "
+            self.refuse(
+                session, DeviceFault(Code.RANGE, f"{who}reward {reward} is no float32"), reply
+            )
             return
         device.bonus = bonus
         event = Event(
@@ -226,12 +235,11 @@ class Receiver:
             boot=device.boot,
             step=device.count,
             reward=reward,
-            payload=None if by is None else msgspec.json.encode(Rewarded(by)).decode(),
+            payload=_rewarded(by, packet),
         )
         committed: Callable[[int], None] = reply.durable
         if packet is not None:
-            device.rewards = device.rewards or Rewards()
-            committed = device.rewards.take(packet, reply)
+            committed = device.repeats.take(packet, committed)
         self._log.append([event], committed)
 
     def _step(
@@ -295,6 +303,7 @@ class Receiver:
         place: Place | None = None,
         *,
         by: str | None = None,
+        packet: Packet | None = None,
     ) -> Event:
         ended = episodes.end(
             session.device,
@@ -304,6 +313,7 @@ class Receiver:
             session=session.id,
             place=place,
             by=by,
+            packet=packet,
         )
         self.episode_ended(session.device)
         return ended
@@ -381,6 +391,13 @@ def _doubts(device: Device, message: Message, observation: Observation) -> list[
         doubts.append(DeviceFault(Code.RANGE, text, step=message.s))
     misspelt = warning(device, message)
     return doubts if misspelt is None else [*doubts, misspelt]
+
+
+def _rewarded(by: str | None, packet: Packet | None) -> str | None:
+    """What the log keeps of a person's reward beside the number."""
+    if by is None and packet is None:
+        return None
+    return msgspec.json.encode(Rewarded(by, packet)).decode()
 
 
 def _ignore(_seq: int) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import structs
 
 from hub.errors import DeviceFault
-from hub.facts import EpisodeEnded
+from hub.facts import EpisodeEnded, Rewarded
 from hub.intake.device import BOOTS, Device, Episode, Past
 from hub.intake.mapping.take import remembered
 from hub.intake.receive import content_of
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from hub.intake.session import Sessions
     from hub.log.recover import Recovered, Tail
     from hub.registry.fold import Registry, Spec
+    from hub.words import Packet
 
 MICROSECONDS: Final = 1_000_000
 
 _ended = msgspec.json.Decoder(EpisodeEnded)
+_rewarded = msgspec.json.Decoder(Rewarded)
 
 
 def restore(recovered: Recovered, registry: Registry, sessions: Sessions, clock: Clock) -> None:
@@ -34,7 +36,10 @@ def restore(recovered: Recovered, registry: Registry, sessions: Sessions, clock:
     for event in recovered.facts:
         registry.apply(event)
         if event.kind is Kind.REWARD:  # a person's, still to be added to the next observation
-            sessions.device(DeviceId(event.device)).bonus += event.reward or 0.0
+            device = sessions.device(DeviceId(event.device))
+            device.bonus += event.reward or 0.0
+            if event.payload is not None:
+                _know(device, _rewarded.decode(event.payload).packet, event.seq)
     sessions.last_id = recovered.session_last
     for tail in recovered.tails:
         # By the agent the steps were made for: the device may have been moved since.
@@ -75,9 +80,16 @@ def _restore_device(device: Device, tail: Tail, spec: Spec, clock: Clock) -> Non
         device.episodes = ended.episode
         device.steps_before = ended.steps_total
         device.last_return = ended.total_reward
+        _know(device, ended.packet, tail.episode.seq)
     if tail.started is not None:
         device.episodes += 1
         device.episode = Episode(device.episodes, tail.started, tail.steps, tail.reward_sum)
+
+
+def _know(device: Device, packet: Packet | None, seq: int) -> None:
+    """What came by this packet comes again: who sent it may not have been told."""
+    if packet is not None:
+        device.repeats.restore(packet, seq)
 
 
 def _hold(device: Device, actions: list[Event], clock: Clock) -> None:
@@ -90,9 +102,18 @@ def _hold(device: Device, actions: list[Event], clock: Clock) -> None:
             device.held.send(event.action, at_s)
         elif event.action is not None:
             device.held = Held(event.action, at_s)
-        if device.held is not None:
+        if device.held is None:
+            continue
+        if not _is_by_person(event):
             device.held.clamps = device.held.clamps + 1 if event.source is Source.CLAMP else 0
-            device.last_action = device.held.action
+        device.last_action = device.held.action
+
+
+def _is_by_person(event: Event) -> bool:
+    """Whether the action is a person's wish, or what the rules made of one."""
+    if event.source is Source.CLAMP and event.payload is not None:
+        return "by" in msgspec.json.decode(event.payload)
+    return event.source is Source.OVERRIDE
 
 
 def _unanswered(device: Device, event: Event, spec: Spec, clock: Clock) -> Step:

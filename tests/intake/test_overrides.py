@@ -157,6 +157,18 @@ def test_the_guard_clamps_a_person_too_says_who_and_pauses_nobody_for_it() -> No
     assert room.alerts == []
 
 
+def test_a_clamped_person_counts_not_for_the_policy_after_a_restart_either() -> None:
+    room = Room(agent_spec(actions=VALVE, safety=Safety(low=10.0, high=25.0, clamps_max=9)))
+    assert room.step().source is Source.CLAMP, "1.0, as the policy wants, is too low"
+    for payload in (b"[28]", b"[20]"):
+        room.take(payload)
+        room.step()
+    sessions = Sessions(room.registry, room.log, room.clock)
+    restore(recover.fold(room.log.events), room.registry, sessions, room.clock)
+    held = [one.devices[HEATER].held for one in (room.sessions, sessions)]
+    assert [one.clamps for one in held if one is not None] == [1, 1]
+
+
 def test_a_paused_agents_devices_get_the_fallback_whoever_would_act() -> None:
     room = Room(agent_spec(actions=VALVE, status="paused"))
     room.take(b"[28]")

@@ -251,6 +251,28 @@ def test_a_persons_reward_is_still_to_be_added_after_a_restart() -> None:
     assert rewards == [None, 1.0, 3.0, 5.5, 0.5]
 
 
+def test_a_reward_or_reset_that_is_sent_again_after_a_restart_counts_once() -> None:
+    reward, reset, other = ("", 7, 1), ("ann", 8, 2), ("ann", 9, 2)
+    before = first_life()
+    before.send(b=7, s=0)
+    before.send(b=7, s=1, r=1.0)
+    session = before.session
+    assert session is not None
+    before.receiver.reset(session, by="user ann", packet=reset)
+    before.send(b=7, s=2)
+    before.receiver.reward(session, 5.0, HeardReply(), packet=reward)
+    after = Life(before.log)
+    session, replies, heard = after.connect(), [HeardReply(), HeardReply()], list[int]()
+    after.receiver.reward(session, 5.0, replies[0], packet=reward, duplicate=True)
+    after.receiver.reset(session, heard.append, by="user ann", packet=reset, duplicate=True)
+    assert (replies[0].heard, len(heard)) == (["durable"], 1), "as if they were new"
+    assert len(before.log.of_kind(Kind.REWARD)) == len(before.log.of_kind(Kind.EPISODE)) == 1
+    after.receiver.reward(session, 1.0, replies[1], packet=other, duplicate=True)
+    after.receiver.reset(session, heard.append, by="user ann", packet=other)
+    after.send(b=7, s=3, r=0.5)
+    assert len(before.log.of_kind(Kind.REWARD)) == len(before.log.of_kind(Kind.EPISODE)) == 2
+
+
 def test_a_durable_observation_without_an_answer_gets_one_on_its_repeat() -> None:
     before = first_life()
     before.send(s=0)

@@ -117,6 +117,7 @@ async def test_a_command_is_acknowledged_when_it_is_in_the_log(
         (LEARN, b"perhaps"),
         (REWARD, b"{}"),
         (REWARD, b'{"r":"much"}'),
+        (REWARD, b'{"r":1e39}'),
         (OVERRIDE, b"2"),
         (OVERRIDE, b"warm"),
     ],
@@ -191,6 +192,20 @@ async def test_a_reward_that_is_sent_again_on_the_next_connection_counts_once(
         await third.answers_ping()
         house.log.commit()
     assert len(house.log.of_kind(Kind.REWARD)) == 3, "the others are new"
+
+
+async def test_a_reset_that_is_sent_again_on_the_next_connection_ends_no_later_episode(
+    house: House,
+) -> None:
+    async with house.client() as device, house.client() as first, house.client() as second:
+        await device.connected("heater", KEY)
+        for number, client in ((1, first), (2, second)):
+            device.send(publish(b'{"s":%d,"o":[1,2]}' % number))
+            assert (await device.read()).type == PUBACK
+            await client.connected("ann", "ann's", clean=False)
+            client.send(publish(b"", topic=RESET, packet_id=9, duplicate=number == 2))
+            assert (await client.read()).type == PUBACK
+    assert len(house.log.of_kind(Kind.EPISODE)) == 1
 
 
 @pytest.mark.parametrize("leaf", ["cmd/learn", "cmd/reset", "cmd/override", "reward"])
