@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hub.errors import HubFault, LogUnavailable, OperatorFault
-from hub.log.analyst.instances import Instances
+from hub.log.analyst.instances import CatchingUp, Instances
 from hub.log.analyst.run import Run
 from hub.log.analyst.statement import DatabaseError, FileGone
 
@@ -34,6 +34,8 @@ WAITING_MAX: Final = 16
 """Queries that wait for one of the `queries_max` places; more are turned away."""
 READY_S: Final = 5.0
 """So long a query may wait for the log to send what it asks for."""
+TURN_S: Final = 2.0
+"""Beside that, for its turn to be made ready for, and to be told why it is not."""
 STOP_S: Final = 5.0
 """From the first attempt to stop a query to the end of the process."""
 CHECK_S: Final = 0.05
@@ -117,17 +119,19 @@ class Desk:
         """A statement that sees what is asked for.
 
         Raises:
-            LogUnavailable: the log did not send it in time.
+            LogUnavailable: the log did not send it in time; `CatchingUp` says when it will have.
         """
         agents = None if ask.agents is None else frozenset(ask.agents)
         give_up = self._clock.monotonic() + READY_S
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(READY_S):
+            async with asyncio.timeout(READY_S + TURN_S):
                 return await loop.run_in_executor(
                     self._pulling,
                     partial(self._instances.ready, agents, ask.after, give_up, again=again),
                 )
+        except CatchingUp:
+            raise
         except (OSError, HubFault, DatabaseError) as error:  # a timeout is an OSError
             reason = f" ({error})" if str(error) else ""
             raise LogUnavailable(f"the log is behind or away{reason}; ask again") from error

@@ -5,6 +5,7 @@ statement = instances.ready({"walker"}, after=4711, give_up=clock.monotonic() + 
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 from contextlib import suppress
@@ -37,9 +38,15 @@ IDLE_S: Final = 600.0
 INSERT_ROWS: Final = 16_384
 """Taken in at once: 200,000 rows a second, one page at a time 100,000."""
 RETRY_S: Final = 0.02
+PULL_S: Final = 1.0
+"""So long one instance is fed at once while nobody waits for it: then it is another's turn."""
 
 Agents = frozenset[str] | None
 """Whose rows; None = all."""
+
+
+class CatchingUp(LogUnavailable):
+    """The log sends what is asked for, and there is more than could be read in time."""
 
 
 class Instances:
@@ -79,11 +86,13 @@ class Instances:
 
         Raises:
             LogUnavailable: the log did not send it in time.
+            CatchingUp: nor could it, so much is new.
             HubFault: the manifest is damaged.
             DatabaseError: the rows can't be taken in.
         """
-        self._asked[agents] = self._clock.monotonic()
+        self._asked[agents] = started = self._clock.monotonic()
         instance = self._instance(agents, again=again)
+        first = instance.position
         shelf = self._files.look()
         after = max(after, shelf.upto)
         while instance.position < after:
@@ -91,7 +100,10 @@ class Instances:
             if instance.position < after == shelf.upto and ended:
                 instance.rely_on_files(shelf)  # the log is away, and has nothing that is asked for
             if instance.position < after and self._clock.monotonic() > give_up:
-                raise LogUnavailable(f"it is at {instance.position}, {after} is asked for")
+                if ended:
+                    raise LogUnavailable(f"it is at {instance.position}, {after} is asked for")
+                took_s = self._clock.monotonic() - started
+                raise CatchingUp(_catching_up(first, instance.position, after, took_s))
             if instance.position < after and ended:
                 self._wait.wait(RETRY_S)
         return instance.statement()
@@ -106,8 +118,8 @@ class Instances:
             if self._clock.monotonic() - self._asked[agents] > IDLE_S:
                 self._close(agents)
                 continue
-            instance = self._instance(agents)
-            while not self._fetch_some(instance):
+            instance, give_up = self._instance(agents), self._clock.monotonic() + PULL_S
+            while not self._fetch_some(instance) and self._clock.monotonic() < give_up:
                 pass
 
     def close(self) -> None:
@@ -179,3 +191,12 @@ class Instances:
             with suppress(OSError):
                 self._fetcher.__exit__(None, None, None)
             self._fetcher = None
+
+
+def _catching_up(first: int, position: int, after: int, took_s: float) -> str:
+    """What to say to whoever needs all up to `after`, when it got from `first` to here."""
+    left_s = (after - position) / max(1, position - first) * took_s
+    return (
+        f"what is not sealed yet is being read: it is at event {position:,} of {after:,}; ask "
+        f"again in about {math.ceil(left_s)} s"
+    )

@@ -270,6 +270,21 @@ async def test_what_the_log_does_not_send_is_not_waited_for_long(
     assert await ask(live, COUNT, after=2) == '{"n":2}\n'
 
 
+async def test_who_asks_while_much_is_read_is_told_how_far_it_is_and_when_to_ask_again(
+    log: LinkedLog, live: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "INSERT_ROWS", 1)  # a page at once
+    monkeypatch.setattr(desks, "READY_S", 0.0)
+    for _ in range(10):
+        await asyncio.to_thread(log.append, steps(1, 1000))
+    with pytest.raises(
+        LogUnavailable, match=r"is at event [\d,]+ of 20,000; ask again in about \d"
+    ):
+        await ask(live, COUNT, after=20_000)
+    monkeypatch.setattr(desks, "READY_S", 20.0)
+    assert await ask(live, COUNT, after=20_000) == '{"n":20000}\n'
+
+
 async def test_a_log_that_dies_and_comes_back_is_found_again(log: LinkedLog, live: Desk) -> None:
     await asyncio.to_thread(log.append, steps(1, 1))
     assert await ask(live, COUNT, after=2) == '{"n":2}\n'
