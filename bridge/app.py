@@ -13,7 +13,7 @@ GET  /v1/things/{device}                         things.py
 GET  /healthz  /readyz                           health.py
 GET  /metrics                                    metrics.py
 GET  /schema/openapi.json                        openapi.py
-GET  /reward/{device}                            buttons.py
+GET  /reward/{device}  …/may                     buttons.py
 GET  /                                           to the console
      /console/…                                  console/app.py
 """
@@ -37,7 +37,7 @@ from litestar.response import Redirect
 
 from bridge import errors, shepherd
 from bridge.actions import actions_route
-from bridge.buttons import buttons_page
+from bridge.buttons import button_routes
 from bridge.console.app import console_routes
 from bridge.console.desk import Desk
 from bridge.console.first_steps import announce
@@ -165,7 +165,7 @@ def create_app(hub: Hub) -> DevicesFirst:
             *health_routes(hub),
             metrics_route(hub),
             openapi_route(),
-            buttons_page,
+            *button_routes(hub.registry),
             front_door,
             console_routes(desk),
         ],

@@ -1,4 +1,4 @@
-"""Where a broker is, as people write it into settings: the one reader of such addresses."""
+"""Where a broker is, as people write it into settings; and where people find the hub's pages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec import Struct
 from hub.errors import OperatorFault
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what a hub may be told to listen on
 
 
 class Address(Struct, frozen=True):
@@ -59,3 +60,10 @@ def read_address(text: str, setting: str) -> Address:
         user=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
     )
+
+
+def pages_url(host: str, port: int, *, tls: bool, machine: str) -> str:
+    """`http://host:port` of a hub that listens there: everywhere, by the machine's name."""
+    named = machine if host in EVERYWHERE else host
+    named = f"[{named}]" if ":" in named else named
+    return f"http{'s' if tls else ''}://{named}:{port}"

@@ -28,6 +28,7 @@ from hub.action.deliver import Deliver
 from hub.action.external import External
 from hub.action.guard import Guard
 from hub.action.waits import Waits
+from hub.address import pages_url
 from hub.alerts.watch import Alerts
 from hub.check_agent import check_agent
 from hub.clock import SystemClock
@@ -162,7 +163,9 @@ class Hub:
     def _make_control(self) -> tuple[Control, Provision]:
         """Who carries out what operators ask, and what devices ask for themselves."""
         now_us, pool, keys = self.clock.now_us, self.pool, self.settings.keys
+        host, tls, machine = self.settings.hub.host, self.tls is not None, socket.gethostname()
         acts = Acts(self.registry, now_us, os.urandom, check_agent, pool, check_mapping, keys)
+        acts.keys.url = lambda: pages_url(host, self.listens.http, tls=tls, machine=machine)
         control = Control(
             acts,
             self.registry,

@@ -54,6 +54,8 @@ def _page(
     now_us = desk.hub.clock.now_us()
     claims = [(one.claim, one.state(now_us), one.redeemed) for one in visit.sight.claims()]
     lists = {"rows": rows, "agents": names, "usual": usual, "claims": claims}
+    registry = desk.hub.registry
+    lists |= {"successions": registry.successions, "successors": registry.successors}
     return desk.form(request, "keys.html", mistake, **lists)
 
 

@@ -19,6 +19,9 @@ password_option: Final = click.option(
     "--password-stdin", is_flag=True, help="Read one line; else you are asked for it, hidden."
 )
 
+REWARDS_HELP: Final = "For a link or button: it only rewards --device, or any of the agent's."
+MOST_HELP: Final = "Of one such reward, either way, and what a press on its page gives; 1."
+
 
 @click.group()
 def user() -> None:
@@ -78,8 +81,8 @@ def key() -> None:
 @click.option("--origin", "origins", multiple=True, metavar="https://…", help="Of such a page.")
 @click.option("--sessions", type=int, help="Of a publishable key, open at once; 100.")
 @click.option("--rate", type=float, help="Of a publishable key, messages a second; 100.")
-@click.option("--rewards", is_flag=True, help="For a link or button: it only rewards the device.")
-@click.option("--most", type=float, help="Of one such reward, either way; 1.")
+@click.option("--rewards", is_flag=True, help=REWARDS_HELP)
+@click.option("--most", type=float, help=MOST_HELP)
 @click.option("--per-minute", type=float, help="Such rewards; 60.")
 @data_option
 def create_key(
@@ -117,7 +120,7 @@ def create_key(
 @key.command("list")
 @data_option
 def list_keys(data: Path) -> None:
-    """Public ids and what they open."""
+    """Public ids, what they open, and of rotated ones which takes whose place until when."""
     do(data, control.Show("keys"))
 
 

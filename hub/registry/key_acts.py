@@ -79,6 +79,8 @@ class KeyActs:
         self._now_us = now_us
         self._random_bytes = random_bytes
         self._overlap_s = overlap_s
+        self.url: Callable[[], str] = str
+        """Of the hub's pages, as `http://hub:8000`; empty until it has some."""
 
     def decide(self, act: KeyAct, by: str) -> tuple[list[Event], Any]:
         """What is to be logged, and the answer.
@@ -125,7 +127,8 @@ class KeyActs:
         event, secret = self.made(
             by, agent.name, of_device, publishable=publishable, rewarding=rewarding
         )
-        return [event], {"agent": name, "device": device, "api_key": secret}
+        answer = {"agent": name, "device": device, "api_key": secret}
+        return [event], answer | self._rewards(agent.name, device, secret, rewarding)
 
     def create_for_user(
         self, name: str, by: str, hub: str | None = None
@@ -203,11 +206,32 @@ class KeyActs:
             events.append(self._revoked(key.id, key, by))
         whose = {"user": key.user} if key.agent is None else {"agent": agent, "device": key.device}
         answer = {"replaces": key.id, "until": None if until is None else iso(until)}
+        answer |= self._rewards(key.agent, key.device, secret, key.rewarding)
         return events, {**whose, "api_key": secret, **answer}
 
     def listed(self) -> list[Any]:
-        """All keys: public ids and what they open, no secret."""
-        return [msgspec.to_builtins(key) for key in self._registry.keys.values()]
+        """All keys: public ids, what they open, and which takes whose place until when."""
+        return [msgspec.to_builtins(key) | self._place(key) for key in self._registry.keys.values()]
+
+    def _place(self, key: Key) -> dict[str, str | None]:
+        """`until` it is accepted at the latest; None = for good, or until the other is used."""
+        before = self._registry.successions.get(key.id)
+        after = self._registry.successors.get(key.id)
+        until = None if after is None else self._registry.successions[after].until
+        return {
+            "replaces": None if before is None else before.old,
+            "replaced_by": after,
+            "until": None if until is None else iso(until),
+        }
+
+    def _rewards(
+        self, agent: str | None, device: str | None, secret: str, rewarding: Rewarding | None
+    ) -> dict[str, str]:
+        """Of a key for rewards: whom it rewards, and the link to their buttons."""
+        if rewarding is None:
+            return {}
+        link = f"{self.url()}/reward/{device or 'DEVICE'}#{secret}"
+        return {"rewards": device or f"any device of agent {agent}", "link": link}
 
     def made(
         self,

@@ -13,7 +13,8 @@ from playwright.sync_api import expect
 from stable_baselines3 import DQN
 
 from hub import control
-from hub.registry.key_acts import RevokeKey
+from hub.registry.key_acts import CreateKey, RevokeKey
+from hub.registry.rewarding import rewarding
 from hub.registry.user_acts import RemoveUser
 from hub.simulate.over_http import HttpExchange
 from hub.words import DeviceId
@@ -251,17 +252,27 @@ def test_a_person_rewards_a_device_from_a_phone_and_a_revoked_link_says_so(
         link = desk.page.locator("#secret").input_value()
     with opened(width=WIDTH_PHONE) as phone:
         page = phone.page
-        page.goto(link)
+        page.goto(link.replace("#", "#abc%zz"))
+        expect(page.get_by_role("status")).to_contain_text("This link is not whole")
+        page.goto(link)  # only what is behind the # changes
+        expect(page.get_by_role("status")).to_contain_text("a press counts as +1 or −1")
         page.get_by_role("button", name="Good").click()
-        expect(page.get_by_role("status")).to_contain_text("Good: noted")
+        expect(page.get_by_role("status")).to_contain_text("Good: noted as +1.")
         assert phone.violations() == []
         given = "SELECT reward FROM events WHERE kind = 'reward' AND device = 'cart-5'"
         assert hub.sql(given) == [{"reward": 1.0}]
+        made = hub.ask(CreateKey("cart", "cart-5", rewarding=rewarding(0.25)))
+        page.goto(made["link"])
+        expect(page.get_by_role("status")).to_contain_text("+0.25 or −0.25")
+        page.get_by_role("button", name="Bad").click()
+        expect(page.get_by_role("status")).to_contain_text("Bad: noted as −0.25.")
+        assert hub.sql(given) == [{"reward": 1.0}, {"reward": -0.25}]
         assert phone.complaints == []
+        page.goto(link)
         hub.ask(RevokeKey(link.partition("#")[2].partition(".")[0]))
         page.get_by_role("button", name="Bad").click()
         expect(page.get_by_role("status")).to_contain_text("not accepted any more")
-        assert hub.sql(given) == [{"reward": 1.0}]
+        assert hub.value(f"SELECT count(*) FROM ({given})") == 2
 
 
 def test_a_claim_token_is_made_and_revoked_on_the_page_of_the_keys(
@@ -279,6 +290,7 @@ def test_a_claim_token_is_made_and_revoked_on_the_page_of_the_keys(
         claim = page.locator("#secret").input_value().partition(".")[0]
         claims = page.get_by_label("Claim tokens")
         expect(claims).to_contain_text("0 of 5")
+        expect(claims.locator(".of")).to_have_text("devices cart-…")  # on a line of its own
         assert browser.violations() == []
         claims.get_by_role("button", name="Revoke").click()
         expect(page.get_by_role("status")).to_contain_text(claim)

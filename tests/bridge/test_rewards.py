@@ -97,12 +97,28 @@ async def test_it_does_nothing_else(rooms: Rooms) -> None:
     for method, path in (
         ("POST", "/v1/step"), ("POST", "/v1/env/lamp/reset"), ("POST", "/v1/env/lamp/step"),
         ("GET", "/v1/env"), ("GET", "/v1/actions/1"), ("POST", "/v1/key/rotate"),
-        ("POST", "/remote/lamp/post_step_request/"),
+        ("POST", "/remote/lamp/post_step_request/"), ("GET", "/v1/things/lamp"),
     ):  # fmt: skip
         answer = await rooms.ask(method, path, STEP | {"action": 0}, bearer(link))
         assert answer.status_code == 401, path
     assert "for rewards" in (await rooms.shepherd("login_user/", {"apikey": link}))["error"]
     assert rooms.logged(Kind.HELLO) == []
+
+
+async def test_its_page_learns_by_the_key_what_a_press_may_give(rooms: Rooms) -> None:
+    own = rooms.make_agent("lamps")
+    rooms.make_agent("fans")
+    for device, agent in (("lamp", "lamps"), ("other", "lamps"), ("fan", "fans")):
+        rooms.move(device, agent)
+    link = rooms.make_key("lamps", "lamp", rewarding=rewarding(most=0.25))
+    told = []
+    for key, device in (
+        (link, "lamp"), (own, "lamp"), (link, "other"), (own, "fan"), (own, "lmap"), ("no", "lamp"),
+    ):  # fmt: skip
+        answer = await rooms.ask("GET", f"/reward/{device}/may", headers=bearer(key))
+        told.append(answer.json().get("most", answer.status_code))
+        assert answer.headers["cache-control"] == "no-store"
+    assert told == [0.25, 1, 403, 403, 404, 401]
 
 
 async def test_its_page_needs_no_login_and_lets_nothing_else_run_in_it(rooms: Rooms) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hub.errors import AccessDenied, OperatorFault
 from hub.registry.access import agent_of
 from hub.registry.fold import Registry
+from hub.registry.rewarding import rewarding
 from hub.words import Key
 from tests.registry.test_acts import Office
 
@@ -37,6 +38,37 @@ def test_both_keys_are_accepted_for_the_overlap() -> None:
     assert key_of(office, new).device == key_of(office, old).device == "heater"
     (succession,) = office.registry.successions.values()
     assert (succession.old, succession.until) == (id_of(old), 60_000_001)
+
+
+def test_the_list_says_which_key_takes_whose_place_and_until_when() -> None:
+    office, old = office_with_key()
+    new = office.do(office.acts.keys.rotate(id_of(old), 60.0, "test"))["api_key"]
+    keys = {key["id"]: key for key in office.acts.keys.listed()}
+    before, after = keys[id_of(old)], keys[id_of(new)]
+    assert (before["replaced_by"], before["replaces"]) == (id_of(new), None)
+    assert before["until"] == "1970-01-01T00:01:00+00:00"
+    assert (after["replaced_by"], after["replaces"], after["until"]) == (None, id_of(old), None)
+    office.do(office.acts.keys.rotate_own(key_of(office, new)))
+    assert {key["until"] for key in office.acts.keys.listed()} == {None}, "until the other is used"
+
+
+@pytest.mark.parametrize(
+    ("device", "whom", "page"),
+    [("lamp", "lamp", "lamp"), (None, "any device of agent walker", "DEVICE")],
+)
+def test_a_key_for_rewards_comes_with_the_link_to_its_buttons_and_so_does_what_replaces_it(
+    device: str | None, whom: str, page: str
+) -> None:
+    office = Office()
+    office.create()
+    keys = office.acts.keys
+    keys.url = lambda: "http://hub:8000"
+    made = office.do(keys.create("walker", device, "test", rewarding=rewarding()))
+    other = office.do(keys.rotate(id_of(made["api_key"]), 0.0, "test"))
+    for answer in (made, other):
+        assert answer["rewards"] == whom
+        assert answer["link"] == f"http://hub:8000/reward/{page}#{answer['api_key']}"
+    assert "link" not in office.do(keys.create("walker", device, "test"))
 
 
 def test_without_an_overlap_the_old_key_ends_at_once() -> None:
