@@ -151,6 +151,20 @@ def test_dashboards_and_alerts_ask_for_metrics_that_are_there(file: Path) -> Non
     assert asked <= {name for name, *_ in samples()}
 
 
+def test_the_dashboard_shows_the_alerts_that_are_open_and_no_panel_lies_on_another() -> None:
+    panels = json.loads((ROOT / "deploy/grafana/sheepfold.json").read_text())["panels"]
+    assert any("sheepfold_alerts_open" in target["expr"] for p in panels for target in p["targets"])
+    places = [p["gridPos"] for p in panels]
+    taken = [
+        (x, y)
+        for at in places
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(taken) == len(set(taken))
+    assert len({p["id"] for p in panels}) == len(panels)
+
+
 def _expressions(text: str) -> Iterable[str]:
     """Of Grafana's JSON each `expr`, of Prometheus' YAML each line that has one."""
     if text.startswith("{"):
