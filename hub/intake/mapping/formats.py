@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -85,21 +85,32 @@ def _decode_form(payload: bytes) -> object:
     """Fields of a form by name, each JSON or text; `json=` is a document of its own."""
     text = _decode_text(payload)
     assert isinstance(text, str)
-    try:
-        fields = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=VALUES_MAX))
-    except ValueError as error:
-        raise DeviceFault(Code.PAYLOAD, f"not form fields: {error}") from error
+    if text.count("&") >= VALUES_MAX:
+        raise DeviceFault(Code.PAYLOAD, f"not form fields: over {VALUES_MAX}")
+    fields: dict[str, str] = {}
+    for field in text.split("&"):
+        if field:
+            name, _, value = field.partition("=")
+            fields[_unquoted(name)] = _unquoted(value)
     if "json" in fields:
         return _decode_json(fields["json"].encode())
     return {name: _json_or_text(value) for name, value in fields.items()}
 
 
+def _unquoted(text: str) -> str:
+    return unquote_plus(text) if "%" in text or "+" in text else text
+
+
 def _json_or_text(text: str) -> object:
+    if text[:1] not in _JSON_BEGINS:
+        return text
     try:
         return _json.decode(text.encode())
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return text
 
+
+_JSON_BEGINS: Final = frozenset('{["-0123456789tfn \t\r\n')
 
 _DECODERS: Final[dict[str, Decode]] = {
     "json": _decode_json,

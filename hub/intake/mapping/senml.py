@@ -38,15 +38,15 @@ def resolve(pack: object) -> dict[str, Record]:
     for i, record in enumerate(pack):
         if not isinstance(record, dict):
             raise DeviceFault(Code.PAYLOAD, f"SenML record {i} is {shown(record)}, not an object")
-        _look(record, i)
-        base |= {name: record[name] for name in _BASES if name in record}
+        _take_base(record, base, i)
         value = _value(record, base)
         if value is None:
             continue
         own = str(record.get("n", ""))
         resolved: Record = {"v": value, "u": record.get("u", base.get("bu"))}
-        time = _number(base.get("bt")) + _number(record.get("t"))
-        for name in {str(base.get("bn", "")) + own, own}:
+        timed = "t" in record or "bt" in base
+        time = _number(base.get("bt")) + _number(record.get("t")) if timed else 0.0
+        for name in (str(base.get("bn", "")) + own, own):
             if time >= times.get(name, time):
                 records[name], times[name] = resolved, time
     return records
@@ -54,6 +54,8 @@ def resolve(pack: object) -> dict[str, Record]:
 
 def _value(record: Record, base: Record) -> object:
     """The record's value, with the base value on a number and the base sum on a sum."""
+    if "v" in record and "bv" not in base:
+        return _number(record["v"])  # nearly all of them
     for name, base_name in (("v", "bv"), ("s", "bs")):
         if name in record or (name == "v" and base_name in base and not _has_value(record)):
             return _number(base.get(base_name)) + _number(record.get(name))
@@ -64,17 +66,24 @@ def _has_value(record: Record) -> bool:
     return any(name in record for name in (*VALUES, "vd"))
 
 
-def _look(record: Record, i: int) -> None:
+def _take_base(record: Record, base: Record, i: int) -> None:
+    """What the record says for all that follow; its fields are of the right types.
+
+    Raises:
+        DeviceFault: they are not.
+    """
     for name, value in record.items():
-        kind = _TYPES.get(name)
-        if kind is None:
+        types = _TYPES.get(name)
+        if types is None:
             # Section 4.4: what is not understood and must be, ends in an underscore.
             if name.endswith("_"):
                 text = f"SenML record {i}: {name!r:.40} must be understood"
                 raise DeviceFault(Code.PAYLOAD, text)
-        elif not isinstance(value, kind) or isinstance(value, bool):
+        elif type(value) not in types:  # a bool is no number here
             raise DeviceFault(Code.PAYLOAD, f"SenML record {i}: {name!r} is {shown(value)}")
-    version = record.get("bver")
+        elif name[0] == "b":
+            base[name] = value
+    version = record.get("bver", _VERSION)
     if isinstance(version, int | float) and version > _VERSION:
         raise DeviceFault(Code.PAYLOAD, f"SenML version {version}; {_VERSION} is the latest known")
 
@@ -86,8 +95,7 @@ def _number(value: object) -> float:
         return float("inf")
 
 
-_BASES: Final = ("bn", "bt", "bu", "bv", "bs")
-_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(("bn", "bu", "n", "u", "vs"), str),
-    **dict.fromkeys(("bt", "bv", "bs", "bver", "t", "v", "s"), (int, float)),
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("bn", "bu", "n", "u", "vs"), (str,)),
+    **dict.fromkeys(("bt", "bv", "bs", "bver", "t", "v", "s"), (float, int)),
 }

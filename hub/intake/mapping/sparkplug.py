@@ -38,7 +38,8 @@ _WIRE: Final = {
 }  # fmt: skip
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 """Bits of Int8 to Int64, sent as the unsigned number of the same bits."""
-_VARINT_BYTES_MAX: Final = 10
+_VARINT_BITS_MAX: Final = 70
+_F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
 _U64: Final = (1 << 64) - 1
 
 
@@ -116,9 +117,10 @@ def read_payload(payload: bytes) -> list[Metric]:
 def _metric(payload: bytes) -> Metric:
     metric, null = Metric(), False
     for number, wire, value in _fields(payload):
-        if number not in _WIRE:
+        expected = _WIRE.get(number)
+        if expected is None:
             continue  # properties, sets, templates, metadata
-        if wire != _WIRE[number]:
+        if wire != expected:
             raise _broken(f"field {number} of a metric has wire type {wire}")
         if isinstance(value, bytes):
             _take_bytes(metric, number, value)
@@ -144,9 +146,9 @@ def _take_number(metric: Metric, number: int, value: int) -> None:
 
 def _take_bytes(metric: Metric, number: int, value: bytes) -> None:
     if number == _FLOAT:
-        (metric.value,) = struct.unpack("<f", value)
+        (metric.value,) = _F32.unpack(value)
     elif number == _DOUBLE:
-        (metric.value,) = struct.unpack("<d", value)
+        (metric.value,) = _F64.unpack(value)
     else:
         try:
             text = value.decode()
@@ -170,11 +172,15 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Number, wire type and value of each field, in order."""
     at, end = 0, len(message)
     while at < end:
-        key, at = _varint(message, at)
+        key, at = (message[at], at + 1) if message[at] < 0x80 else _varint(message, at)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            value, at = _varint(message, at)
-            yield number, wire, value
+            if at < end and message[at] < 0x80:  # nearly all of them
+                yield number, wire, message[at]
+                at += 1
+            else:
+                value, at = _varint(message, at)
+                yield number, wire, value
             continue
         if wire == _BYTES:
             length, at = _varint(message, at)
@@ -189,17 +195,18 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    if at < len(message) and message[at] < 0x80:
-        return message[at], at + 1  # nearly all of them
-    value = 0
-    for i in range(_VARINT_BYTES_MAX):
-        if at + i >= len(message):
-            raise _broken("it ends within a number")
-        byte = message[at + i]
-        value |= (byte & 0x7F) << (7 * i)
-        if not byte & 0x80:
-            return value & _U64, at + i + 1
-    raise _broken("a number of more than ten bytes")
+    """A number of seven bits a byte, the lowest first, and where it ends."""
+    value = shift = 0
+    try:
+        while (byte := message[at]) & 0x80:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            at += 1
+            if shift == _VARINT_BITS_MAX:
+                raise _broken("a number of more than ten bytes")
+    except IndexError as error:
+        raise _broken("it ends within a number") from error
+    return (value | byte << shift) & _U64, at + 1
 
 
 def _broken(why: str) -> DeviceFault:
