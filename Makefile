@@ -61,7 +61,7 @@ soak-hours: $(INSTALLED) ## Run SOAK_HOURS=8 hours of 1,000 devices in as many m
 rehearse: $(INSTALLED) ## Upgrade hubs of earlier commits and go back, under load, and a log of ten million events (five minutes)
 	@$(BIN)/python -m pytest -s -m slow tests/acceptance/test_upgrade.py
 
-firmware: $(INSTALLED) ## Run every example for devices, also those whose tools are large, on Debian as root (two minutes, installs apart)
+firmware: $(INSTALLED) ## Run every example for devices, also those whose tools are large, on Debian as root (three minutes, installs apart)
 	@scripts/apt chromium mosquitto-clients curl gcc gcc-avr avr-libc libsimavr-dev arduino-core-avr gcc-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf qemu-system-misc libmbedtls-dev octave
 	@test -x build/esphome/bin/esphome || { $(BIN)/python -m venv build/esphome && build/esphome/bin/python -m pip install -qq 'esphome>=2026.6,<2027'; }
 	@$(BIN)/python -m pytest --boards --browser tests/acceptance/test_firmware_*.py tests/acceptance/test_emulated_board.py tests/acceptance/test_examples.py
@@ -98,8 +98,9 @@ wheel: $(INSTALLED) ## Build the wheel, with the console's assets in it, into bu
 	@scripts/assets
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build .
 
-schemas: $(INSTALLED) ## Write schemas/, deploy/hub.toml and the table of parameters anew from the code
+schemas: $(INSTALLED) ## Write schemas/, deploy/hub.toml and the tables of parameters and packet sizes anew from the code
 	@$(BIN)/sheepfold schemas
+	@$(BIN)/python -m tests.test_sizes
 	@$(BIN)/python -m hub.learner.sb3.signatures > $(TABLE).new && mv $(TABLE).new $(TABLE)
 
 clean: ## Remove .venv and every cache; data stays

@@ -1,7 +1,11 @@
-"""The table of packet sizes in docs/device-maker.md is what the encodings really take."""
+"""The table of packet sizes in docs/device-maker.md is what the encodings really take.
+
+`python -m tests.test_sizes` writes it anew; `make schemas` does.
+"""
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
@@ -10,6 +14,8 @@ import msgspec
 from hub.intake.mqtt import wire
 from tests.architecture.tree import ROOT
 
+DOCUMENT: Final = ROOT / "docs/device-maker.md"
+HEAD: Final = "| values | obs |"
 DEVICE: Final = "d" * 23
 """The longest id."""
 COUNTS: Final = (2, 8, 24, 50)
@@ -57,8 +63,18 @@ def table() -> str:
 
 
 def test_the_document_has_the_sizes_of_today() -> None:
-    assert table() in (ROOT / "docs/device-maker.md").read_text()
+    assert table() in DOCUMENT.read_text(), "`make schemas` writes it"
 
 
 def test_fifty_numbers_as_f32_fit_the_buffer_of_a_small_client() -> None:
     assert packets(50)["obs/f32"] <= BUFFER_BYTES
+
+
+def main() -> None:
+    """Write the table into the document."""
+    old = re.compile(rf"^{re.escape(HEAD)}.*\n(?:\|.*\n)+", re.MULTILINE)
+    DOCUMENT.write_text(old.sub(f"{table()}\n", DOCUMENT.read_text(), count=1))
+
+
+if __name__ == "__main__":
+    main()
