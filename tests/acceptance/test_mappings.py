@@ -2,25 +2,106 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from msgspec import structs
 
+from hub.mappings import Command
 from hub.registry.mapping_acts import AddMapping
+from hub.words import EXTERNAL
 from tests.acceptance.devices import bearer
 from tests.acceptance.paho_client import PahoClient
 from tests.acceptance.real_hub import until
 from tests.architecture.tree import ROOT
 from tests.commands.typed import typed
-from tests.intake.mapping.mapped import PAYLOADS, shipped
+from tests.intake.mapping.mapped import PAYLOADS, SENT, of_field, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hub.mappings import Mapping
     from tests.acceptance.devices import Http
     from tests.acceptance.real_hub import RealHub
 
 pytestmark = pytest.mark.acceptance
+
+
+HEARD: Final = {
+    "tasmota": ("cmnd/{device}/POWER", b"OFF"),
+    "zigbee2mqtt": ("zigbee2mqtt/{device}/set", b'{"brightness":0}'),
+    "senml": ("sensors/{device}/fan", b"0"),
+    "csv": ("lines/{device}/duty", b"D=0.00"),
+    "form": ("any/{device}/told", b"OFF"),
+    "nested": ("any/{device}/told", b'{"valves":[0,0]}'),
+    "plain": ("any/{device}/told", b"D=0"),
+}
+"""Where a device hears its first action, which is 0, and in which words; else as natively."""
+
+
+def spaces(name: str) -> dict[str, Any]:
+    """Of the agent that a mapping in `deploy/mappings` asks for at its head."""
+    text = (ROOT / f"deploy/mappings/{name}.toml").read_text()
+    found = re.search(r"^# sheepfold (agent create .+)$", text, re.MULTILINE)
+    assert found is not None, name
+    words = shlex.split(found[1])
+    named = dict(zip(words[3::2], words[4::2], strict=True))
+    return {one: json.loads(named[f"--{one}"]) for one in ("observations", "actions")}
+
+
+def mapping_of(name: str) -> tuple[Mapping, dict[str, Any]]:
+    """A mapping and the spaces of its agent; topics stand in it where the shipped one has none."""
+    if name == "plain":
+        command = Command(payload="D={0}", decimals=0)
+        mapping = structs.replace(of_field("text", "@").mapping, action=command)
+        declared = {"observations": [[1], -50, 50], "actions": [[1], 0, 1]}
+    else:
+        mapping, declared = shipped(name).mapping, spaces(name)
+    if mapping.topics:
+        return mapping, declared
+    assert mapping.action is not None
+    told = structs.replace(mapping.action, topic="any/{device}/told")
+    return structs.replace(mapping, topics=["any/{device}"], action=told), declared
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "numbers", "reward"), [*SENT, ("plain", "plain.txt", [21.5], None)]
+)
+def test_what_a_device_sends_is_the_same_in_the_log_over_mqtt_and_over_http(
+    hub: RealHub, http: Http, name: str, payload: str, numbers: list[float], reward: float | None
+) -> None:
+    mapping, declared = mapping_of(name)
+    key = hub.make_agent(name, algorithm=EXTERNAL, parameters={}, deadline_ms=20, **declared)
+    hub.ask(AddMapping(name, name, mapping))
+    sent = (PAYLOADS / payload).read_bytes()
+    by_mqtt, by_http = "shed-1" if name == "nested" else f"{name}-m", f"{name}-h"
+    act, word = HEARD.get(name, ("rl/v1/{device}/act", None))
+    act = act.format(device=by_mqtt)
+    with PahoClient(hub.ready.mqtt, by_mqtt, key) as device:
+        assert device.subscribe(act, 0) == 0
+        for step in range(1, 3):
+            device.publish(mapping.topics[0].format(device=by_mqtt).replace("+", "node"), sent, 0)
+            until(lambda: len(device.heard()) == step, "an action")  # noqa: B023 - waited for here
+    path = f"/v1/map/{name}?device={by_http}"
+    (status, told), _ = (http.ask("POST", path, sent, bearer(key)) for _ in range(2))
+    assert status == 200
+    rows = hub.sql(
+        "SELECT device, step, obs, reward FROM events WHERE kind = 'observation'"
+        f" AND agent = '{name}' ORDER BY device, step"
+    )
+    assert [(row["device"], row["step"]) for row in rows] == [
+        (device, step) for device in sorted((by_mqtt, by_http)) for step in range(2)
+    ]
+    assert [row["obs"] for row in rows] == [pytest.approx(numbers)] * 4
+    assert [row["reward"] for row in rows] == [None, reward] * 2, "a first step is not rewarded"
+    if word is None:
+        assert json.loads(device.heard()[0][1])["a"] == told["a"] == 0
+    else:
+        assert {said[:2] for said in device.heard()} == {(act, word)}
+        assert told in (word, json.loads(word) if word[:1] in b"{0" else word)
 
 
 def test_a_tasmota_plug_as_it_is_steps_over_mqtt_and_is_told_on_or_off(hub: RealHub) -> None:

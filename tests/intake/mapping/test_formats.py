@@ -16,21 +16,10 @@ from hub.intake.mapping.senml import resolve
 from hub.intake.mapping.sparkplug import read_payload
 from hub.mappings import Format
 from hub.words import Code
-from tests.intake.mapping.mapped import PAYLOADS, of_field, shipped
+from tests.intake.mapping.mapped import PAYLOADS, SENT, of_field, shipped
 
 
-@pytest.mark.parametrize(
-    ("name", "payload", "numbers", "reward"),
-    [
-        ("tasmota", "tasmota.json", [21.5, 41.3, 1], None),
-        ("zigbee2mqtt", "zigbee2mqtt.json", [1, 312, 180], None),
-        ("senml", "senml.json", [21.5, 41.5], None),
-        ("csv", "csv.txt", [21.5, 40, 1], None),
-        ("form", "form.txt", [21.5, 1.2], -0.25),
-        ("nested", "nested.json", [21.5, 1], None),
-        ("sparkplug", "sparkplug_birth.bin", [21.5, 1, -3], None),
-    ],
-)
+@pytest.mark.parametrize(("name", "payload", "numbers", "reward"), SENT)
 def test_payload_of_a_real_device_becomes_its_numbers(
     name: str, payload: str, numbers: list[float], reward: float | None
 ) -> None:
