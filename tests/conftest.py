@@ -1,14 +1,23 @@
-"""What all tests share: how hard hypothesis tries, how often things are broken, and Ctrl-C."""
+"""What all tests share: how hard hypothesis tries, how often things are broken, and Ctrl-C.
+
+At the end of a run it says what the examples for devices took, of the two minutes they may.
+"""
 
 from __future__ import annotations
 
+import re
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    import pytest
+    from _pytest.terminal import TerminalReporter
+
+OF_EXAMPLES: Final = re.compile(r"tests/acceptance/test_(firmware_\w+|emulated_board|examples)\.py")
+EXAMPLES_S_MAX: Final = 120
+"""Of all tests of the examples together, those marked slow aside."""
 
 # `pytest --hypothesis-profile=NAME` chooses another. A failure prints a blob that brings it back.
 settings.register_profile("dev", max_examples=30, deadline=None, print_blob=True)
@@ -32,3 +41,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image", action="store_true", help="install what the image would")
     parser.addoption("--browser", action="store_true", help="fail where there is no chromium")
     parser.addoption("--boards", action="store_true", help="fail where firmware lacks a tool")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say what the tests of the examples took, with what they set up."""
+    seconds = sum(
+        report.duration
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport)
+        and OF_EXAMPLES.match(report.nodeid)
+        and "slow" not in report.keywords
+    )
+    if seconds:
+        text = f"the examples for devices took {seconds:.0f} s in all, of {EXAMPLES_S_MAX} at most"
+        terminalreporter.write_line(text)

@@ -36,7 +36,8 @@ def on_message(client, from_topic, payload):
 
 
 client = MQTT.MQTT(broker=os.getenv("SHEEPFOLD_HUB"), port=int(os.getenv("SHEEPFOLD_PORT")), client_id=device,
-                   username=device, password=os.getenv("SHEEPFOLD_KEY"), socket_pool=pool, socket_timeout=0.05)
+                   username=device, password=os.getenv("SHEEPFOLD_KEY"), socket_pool=pool, socket_timeout=0.05,
+                   recv_timeout=REPEAT_S)       # a line that was cut is noticed by then
 client.on_message = on_message
 
 

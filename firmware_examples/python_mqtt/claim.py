@@ -23,13 +23,15 @@ def kept(name, make):
 
 def talk(password, topics, first):
     """One conversation: subscribe, publish, and what comes on the first of the topics."""
-    heard = {}
+    heard, ours = {}, [f"rl/v1/{DEVICE}/{leaf}" for leaf in topics]
     def on_connect(client, userdata, flags, reason, properties):
         if reason.is_failure:
             heard["err"] = {"m": f"refused: {reason}"}
             client.disconnect()
-        client.subscribe([(f"rl/v1/{DEVICE}/{leaf}", 1) for leaf in topics])
+        client.subscribe([(topic, 1) for topic in ours])
     def on_message(client, userdata, message):
+        if message.topic not in ours:
+            return                                      # what a broker sends by mistake
         heard[message.topic.rpartition("/")[2]] = json.loads(message.payload)
         client.disconnect()
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
@@ -37,8 +39,8 @@ def talk(password, topics, first):
     client.on_connect, client.on_message = on_connect, on_message
     client.on_subscribe = lambda client, *_: client.publish(
         f"rl/v1/{DEVICE}/{first[0]}", json.dumps(first[1]), qos=1)
-    client.connect(hub, int(port))
-    client.loop_forever(retry_first_connection=False)
+    client.connect_async(hub, int(port))
+    client.loop_forever(retry_first_connection=True)    # connects again, whenever the hub was away
     if topics[0] not in heard:
         sys.exit(heard.get("err", {}).get("m", "no answer"))
     return heard[topics[0]]

@@ -1,12 +1,13 @@
 """A heater over MQTT: `pip install paho-mqtt; python3 heater.py API_KEY [HUB [PORT]]`."""
-import json, sys, time
+import json, secrets, sys, time
 import paho.mqtt.client as mqtt
 
 hub, port = (sys.argv[2:] + ["127.0.0.1", 1883][len(sys.argv) - 2:])[:2]
+boot = secrets.randbits(32)                             # never the same again
 room = {"step": 0, "temperature": 17.0, "error": "no answer"}
 
 def observe(client):
-    seen = {"s": room["step"], "o": [room["temperature"]], "r": -abs(room["temperature"] - 21)}
+    seen = {"b": boot, "s": room["step"], "o": [room["temperature"]], "r": -abs(room["temperature"] - 21)}
     client.publish("rl/v1/heater-3/obs", json.dumps(seen), qos=1)
 
 def on_connect(client, userdata, flags, reason, properties):

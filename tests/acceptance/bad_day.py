@@ -1,10 +1,16 @@
-"""A hub's bad day as a device sees it: a relay before the hub that is late, loses an answer, ends.
+"""A hub's bad day as a device sees it: late, a flood, an answer lost; then the hub is killed.
 
 with BadDay(hub.ready.mqtt, answer=b"/act", floods=3) as day:
-    workbench.run(program, HOST, day.port, …)
+    with workbench.running(program, HOST, day.port, …) as process:
+        until(lambda: day.waits, "ten answers")
+        hub.kill_nine()
+        day.go_on()
+        hub.start()
+        process.wait()
 assert day.is_over
 
-What happens is counted in answers, so that it happens to every device at the same place.
+It is a relay before the hub. What happens is counted in answers, so that it happens to every device
+at the same place: the tenth it keeps, until the hub itself is gone.
 """
 
 from __future__ import annotations
@@ -15,21 +21,23 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.acceptance.flood import CONNACK_BYTES, POURED, exactly
+from tests.acceptance.flood import CONNACK_BYTES, FRAMED, POURED, exactly, up_to
 from tests.acceptance.real_hub import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLOSED_S: Final = 0.4
-"""For so long nobody listens, at first and at the restart."""
+CLOSED_S: Final = 0.3
+"""For so long nobody listens, at first and each time that the hub is found away."""
 TURNED_AWAY: Final = 2
 """Connections that are hung up on at once when it has begun to listen."""
 LOST_AT: Final = 5
 """This answer never comes: the hub has logged the step, and the device has to say it again."""
-RESTART_AT: Final = 10
-"""This answer neither, and then the hub is away."""
+KILL_AT: Final = 10
+"""This answer neither: the hub is to be killed now."""
 RESET: Final = struct.pack("ii", 1, 0)
+UPGRADED: Final = b"\r\n\r\n"
+FRAME_HEAD_BYTES: Final = 2
 
 
 class BadDay:
@@ -39,18 +47,22 @@ class BadDay:
         port: of the hub.
         answer: what stands in every answer, and nowhere else.
         floods: at so many connections packets of MQTT are poured over the device.
+        framed: it speaks MQTT in a WebSocket.
     """
 
-    def __init__(self, port: int, *, answer: bytes, floods: int = 0) -> None:
+    def __init__(self, port: int, *, answer: bytes, floods: int = 0, framed: bool = False) -> None:
         self.answers = 0
         self.turned_away = 0
         self.lost = 0
-        self.restarts = 0
         self.floods_to_come = floods
+        self.waits = False
+        """For the hub to be killed; until then nothing more is answered."""
         self._hub = port
         self._answer = answer
+        self._framed = framed
         self._connections: list[socket.socket] = []
-        self._restart = threading.Event()
+        self._away = threading.Event()
+        self._went_on = False
         self._over = threading.Event()
         # It is bound and never listens: nobody else gets the port while this hub is away.
         self._place = socket.socket()
@@ -68,15 +80,21 @@ class BadDay:
         self._hang_up()
         self._place.close()
 
+    def go_on(self) -> None:
+        """The hub was killed; what was kept is lost with it."""
+        self._went_on = True
+        self.waits = False
+        self._away.set()
+
     @property
     def is_over(self) -> bool:
         """Whether all of it has happened."""
-        happened = (self.turned_away, self.lost, self.restarts, self.floods_to_come)
-        return happened == (TURNED_AWAY, 1, 1, 0)
+        happened = (self.turned_away, self.lost, self._went_on, self.floods_to_come)
+        return happened == (TURNED_AWAY, 1, True, 0)
 
     def _listen(self) -> None:
         while not self._over.wait(CLOSED_S):
-            self._restart.clear()
+            self._away.clear()
             with socket.create_server((HOST, self.port), reuse_port=True) as server:
                 server.settimeout(0.05)
                 for device in self._arrivals(server):
@@ -84,18 +102,25 @@ class BadDay:
             self._hang_up()
 
     def _arrivals(self, server: socket.socket) -> Iterator[socket.socket]:
-        while not (self._restart.is_set() or self._over.is_set()):
+        while not (self._away.is_set() or self._over.is_set()):
             with contextlib.suppress(TimeoutError):
                 yield server.accept()[0]
 
     def _receive(self, device: socket.socket) -> None:
+        hub = None
         if self.turned_away < TURNED_AWAY:
             self.turned_away += 1
+        else:
+            with contextlib.suppress(ConnectionRefusedError):
+                hub = socket.create_connection((HOST, self._hub))
+        if hub is None:
             device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             device.close()
+            if self._went_on:
+                self._away.set()
             return
-        device.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        hub = socket.create_connection((HOST, self._hub))
+        for end in (device, hub):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections += [device, hub]
         threading.Thread(target=self._there, args=(device, hub), daemon=True).start()
         threading.Thread(target=self._back, args=(hub, device), daemon=True).start()
@@ -110,21 +135,24 @@ class BadDay:
         with contextlib.suppress(OSError):
             if self.floods_to_come:
                 self.floods_to_come -= 1
-                device.sendall(exactly(hub, CONNACK_BYTES) + POURED)
-            while (data := hub.recv(65_536)) and self._passes(data):
-                device.sendall(data)
+                head = 0
+                if self._framed:
+                    device.sendall(up_to(hub, UPGRADED))
+                    head = FRAME_HEAD_BYTES
+                poured = FRAMED if self._framed else POURED
+                device.sendall(exactly(hub, head + CONNACK_BYTES) + poured)
+            while (data := hub.recv(65_536)) and self._lasts(data):
+                if not self.waits:
+                    device.sendall(data)
         _close(device, hub)
 
-    def _passes(self, data: bytes) -> bool:
+    def _lasts(self, data: bytes) -> bool:
         """Count the answers in it; False = the line breaks here."""
         self.answers += data.count(self._answer)
         if not self.lost and self.answers >= LOST_AT:
             self.lost += 1
             return False
-        if not self.restarts and self.answers >= RESTART_AT:
-            self.restarts += 1
-            self._restart.set()
-            return False
+        self.waits = not self._went_on and self.answers >= KILL_AT
         return True
 
     def _hang_up(self) -> None:

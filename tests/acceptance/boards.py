@@ -32,6 +32,7 @@ CHECKED: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=u
 
 # What each plant does with an action, as SQL over a transition: the next value is this one.
 THERMOSTAT: Final = "obs[1] + 0.02 * (5 - obs[1]) + 0.8 * action[1]"
+HEATED: Final = "obs[1] + 2 * action[1] - (obs[1] + 9) / 20"
 HEATER: Final = "obs[1] + 0.6 * action[1] - 0.3"
 LAMP: Final = "next_obs[2] + 0.7 * action[1]"
 DIMMER: Final = "0.2 + 0.7 * least(1, greatest(0, obs[2] + 0.05 * (action[1] - 1)))"
@@ -130,13 +131,21 @@ def steps(hub: RealHub, device: str) -> int:
 def assert_true_transitions(
     hub: RealHub, device: str, law: str, *, at_least: int, value: int = 1
 ) -> None:
-    """The log's transitions are what the plant did: what was logged as done was done."""
+    """The log's transitions are what the plant did: what was logged as done was done.
+
+    Args:
+        hub: whose log.
+        device: its id, or the pattern (SQL's LIKE) of several.
+        law: one of those above.
+        at_least: so many transitions.
+        value: which of an observation the law is of.
+    """
     false = f"abs(next_obs[{value}] - ({law})) > {CLOSE}"
     (counted,) = _rows(
         hub,
         f"SELECT count(*) AS all, count(*) FILTER ({false}) AS false,"
         f" count(*) FILTER (reward IS NULL) AS unrewarded"
-        f" FROM transitions WHERE device = '{device}'",
+        f" FROM transitions WHERE device LIKE '{device}'",
     )
     assert counted["all"] >= at_least, counted
     assert (counted["false"], counted["unrewarded"]) == (0, 0), counted

@@ -22,6 +22,8 @@ POURED: Final = b"".join(
     ]
 )
 """What a broker sends that mistakes everybody's retained messages for this device's."""
+FRAMED: Final = b"\x82\x7e" + len(POURED).to_bytes(2, "big") + POURED
+"""The same in a WebSocket: one binary frame (RFC 6455, 5.2)."""
 FLOOD: Final = POURED + wire.publish("", b"")
 """And one without a topic, over which a client may hang up (MQTT 3.1.1, 4.7.3)."""
 
@@ -54,5 +56,13 @@ def exactly(source: socket.socket, count: int) -> bytes:
     """So many bytes; fewer where it ends before."""
     data = b""
     while len(data) < count and (more := source.recv(count - len(data))):
+        data += more
+    return data
+
+
+def up_to(source: socket.socket, end: bytes) -> bytes:
+    """Bytes up to and with these; fewer where it ends before."""
+    data = b""
+    while not data.endswith(end) and (more := source.recv(1)):
         data += more
     return data

@@ -70,6 +70,11 @@ def pause() -> None:
     threading.Event().wait(POLL_S)  # nobody sets it
 
 
+def lasting_ports() -> tuple[int, int, int]:
+    """For HTTP, MQTT, and MQTT in WebSockets."""
+    return lasting_port(), lasting_port(), lasting_port()
+
+
 def lasting_port() -> int:
     """A free port that stays ours while the hub is down.
 
@@ -108,8 +113,9 @@ class RealHub:
             AssertionError: it is not in time, or ended; nothing of it is left then.
         """
         before = getattr(self, "ready", None)
-        http, mqtt = (before.http, before.mqtt) if before else (lasting_port(), lasting_port())
-        process = self.spawn("--http-port", str(http), "--mqtt-port", str(mqtt), "--ws-port", "0")
+        ports = (before.http, before.mqtt, before.ws) if before else lasting_ports()
+        http, mqtt, ws = map(str, ports)
+        process = self.spawn("--http-port", http, "--mqtt-port", mqtt, "--ws-port", ws)
         try:
             until(self._is_ready, f"ready.json of {self.data}", timeout_s=timeout_s)
         except BaseException:

@@ -26,6 +26,7 @@ FLASH_BYTES_MAX: Final = 1228
 """1.2 KB."""
 RAM_BYTES_MAX: Final = 100
 """Beside the buffer."""
+NEWEST: Final = "SELECT coalesce(max(version), 0) FROM policies WHERE agent = 'patient'"
 SMALLEST: Final = """
 #include "sheepfold.h"
 static sheep hub;
@@ -129,17 +130,19 @@ def test_a_flood_as_it_connects_drowns_nothing(
     assert_true_transitions(hub, "flooded", THERMOSTAT, at_least=49)
 
 
-def test_it_waits_for_a_late_hub_and_goes_on_after_a_restart(
-    fresh_hub: RealHub, workbench: Workbench, thermostat: Path
+def test_it_waits_for_a_late_hub_and_learns_on_after_it_was_killed(
+    hub: RealHub, workbench: Workbench, thermostat: Path
 ) -> None:
-    key = fresh_hub.make_agent("patient", observations=ROOM, deadline_ms=20)
-    fresh_hub.stop()
-    with workbench.running(thermostat, HOST, fresh_hub.ready.mqtt, "patient", key) as device:
-        fresh_hub.start()
-        until(lambda: steps(fresh_hub, "patient") > 20, "20 steps after a late start")
-        fresh_hub.kill_nine()
-        fresh_hub.start()
-        before = steps(fresh_hub, "patient")
-        until(lambda: steps(fresh_hub, "patient") > before + 20, "20 steps after the restart")
+    key = hub.make_agent("patient", observations=ROOM, deadline_ms=20)
+    hub.stop()
+    with workbench.running(thermostat, HOST, hub.ready.mqtt, "patient", key) as device:
+        hub.start()
+        until(lambda: steps(hub, "patient") > 20, "20 steps after a late start")
+        hub.kill_nine()
+        hub.start()
+        before = steps(hub, "patient")
+        until(lambda: steps(hub, "patient") > before + 20, "20 steps after the restart")
+        policy = hub.value(NEWEST)
+        until(lambda: hub.value(NEWEST) > policy, "a policy of steps after the restart")
         assert device.poll() is None
-    assert_true_transitions(fresh_hub, "patient", THERMOSTAT, at_least=35)
+    assert_true_transitions(hub, "patient", THERMOSTAT, at_least=35)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from msgspec import Struct
 
 from tests.acceptance.boards import (
     CART,
@@ -29,6 +31,8 @@ pytestmark = pytest.mark.acceptance
 
 STEPS: Final = 60
 """A serial line of 115,200 baud takes 10 ms a step."""
+FEW: Final = 20
+"""With all of them at once."""
 QUICK_MS: Final = 20
 """Until a learner has started the fallback answers, and need not take its time."""
 ARDUINO: Final = Path("/usr/share/arduino/hardware/arduino/avr")
@@ -59,36 +63,32 @@ def tank(hub: RealHub) -> str:
     return hub.make_agent("tank", observations=[[1], 0, 20], actions=3, deadline_ms=QUICK_MS)
 
 
-def defined(**words: str) -> list[str]:
-    """Texts that a firmware is built with."""
-    return [f'-D{name}="{text}"' for name, text in words.items()]
+class Chip(Struct, frozen=True):
+    """A firmware, built, and what runs it."""
+
+    device: str
+    law: str
+    command: list[object]
+    value: int = 1
+    """Which of its observation the law is of."""
+    at_least: int = STEPS - 5
+    """Of its steps so many are transitions: a cart falls, and nothing follows an end."""
 
 
-def run_chip(hub: RealHub, workbench: Workbench, device: str, *chip: object) -> None:
-    """Until the log has its steps."""
-    with workbench.running(*chip) as process:
-        until(
-            lambda: steps(hub, device) >= STEPS or process.poll() is not None,
-            f"{STEPS} steps",
-            timeout_s=RUN_S_MAX,
-        )
-        assert process.poll() is None, (workbench.folder / "says.txt").read_text()
-
-
-def test_a_lamp_on_a_bare_atmega(hub: RealHub, workbench: Workbench, desk: Path) -> None:
+@pytest.fixture(scope="module")
+def lamp(hub: RealHub, workbench: Workbench, desk: Path) -> Chip:
+    """On a bare ATmega328P."""
     key = hub.make_agent("dimmer", observations=[[2], 0, 2], actions=3, deadline_ms=QUICK_MS)
     program = workbench.folder / "lamp.elf"
     compiler = workbench.tool("avr-gcc", "gcc-avr avr-libc")
     flags = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", *defined(DEVICE="lamp-avr", KEY=key)]
     workbench.run(compiler, *ATMEGA, *flags, "-o", program, EXAMPLES / "atmega/lamp.c")
-    chip = (desk, program, HOST, hub.ready.mqtt)
-    run_chip(hub, workbench, "lamp-avr", *chip)
-    assert_true_transitions(hub, "lamp-avr", DIMMER, at_least=STEPS - 5)
+    return Chip("lamp-avr", DIMMER, [desk, program, HOST, hub.ready.mqtt])
 
 
-def test_a_tank_with_the_core_of_arduino(
-    hub: RealHub, workbench: Workbench, desk: Path, tank: str
-) -> None:
+@pytest.fixture(scope="module")
+def uno(hub: RealHub, workbench: Workbench, desk: Path, tank: str) -> Chip:
+    """The same chip, with the core of Arduino."""
     if not ARDUINO.exists():
         workbench.missing("the core of Arduino", "arduino-core-avr")
     core = ARDUINO / "cores/arduino"
@@ -107,12 +107,12 @@ def test_a_tank_with_the_core_of_arduino(
         "-x", "c", *sorted(core.glob("*.c")),
         "-x", "assembler-with-cpp", *sorted(core.glob("*.S")), "-lm",
     )  # fmt: skip
-    chip = (desk, program, HOST, hub.ready.mqtt)
-    run_chip(hub, workbench, "tank-uno", *chip)
-    assert_true_transitions(hub, "tank-uno", TANK, at_least=STEPS - 5)
+    return Chip("tank-uno", TANK, [desk, program, HOST, hub.ready.mqtt])
 
 
-def test_a_cart_on_a_bare_cortex_m3(hub: RealHub, workbench: Workbench) -> None:
+@pytest.fixture(scope="module")
+def cart(hub: RealHub, workbench: Workbench) -> Chip:
+    """On a bare Cortex-M3."""
     key = hub.make_agent("cart", deadline_ms=QUICK_MS)
     program, example = workbench.folder / "cart.elf", EXAMPLES / "cortex_m"
     workbench.run(
@@ -121,20 +121,17 @@ def test_a_cart_on_a_bare_cortex_m3(hub: RealHub, workbench: Workbench) -> None:
         *defined(DEVICE="cart-m3", KEY=key), "-T", example / "mps2.ld", "-o", program,
         example / "cart.c", example / "start.c", "-lgcc",
     )  # fmt: skip
-    run_chip(
-        hub, workbench, "cart-m3",
+    board: list[object] = [
         workbench.tool("qemu-system-arm", "qemu-system-arm"),
         "-M", "mps2-an385", "-kernel", program, "-display", "none", "-monitor", "none",
-        "-semihosting-config", "enable=on,target=native", "-serial", "chardev:hub", "-chardev",
-        f"socket,id=hub,host={HOST},port={hub.ready.mqtt},nodelay=on,reconnect=1",
-    )  # fmt: skip
-    # Every fall ends an episode, and nothing follows an end.
-    assert_true_transitions(hub, "cart-m3", CART, at_least=STEPS // 2, value=2)
-    ended = "SELECT DISTINCT ended_by FROM episodes WHERE device = 'cart-m3' AND ended IS NOT NULL"
-    assert hub.sql(ended) == [{"ended_by": "terminated"}]
+        "-semihosting-config", "enable=on,target=native", *wire(hub),
+    ]  # fmt: skip
+    return Chip("cart-m3", CART, board, value=2, at_least=STEPS // 2)
 
 
-def test_a_room_on_a_bare_rp2040(hub: RealHub, workbench: Workbench) -> None:
+@pytest.fixture(scope="module")
+def pico(hub: RealHub, workbench: Workbench) -> Chip:
+    """A room on a bare RP2040."""
     node = workbench.tool("node", "nodejs")
     if not (ROOT / "node_modules/rp2040js").exists():
         workbench.missing("rp2040js", "rp2040js (make assets)")
@@ -149,11 +146,12 @@ def test_a_room_on_a_bare_rp2040(hub: RealHub, workbench: Workbench) -> None:
     )  # fmt: skip
     workbench.run("arm-none-eabi-objcopy", "-O", "binary", program, image)
     workbench.run(node, example / "uf2.mjs", image, packed)
-    run_chip(hub, workbench, "room-pico", node, example / "desk.mjs", packed, HOST, hub.ready.mqtt)
-    assert_true_transitions(hub, "room-pico", THERMOSTAT, at_least=STEPS - 5)
+    return Chip("room-pico", THERMOSTAT, [node, example / "desk.mjs", packed, HOST, hub.ready.mqtt])
 
 
-def test_a_tank_on_a_bare_risc_v(hub: RealHub, workbench: Workbench, tank: str) -> None:
+@pytest.fixture(scope="module")
+def riscv(hub: RealHub, workbench: Workbench, tank: str) -> Chip:
+    """A tank on a bare RV32."""
     program, example = workbench.folder / "tank-riscv.elf", EXAMPLES / "riscv"
     workbench.run(
         workbench.tool("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf"),
@@ -161,11 +159,87 @@ def test_a_tank_on_a_bare_risc_v(hub: RealHub, workbench: Workbench, tank: str) 
         *defined(DEVICE="tank-riscv", KEY=tank), "-T", example / "virt.ld", "-o", program,
         example / "tank.c", example / "start.c", "-lgcc",
     )  # fmt: skip
-    run_chip(
-        hub, workbench, "tank-riscv",
+    board: list[object] = [
         workbench.tool("qemu-system-riscv32", "qemu-system-misc"),
-        "-M", "virt", "-bios", "none", "-kernel", program, "-display", "none", "-monitor", "none",
-        "-serial", "chardev:hub", "-chardev",
-        f"socket,id=hub,host={HOST},port={hub.ready.mqtt},nodelay=on,reconnect=1",
-    )  # fmt: skip
-    assert_true_transitions(hub, "tank-riscv", TANK, at_least=STEPS - 5)
+        "-M", "virt", "-bios", "none", "-kernel", program,
+        "-display", "none", "-monitor", "none", *wire(hub),
+    ]  # fmt: skip
+    return Chip("tank-riscv", TANK, board)
+
+
+def defined(**words: str) -> list[str]:
+    """Texts that a firmware is built with."""
+    return [f'-D{name}="{text}"' for name, text in words.items()]
+
+
+def wire(hub: RealHub) -> list[str]:
+    """A serial port that is the hub's client (QEMU)."""
+    place = f"host={HOST},port={hub.ready.mqtt},nodelay=on,reconnect=1"
+    return ["-serial", "chardev:hub", "-chardev", f"socket,id=hub,{place}"]
+
+
+def run_chip(hub: RealHub, workbench: Workbench, chip: Chip) -> None:
+    """Until the log has its steps, which are those of its plant."""
+    with workbench.running(*chip.command) as process:
+        until(
+            lambda: steps(hub, chip.device) >= STEPS or process.poll() is not None,
+            f"{STEPS} steps",
+            timeout_s=RUN_S_MAX,
+        )
+        assert process.poll() is None, (workbench.folder / "says.txt").read_text()
+    assert_true_transitions(hub, chip.device, chip.law, at_least=chip.at_least, value=chip.value)
+
+
+def test_a_lamp_on_a_bare_atmega(hub: RealHub, workbench: Workbench, lamp: Chip) -> None:
+    run_chip(hub, workbench, lamp)
+
+
+def test_a_tank_with_the_core_of_arduino(hub: RealHub, workbench: Workbench, uno: Chip) -> None:
+    run_chip(hub, workbench, uno)
+
+
+def test_a_cart_on_a_bare_cortex_m3(hub: RealHub, workbench: Workbench, cart: Chip) -> None:
+    run_chip(hub, workbench, cart)
+    ended = "SELECT DISTINCT ended_by FROM episodes WHERE device = 'cart-m3' AND ended IS NOT NULL"
+    assert hub.sql(ended) == [{"ended_by": "terminated"}]
+
+
+def test_a_room_on_a_bare_rp2040(hub: RealHub, workbench: Workbench, pico: Chip) -> None:
+    run_chip(hub, workbench, pico)
+
+
+def test_a_tank_on_a_bare_risc_v(hub: RealHub, workbench: Workbench, riscv: Chip) -> None:
+    run_chip(hub, workbench, riscv)
+
+
+@pytest.mark.slow  # five chips at once want as many cores; `make firmware` runs it
+def test_every_chip_waits_for_a_late_hub_and_goes_on_after_it_was_killed(
+    hub: RealHub, workbench: Workbench, lamp: Chip, uno: Chip, cart: Chip, pico: Chip, riscv: Chip
+) -> None:
+    chips = (lamp, uno, cart, pico, riscv)
+    before = {chip.device: steps(hub, chip.device) for chip in chips}
+    hub.stop()
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(workbench.running(*chip.command, says=f"{chip.device}.txt"))
+            for chip in chips
+        ]
+
+        def until_all_step() -> None:
+            for chip in chips:
+                wanted = before[chip.device] + FEW
+                until(
+                    lambda: steps(hub, chip.device) >= wanted,  # noqa: B023 - waited for here
+                    f"{FEW} more steps of {chip.device}",
+                    timeout_s=RUN_S_MAX,
+                )
+                before[chip.device] = steps(hub, chip.device)
+
+        hub.start()
+        until_all_step()
+        hub.kill_nine()
+        hub.start()
+        until_all_step()
+        assert [process.poll() for process in running] == [None] * len(chips)
+    for chip in chips:
+        assert_true_transitions(hub, chip.device, chip.law, at_least=FEW, value=chip.value)
