@@ -1,6 +1,6 @@
 """Takes what the journal holds into the file, in a thread beside the loop: no commit waits for it.
 
-    filing = Filing(log, settings, start=…)
+    filing = Filing(log, settings, reading, start=…)
     filing.committed()          # after each commit
     filing.close()
 
@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-
-from hub.log.store import SETTLE_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from hub.settings import LogSettings
 
 MEBIBYTE: Final = 1 << 20
+SHED_BYTES: Final = MEBIBYTE
+"""By so much the file has grown when the memory that this took is given back."""
 
 
 class Filing:
@@ -31,6 +32,7 @@ class Filing:
     Args:
         log: the open one.
         settings: `[log]`.
+        reading: the thread in which the log is read.
         start: runs a coroutine on the loop, and ends the process when it raises.
         held: whether the file is being replaced or the disk is full: nothing is tidied up then.
     """
@@ -39,6 +41,7 @@ class Filing:
         self,
         log: DuckLog,
         settings: LogSettings,
+        reading: ThreadPoolExecutor,
         *,
         start: Callable[[Coroutine[Any, Any, None]], None],
         held: Callable[[], bool],
@@ -46,15 +49,18 @@ class Filing:
         self._held = held
         self._log = log
         self._settings = settings
+        self._reading = reading
         self._start = start
         self._thread = ThreadPoolExecutor(1, "file")
+        self._shed_bytes = log.file_bytes
+        """Size of the file when memory was last given back."""
         self._settling = False
         self._closed = False
         self._idle: asyncio.TimerHandle | None = None
 
     def committed(self) -> None:
         """Settle if much is new; tidy up when nothing comes for a while."""
-        if self._log.unsettled >= SETTLE_ROWS and not self._settling:
+        if self._log.much_is_new and not self._settling:
             self._settling = True
             self._start(self._settle())
         if self._idle is not None:
@@ -74,6 +80,15 @@ class Filing:
         wal_bytes_max = self._settings.checkpoint_wal_mb * MEBIBYTE
         await self._run(partial(self._log.keep_up, wal_bytes_max))
         self._settling = False
+        if self._grown and not self._closed:
+            self._shed_bytes = self._log.file_bytes
+            with suppress(asyncio.CancelledError):  # the log is being closed
+                await asyncio.get_running_loop().run_in_executor(self._reading, self._log.shed)
+
+    @property
+    def _grown(self) -> bool:
+        """By enough; a file that was rotated is another one."""
+        return abs(self._log.file_bytes - self._shed_bytes) >= SHED_BYTES
 
     def _tidy(self) -> None:
         if not self._held():

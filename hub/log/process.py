@@ -161,7 +161,11 @@ class LogProcess(asyncio.Protocol):
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._filing = Filing(
-            log, settings, start=self._start, held=lambda: self._rotating or self._stalled
+            log,
+            settings,
+            reading,
+            start=self._start,
+            held=lambda: self._rotating or self._stalled,
         )
         self._transport: asyncio.Transport | None = None
 

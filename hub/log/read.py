@@ -60,6 +60,8 @@ class _Connection:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._splitter = Splitter()
+        self._room = memoryview(bytearray(RECEIVE_BYTES))
+        """What is received into: a new one each time leaves holes in the heap."""
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -160,14 +162,14 @@ class Reader(_Connection):
         connection.settimeout(timeout_s)
         while True:
             try:
-                data = connection.recv(RECEIVE_BYTES)
+                count = connection.recv_into(self._room)
             except (TimeoutError, BlockingIOError):
                 return None
             except OSError as error:
                 raise Closed(f"the connection to the log broke: {error}") from error
-            if not data:
+            if not count:
                 raise Closed("the log process has ended")
-            bodies = list(self._splitter.feed(data))
+            bodies = list(self._splitter.feed(self._room[:count]))
             if bodies:
                 return [event for body in bodies for event in self._take(body)]
 

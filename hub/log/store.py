@@ -32,6 +32,7 @@ from msgspec import structs
 from hub.errors import HubFault, LogUnavailable
 from hub.log import columns, salvage
 from hub.log.duck import LogDamaged
+from hub.log.journal import HALF_BYTES
 from hub.log.opening import Parts, open_parts
 from hub.log.personal import revealed, sealed
 from hub.log.tail import Tail
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 PAGE_ROWS: Final = 16_384
 SETTLE_ROWS: Final = 4096
 """New ones that are worth a commit to the file, of about 10 ms."""
+SETTLE_BYTES: Final = HALF_BYTES // 4
+"""Of the journal, that are worth one too: a few hundred images."""
 RECENT_ROWS: Final = 16 * SETTLE_ROWS
 """New ones at most: then appending waits until they are settled. When so many come that settling
 falls behind, it takes more at once, and DuckDB writes 16,384 rows and more past its write-ahead
@@ -183,7 +186,7 @@ class DuckLog:
     def _goes_on(self) -> bool:
         """In one step with what follows from it, so that nobody waits for room in vain."""
         with self._room:
-            self._keeping_up = self.unsettled >= SETTLE_ROWS
+            self._keeping_up = self.much_is_new
             return self._keeping_up
 
     def settle(self) -> None:
@@ -217,6 +220,11 @@ class DuckLog:
     def unsettled(self) -> int:
         """Events that `settle` would take into the file."""
         return len(self._tail.recent)
+
+    @property
+    def much_is_new(self) -> bool:
+        """Enough to be worth a commit to the file."""
+        return self.unsettled >= SETTLE_ROWS or self.journal_bytes >= SETTLE_BYTES
 
     @property
     def settled(self) -> int:
@@ -302,6 +310,11 @@ class DuckLog:
         return self._journal.position
 
     @property
+    def file_bytes(self) -> int:
+        """Size of the file as of its last checkpoint."""
+        return self.file.path.stat().st_size
+
+    @property
     def wal_bytes(self) -> int:
         """Size of the write-ahead log, 0 right after a checkpoint."""
         return self.file.wal_bytes
@@ -319,6 +332,11 @@ class DuckLog:
             self.settle()
             self.file.checkpoint(tidy=tidy)
         self._acknowledged.sync()
+
+    def shed(self) -> None:
+        """Give back the memory that the file's blocks take; in the thread that reads."""
+        with self.filing:
+            self.file.shed()
 
     def close(self) -> None:
         """Checkpoint and give the files back."""

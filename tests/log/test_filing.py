@@ -1,0 +1,77 @@
+"""What the log's process holds in memory, while its file grows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from hub.clock import SystemClock
+from hub.log.filing import MEBIBYTE, SHED_BYTES, Filing
+from hub.log.store import DuckLog
+from hub.settings import LogSettings
+from hub.words import Floats
+from tests.log.events import observation
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+
+    from hub.words import Event
+
+SETTINGS = LogSettings(checkpoint_wal_mb=1, checkpoint_idle_s=1e6)
+ROW_BYTES = 2048
+"""Of noise, which cannot be compressed."""
+PIECE = 512
+
+
+def kept_bytes(log: DuckLog) -> int:
+    """Of the file's blocks in memory."""
+    ((kept,),) = log.file.run(
+        "SELECT memory_usage_bytes FROM duckdb_memory() WHERE tag = 'BASE_TABLE'"
+    )
+    return int(kept)
+
+
+def noisy() -> list[Event]:
+    return [
+        observation(step, obs=Floats(os.urandom(ROW_BYTES)))
+        for step in range(8 * SHED_BYTES // ROW_BYTES)
+    ]
+
+
+def test_what_the_file_takes_in_memory_is_given_back_when_it_has_grown(tmp_path: Path) -> None:
+    async def grow() -> None:
+        log = DuckLog.open(tmp_path, SETTINGS, clock=SystemClock())
+        tasks = set[asyncio.Task[None]]()
+
+        def start(work: Coroutine[Any, Any, None]) -> None:
+            tasks.add(asyncio.create_task(work))
+
+        with ThreadPoolExecutor(1) as reading:
+            filing = Filing(log, SETTINGS, reading, start=start, held=lambda: False)
+            events = noisy()
+            for at in range(0, len(events), PIECE):
+                log.append(events[at : at + PIECE])
+                filing.committed()
+                await asyncio.gather(*tasks)
+            assert log.file_bytes > 6 * SHED_BYTES
+            assert kept_bytes(log) < 5 * SHED_BYTES
+            (limit,) = log.file.run("SELECT current_setting('memory_limit')")[0]
+            assert limit == "488.2 MiB", f"{SETTINGS.memory_mb} MB are allowed again"
+            assert len(log.read(limit=len(events))) == len(events)
+            filing.close()
+        log.close()
+
+    asyncio.run(grow())
+
+
+def test_a_log_that_is_not_told_to_keeps_what_its_file_takes(tmp_path: Path) -> None:
+    log = DuckLog.open(tmp_path, SETTINGS, clock=SystemClock())
+    log.append(noisy())
+    log.checkpoint()
+    assert kept_bytes(log) > 6 * SHED_BYTES
+    log.shed()
+    assert kept_bytes(log) <= 4 * MEBIBYTE
+    log.close()
