@@ -31,7 +31,7 @@ class Splitter:
         self._buffer = bytearray()
         self._bytes_max = bytes_max
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes | memoryview) -> list[bytes]:
         """The bodies that are complete with `data`, in order.
 
         Raises:

@@ -8,7 +8,7 @@ device's Pulse, whose devices are an agent's, and the whole of a part that sever
 from __future__ import annotations
 
 from collections import defaultdict
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
-    from hub.intake.device import Device, Ended
+    from hub.intake.device import Device
+    from hub.intake.endings import Ended
     from hub.processes import Hub
     from hub.words import AgentName, DeviceId
 
@@ -128,7 +129,7 @@ class Rates:
         found = {}
         for device in self.theirs(agent):
             ended = known[device].ended if device in known else None
-            if ended and ended[-1].number > after.get(device, 0):
+            if ended is not None and ended.last.number > after.get(device, 0):
                 found[device] = list(ended)
         return found
 
@@ -156,6 +157,9 @@ class Rates:
 
 
 def _mean(devices: list[Device]) -> float | None:
-    ended = [one for device in devices for one in (device.ended or ())]
+    # The newest episodes are of devices whose last ones are.
+    all_ended = [device.ended for device in devices if device.ended is not None]
+    last = nlargest(RECENT, all_ended, key=lambda ended: ended.last.ended_us)
+    ended = [one for of_device in last for one in of_device]
     newest = sorted(ended, key=lambda one: one.ended_us)[-RECENT:]
     return sum(one.total_reward for one in newest) / len(newest) if newest else None

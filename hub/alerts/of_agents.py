@@ -82,7 +82,7 @@ class OfAgents:
             spec = None if name is None else registry.agents.get(name)
             if name is None or spec is None:
                 continue
-            if device.ended:
+            if device.ended is not None:
                 self._take_episodes(spec, device, theirs[name])
             limit_s = limits_s.get(name)
             if limit_s is not None and self._is_silent(spec.agent, device, now_s, limit_s):
@@ -151,9 +151,9 @@ class OfAgents:
     def _take_episodes(self, spec: Spec, device: Device, devices: int) -> None:
         """What it has earned since the last look, as far as the hub remembers."""
         ended = device.ended
-        if not ended or not self._settings.return_episodes:
+        if ended is None or not self._settings.return_episodes:
             return
-        newest = ended[-1].number
+        newest = ended.last.number
         taken = self._ended.get(DeviceId(device.id), 0)
         if taken > newest:  # it was forgotten, and counts anew
             taken = 0

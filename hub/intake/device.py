@@ -8,17 +8,18 @@ Rule 3: a device that doesn't number its steps is numbered by arrival, anew for 
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from hub.errors import DeviceFault
+from hub.intake.endings import Endings
 from hub.intake.repeats import Repeats
 from hub.step import Content
 from hub.words import WINDOW_STEPS, Code, EndedBy
 
 if TYPE_CHECKING:
+    from hub.intake.endings import Ended
     from hub.intake.mapping.mapper import Memory
     from hub.step import Held, Step
     from hub.words import AgentName, Answer, DeviceId, Floats, SessionId
@@ -30,8 +31,6 @@ BOOTS: Final = 1 << 32
 it begin again."""
 BOOT_MASK: Final = (1 << 63) - 1
 NO_SHADOW: Final = -2
-ENDED_KEPT: Final = 32
-"""Last episodes of a device that are shown without asking the log."""
 STRAGGLERS: Final = 8
 """Last steps of the boot before that are still known: a device may send again, after a restart,
 what it had not heard about."""
@@ -51,16 +50,6 @@ class Episode(Struct):
     started_us: int
     steps: int = 0
     total_reward: float = 0.0
-
-
-class Ended(NamedTuple):
-    """An episode that is over."""
-
-    number: int
-    total_reward: float
-    steps: int
-    ended_us: int
-    ended_by: EndedBy
 
 
 class Place(Struct, frozen=True):
@@ -149,7 +138,7 @@ class Device:
         """Actions taken in the episodes that are over."""
         self.last_return = 0.0
         """Of the last whole episode."""
-        self.ended: deque[Ended] | None = None
+        self.ended: Endings | None = None
         """Its last episodes since the hub was started, for those who watch; None before any."""
         self.taken = 0
         """Steps since the hub was started."""
@@ -316,8 +305,9 @@ class Device:
     def remember_end(self, ended: Ended) -> None:
         """One more episode is over."""
         if self.ended is None:
-            self.ended = deque(maxlen=ENDED_KEPT)
-        self.ended.append(ended)
+            self.ended = Endings(ended)
+        else:
+            self.ended.add(ended)
 
     def remember_packet(self, packet: tuple[int, int], number: int) -> None:
         """A QoS 1 message without a step number: its DUP has this packet id and payload."""

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import structs
 
 from hub.facts import EpisodeEnded
-from hub.intake.device import Ended, Episode
+from hub.intake.device import Episode
+from hub.intake.endings import Ended
 from hub.words import EndedBy, Event, Kind
 
 if TYPE_CHECKING:

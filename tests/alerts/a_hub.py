@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hub.alerts.of_agents import OfAgents
 from hub.alerts.of_hub import OfHub
 from hub.alerts.segments import Segments
-from hub.intake.device import Ended
+from hub.intake.endings import Ended
 from hub.intake.session import Sessions
 from hub.registry.fold import Begun, Registry
 from hub.settings import AlertSettings, Settings
