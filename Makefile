@@ -2,7 +2,7 @@
 
 DEMO_SECONDS ?= 120
 HUB_FLAGS ?=
-SOAK_HOURS ?= 8
+SOAK_HOURS ?= 16
 PYTHON ?= python3
 export PYTHON
 export PYTHONHASHSEED := 0
@@ -55,7 +55,7 @@ soak-truth: $(INSTALLED) ## Hold a thousand faulty sessions against devices that
 soak-move: $(INSTALLED) ## Back a hub up and move it 20 times under load; nothing acknowledged may be lost (five minutes)
 	@$(BIN)/python -m pytest -s tests/acceptance/test_move.py --moves 20
 
-soak-hours: $(INSTALLED) ## Run SOAK_HOURS=8 hours of 1,000 devices in as many minutes; no process may grow; write bench/soak.md
+soak-hours: $(INSTALLED) ## Run SOAK_HOURS=16 hours of 1,000 devices in half as many minutes; no process may grow; write bench/soak.md
 	@$(BIN)/python -m tests.bench.soak --hours $(SOAK_HOURS)
 
 rehearse: $(INSTALLED) ## Upgrade hubs of earlier commits and go back, under load, and a log of ten million events (five minutes)

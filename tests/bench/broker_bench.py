@@ -10,6 +10,7 @@ that a busy machine is busy for both. Parts:
 - steps: observation to action, the next as soon as it has come, the agent learning all the while;
   beside mosquitto with a paho client that answers, of which only mosquitto's own time counts.
 - connects: 5,000 devices connect and stay; connects a second and memory of each.
+- restart: 1,000 devices step, the hub is killed and started again, and all come back at once.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
     from tests.bench.talk import Talk
     from tests.bench.walk import WalkStep
 
-PARTS: Final = ("intake", "steps", "connects")
+PARTS: Final = ("intake", "steps", "connects", "restart")
 INTAKE_DEVICES: Final = 32
 STEP_DEVICES: Final = (32, 256, 1000)
 BURST: Final = 10
 CONNECTS: Final = 5000
+RESTART_DEVICES: Final = 1000
+SLICE_S: Final = 0.05
 WARM_UP_S: Final = 1.0
 OURS: Final = "hub"
 THEIRS: Final = "mosquitto"
@@ -98,6 +101,8 @@ def main() -> int:
         if "connects" in options.only:
             for side in sides:
                 _report_connects(side)
+        if "restart" in options.only:
+            _report_restart(hub, steps)
     return 0
 
 
@@ -197,6 +202,30 @@ def _report_connects(side: Side) -> None:
                 f"  CPU us {(cpu_s(pids) - before_s) * 1e6 / CONNECTS:6.1f}"
                 f"  KiB each {(pss_mib(pids) - before_mib) * 1024 / CONNECTS:5.2f}"
             )
+
+
+def _report_restart(hub: OpenHub, steps: list[WalkStep]) -> None:
+    """From the kill until each device has had an action again."""
+    ready = hub.served.ready
+    talks = [
+        MqttTalk(f"load-{i}", hub.key, walking(steps, i * len(steps) // RESTART_DEVICES))
+        for i in range(RESTART_DEVICES)
+    ]
+    with Load(HOST, [(ready.mqtt, talk) for talk in talks]) as load:
+        load.run(WARM_UP_S)
+    began = perf_counter()
+    hub.served.kill()
+    hub.served.open(http_port=ready.http, mqtt_port=ready.mqtt)
+    up_s = perf_counter() - began
+    with Load(HOST, [(ready.mqtt, talk) for talk in talks]) as load:
+        connected_s = perf_counter() - began
+        while not all(talk.answer for talk in talks):
+            load.run(SLICE_S)
+    served_s = perf_counter() - began
+    print(
+        f"\n## restart\n\n{RESTART_DEVICES} devices, since the hub was killed: it is up after "
+        f"{up_s:.1f} s, all are connected after {connected_s:.1f} s, served after {served_s:.1f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -46,17 +46,19 @@ class Talk(Protocol):
 class MqttTalk:
     """QoS 1 `obs` out; PUBACK and `act` in, which is acknowledged with the next `obs`."""
 
-    def __init__(self, device: str, key: str, says: Says) -> None:
+    def __init__(self, device: str, key: str, says: Says, *, first_step: int = 0) -> None:
         self.answer = b""
         self._device = device
         self._key = key
         self._says = says
-        self._step = 0
+        self._step = first_step
         self._topic = _mqtt_string(f"rl/v1/{device}/obs")
         self._buffer = bytearray()
         self._owed = b""
 
     def greet(self, connection: socket.socket) -> None:
+        self.answer = self._owed = b""  # nothing is owed on a new connection
+        self._buffer.clear()
         mqtt_login(connection, self._device, self._key)
         for packet_id, leaf in enumerate(("act", "err"), start=1):
             topic = _mqtt_string(f"rl/v1/{self._device}/{leaf}")
