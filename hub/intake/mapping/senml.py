@@ -19,6 +19,7 @@ RECORDS_MAX: Final = 10_000
 VALUES: Final = ("v", "vs", "vb", "s")
 """A number, text, truth, or sum; data (`vd`) is no number."""
 _VERSION: Final = 10
+_PLAIN: Final = frozenset({"n", "u", "v"})
 
 Record = dict[str, object]
 
@@ -38,8 +39,11 @@ def resolve(pack: object) -> dict[str, Record]:
     for i, record in enumerate(pack):
         if not isinstance(record, dict):
             raise DeviceFault(Code.PAYLOAD, f"SenML record {i} is {shown(record)}, not an object")
-        _take_base(record, base, i)
-        value = _value(record, base)
+        if _is_plain(record) and "bv" not in base:
+            value: object = record["v"]
+        else:
+            _take_base(record, base, i)
+            value = _value(record, base)
         if value is None:
             continue
         own = str(record.get("n", ""))
@@ -50,6 +54,16 @@ def resolve(pack: object) -> dict[str, Record]:
             if time >= times.get(name, time):
                 records[name], times[name] = resolved, time
     return records
+
+
+def _is_plain(record: Record) -> bool:
+    """Nothing but a name, a number and its unit, as nearly all are: there is nothing to check."""
+    return (
+        record.keys() <= _PLAIN
+        and type(record.get("v")) is float
+        and type(record.get("n")) is str
+        and type(record.get("u", "")) is str
+    )
 
 
 def _value(record: Record, base: Record) -> object:

@@ -21,11 +21,12 @@ from hub.errors import DeviceFault
 from hub.words import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 METRICS_MAX: Final = 10_000
 _METRICS: Final = 2
 """Field of a payload."""
+_PAYLOAD: Final = (_METRICS,)
 _NAME, _ALIAS, _DATATYPE, _HISTORICAL, _NULL = 1, 2, 4, 5, 7
 _INT, _LONG, _FLOAT, _DOUBLE, _BOOLEAN, _STRING = 10, 11, 12, 13, 14, 15
 """Fields of a metric."""
@@ -38,7 +39,8 @@ _WIRE: Final = {
 }  # fmt: skip
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 """Bits of Int8 to Int64, sent as the unsigned number of the same bits."""
-_VARINT_BITS_MAX: Final = 70
+_VARINT_BYTES_MAX: Final = 10
+_VARINT_BITS_MAX: Final = 7 * _VARINT_BYTES_MAX
 _F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
 _U64: Final = (1 << 64) - 1
 
@@ -53,7 +55,7 @@ class Alias(Struct, frozen=True):
     datatype: int
 
 
-class Metric(Struct):
+class Metric(Struct, gc=False):
     """One as it was sent."""
 
     name: str | None = None
@@ -94,7 +96,8 @@ def named(metrics: list[Metric], aliases: Aliases) -> tuple[dict[str, dict[str, 
             continue  # of some time ago, sent now
         name = metric.name or (known.name if known is not None else "")
         datatype = metric.datatype or (known.datatype if known is not None else 0)
-        document[name] = {"v": _signed(metric.value, datatype)}
+        value = metric.value
+        document[name] = {"v": value if type(value) is float else _signed(value, datatype)}
     return document, aliases
 
 
@@ -105,7 +108,7 @@ def read_payload(payload: bytes) -> list[Metric]:
         DeviceFault: the bytes are no such payload.
     """
     metrics = []
-    for number, wire, value in _fields(payload):
+    for number, wire, value in _fields(payload, _PAYLOAD):
         if number == _METRICS and wire == _BYTES:
             assert isinstance(value, bytes)
             metrics.append(_metric(value))
@@ -116,32 +119,24 @@ def read_payload(payload: bytes) -> list[Metric]:
 
 def _metric(payload: bytes) -> Metric:
     metric, null = Metric(), False
-    for number, wire, value in _fields(payload):
-        expected = _WIRE.get(number)
-        if expected is None:
-            continue  # properties, sets, templates, metadata
-        if wire != expected:
+    for number, wire, value in _fields(payload, _WIRE):
+        if wire != _WIRE[number]:
             raise _broken(f"field {number} of a metric has wire type {wire}")
         if isinstance(value, bytes):
             _take_bytes(metric, number, value)
+        elif number == _ALIAS:
+            metric.alias = value
+        elif number == _DATATYPE:
+            metric.datatype = value
         elif number == _NULL:
             null = bool(value)
+        elif number == _HISTORICAL:
+            metric.historical = bool(value)
         else:
-            _take_number(metric, number, value)
+            metric.value = float(bool(value)) if number == _BOOLEAN else value
     if null:
         metric.value = None
     return metric
-
-
-def _take_number(metric: Metric, number: int, value: int) -> None:
-    if number == _ALIAS:
-        metric.alias = value
-    elif number == _DATATYPE:
-        metric.datatype = value
-    elif number == _HISTORICAL:
-        metric.historical = bool(value)
-    else:
-        metric.value = float(bool(value)) if number == _BOOLEAN else value
 
 
 def _take_bytes(metric: Metric, number: int, value: bytes) -> None:
@@ -168,14 +163,19 @@ def _signed(value: Value, datatype: int) -> Value:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Number, wire type and value of each field, in order."""
+def _fields(message: bytes, wanted: Container[int]) -> Iterator[tuple[int, int, int | bytes]]:
+    """Number, wire type and value of each field that is wanted, in order.
+
+    Passed over are times, properties, sets, templates, metadata.
+    """
     at, end = 0, len(message)
     while at < end:
         key, at = (message[at], at + 1) if message[at] < 0x80 else _varint(message, at)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            if at < end and message[at] < 0x80:  # nearly all of them
+            if number not in wanted:
+                at = _past_varint(message, at)
+            elif at < end and message[at] < 0x80:  # nearly all of them
                 yield number, wire, message[at]
                 at += 1
             else:
@@ -183,15 +183,30 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
                 yield number, wire, value
             continue
         if wire == _BYTES:
-            length, at = _varint(message, at)
+            short = at < end and message[at] < 0x80
+            length, at = (message[at], at + 1) if short else _varint(message, at)
         elif wire in (_FIXED64, _FIXED32):
             length = 8 if wire == _FIXED64 else 4
         else:
             raise _broken(f"wire type {wire}")
         if length > end - at:
             raise _broken("a field reaches past the end")
-        yield number, wire, message[at : at + length]
+        if number in wanted:
+            yield number, wire, message[at : at + length]
         at += length
+
+
+def _past_varint(message: bytes, at: int) -> int:
+    """Where a number ends."""
+    start = at
+    try:
+        while message[at] & 0x80:
+            at += 1
+    except IndexError as error:
+        raise _broken("it ends within a number") from error
+    if at - start >= _VARINT_BYTES_MAX:
+        raise _broken("a number of more than ten bytes")
+    return at + 1
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -89,6 +89,24 @@ def test_senml_base_fields_are_resolved(
     assert resolve(pack)[name] == {"v": value, "u": unit}
 
 
+@given(
+    base=st.fixed_dictionaries(
+        {}, optional={"bn": st.sampled_from("ab"), "bv": st.floats(-9, 9), "bu": st.just("V")}
+    ),
+    records=st.lists(
+        st.fixed_dictionaries(
+            {"n": st.sampled_from("xy"), "v": st.floats(-9, 9)}, optional={"u": st.just("W")}
+        ),
+        max_size=4,
+    ),
+)
+def test_senml_records_of_name_value_and_unit_are_read_as_those_that_say_more(
+    base: dict[str, Any], records: list[dict[str, Any]]
+) -> None:
+    more = [{**record, "ut": 60} for record in records]
+    assert resolve([base, *records]) == resolve([base, *more])
+
+
 @pytest.mark.parametrize(
     ("format_", "payload", "says"),
     [
