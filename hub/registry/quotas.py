@@ -83,8 +83,10 @@ class Quotas:
 
     def changed(self, agent: AgentName) -> None:
         """The agent was declared anew, is gone, or has other keys: that holds from now on."""
-        self._agents.pop(agent, None)
         deleted = agent not in self._registry.agents
+        limits = self._of_agent(agent)
+        if deleted or _named(limits) != _named(self._agents.get(agent, [])):
+            self._agents.pop(agent, None)  # else it owes what it owed
         for key, name in [one for one in self._quotas if one[1] == agent]:
             if deleted or (key is not None and self._registry.key(key) is None):
                 self._refused_before += self._quotas.pop((key, name)).refused
@@ -126,3 +128,7 @@ class Quotas:
             for rate, unit, of_bytes in limits
             if rate
         ]
+
+
+def _named(buckets: list[tuple[str, Bucket, bool]]) -> list[str]:
+    return [name for name, _, _ in buckets]

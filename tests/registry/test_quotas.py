@@ -128,6 +128,18 @@ def test_one_device_more_than_an_agent_may_have_is_not_let_in() -> None:
     assert admit(rooms.registry, key, "c") == "c"
 
 
+def test_an_agent_owes_what_it_owed_when_its_keys_change_and_its_limits_do_not() -> None:
+    rooms = Rooms(agent_messages_per_s=5.0, burst_s=2.0)
+    assert passed(rooms.of(), 100) == 10
+    rooms.registry.apply(admin_event(2, KeyRevoked(OTHER, "test")))
+    rooms.quotas.changed(WALKER)
+    assert passed(rooms.of(), 100) == 0, "one of its devices changed its key"
+    rooms.declare(messages_per_s=7.0)
+    assert passed(rooms.of(), 100) == 14
+    rooms.declare(messages_per_s=7.0)
+    assert passed(rooms.of(), 100) == 0
+
+
 def test_nothing_is_kept_of_keys_and_agents_that_are_no_more_but_the_count() -> None:
     rooms = Rooms(key_messages_per_s=1, burst_s=1)
     for key in (KEY, OTHER, None):
