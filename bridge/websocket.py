@@ -89,10 +89,10 @@ class WebSockets:
         except AccessDenied as error:
             await refuse(scope, send, errors.unauthorized(str(error)))
             return
-        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
         talk = Talk(self, Line(send, self.waiting_max), secret)
-        self._talks.add(talk)
+        self._talks.add(talk)  # before anything waits: its key may end meanwhile
         try:
+            await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
             await self._hold(talk, receive)
         finally:
             self._talks.discard(talk)

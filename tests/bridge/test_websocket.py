@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import structs
 
+from hub.registry.key_acts import RevokeKey
 from hub.words import EXTERNAL
 from tests.bridge.rooms import SETTINGS, Rooms, bearer
 
@@ -105,3 +106,18 @@ async def test_who_has_more_to_say_and_is_never_answered_is_hung_up_on() -> None
         socket = Socket(key, resets(FRAMES))
         await asyncio.wait_for(served(rooms, socket), WAIT_S)
         assert socket.heard == []
+
+
+async def test_a_key_that_ends_while_its_connection_is_accepted_ends_it(rooms: Rooms) -> None:
+    key = rooms.make_agent("short")
+    socket = Socket(key, [])
+    socket.reads.set()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.accept":
+            await rooms.control.act(RevokeKey(key.partition(".")[0]), "operator", lambda: None)
+        await socket.send(message)
+
+    app = cast("Any", rooms.app)
+    await asyncio.wait_for(app(socket.scope, socket.receive, send), WAIT_S)
+    assert [said["status"] for said in socket.heard] == [401]
