@@ -34,7 +34,8 @@ class Filing:
         settings: `[log]`.
         reading: the thread in which the log is read.
         start: runs a coroutine on the loop, and ends the process when it raises.
-        held: whether the file is being replaced or the disk is full: nothing is tidied up then.
+        held: whether the file is being replaced or the disk is full: nothing is tidied up or given
+            back then.
     """
 
     def __init__(
@@ -80,10 +81,12 @@ class Filing:
         wal_bytes_max = self._settings.checkpoint_wal_mb * MEBIBYTE
         await self._run(partial(self._log.keep_up, wal_bytes_max))
         self._settling = False
-        if self._grown and not self._closed:
-            self._shed_bytes = self._log.file_bytes
+        if not (self._closed or self._held()) and self._grown:
+            before, self._shed_bytes = self._shed_bytes, self._log.file_bytes
+            loop = asyncio.get_running_loop()
             with suppress(asyncio.CancelledError):  # the log is being closed
-                await asyncio.get_running_loop().run_in_executor(self._reading, self._log.shed)
+                if not await loop.run_in_executor(self._reading, self._log.shed):
+                    self._shed_bytes = before
 
     @property
     def _grown(self) -> bool:

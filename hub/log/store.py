@@ -333,10 +333,18 @@ class DuckLog:
             self.file.checkpoint(tidy=tidy)
         self._acknowledged.sync()
 
-    def shed(self) -> None:
-        """Give back the memory that the file's blocks take; in the thread that reads."""
-        with self.filing:
+    def shed(self) -> bool:
+        """Give back the memory that the file's blocks take; in the thread that reads.
+
+        False when the file is being written to: who reads next is not to wait for that.
+        """
+        if not self.filing.acquire(blocking=False):
+            return False
+        try:
             self.file.shed()
+        finally:
+            self.filing.release()
+        return True
 
     def close(self) -> None:
         """Checkpoint and give the files back."""

@@ -24,6 +24,7 @@ SETTINGS = LogSettings(checkpoint_wal_mb=1, checkpoint_idle_s=1e6)
 ROW_BYTES = 2048
 """Of noise, which cannot be compressed."""
 PIECE = 512
+READ_S_MAX = 5.0
 
 
 def kept_bytes(log: DuckLog) -> int:
@@ -67,6 +68,28 @@ def test_what_the_file_takes_in_memory_is_given_back_when_it_has_grown(tmp_path:
     asyncio.run(grow())
 
 
+def test_the_size_of_a_file_that_is_being_replaced_is_not_asked_for(tmp_path: Path) -> None:
+    async def settle() -> None:
+        log = DuckLog.open(tmp_path, SETTINGS, clock=SystemClock())
+        tasks = set[asyncio.Task[None]]()
+
+        def start(work: Coroutine[Any, Any, None]) -> None:
+            tasks.add(asyncio.create_task(work))
+
+        with ThreadPoolExecutor(1) as reading:
+            filing = Filing(log, SETTINGS, reading, start=start, held=lambda: True)
+            log.append(noisy()[: 3 * PIECE])
+            assert log.much_is_new
+            aside = log.file.path.rename(tmp_path / "aside")
+            filing.committed()
+            await asyncio.gather(*tasks)
+            aside.rename(log.file.path)
+            filing.close()
+        log.close()
+
+    asyncio.run(settle())
+
+
 def test_a_log_that_is_not_told_to_keeps_what_its_file_takes(tmp_path: Path) -> None:
     log = DuckLog.open(tmp_path, SETTINGS, clock=SystemClock())
     log.append(noisy())
@@ -74,4 +97,17 @@ def test_a_log_that_is_not_told_to_keeps_what_its_file_takes(tmp_path: Path) -> 
     assert kept_bytes(log) > 6 * SHED_BYTES
     log.shed()
     assert kept_bytes(log) <= 4 * MEBIBYTE
+    log.close()
+
+
+def test_who_reads_does_not_wait_for_what_is_written_to_the_file(tmp_path: Path) -> None:
+    log = DuckLog.open(tmp_path, SETTINGS, clock=SystemClock())
+    log.append([observation(1)])
+    log.settle()
+    with ThreadPoolExecutor(1) as reading:
+        with log.filing:
+            shed, page = reading.submit(log.shed), reading.submit(log.read)
+            assert len(page.result(READ_S_MAX)) == 1
+            assert not shed.result()
+        assert reading.submit(log.shed).result()
     log.close()
