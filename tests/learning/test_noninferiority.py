@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist, mean, stdev
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,12 +15,12 @@ from tests.learning.noninferiority import (
     TASKS,
     Book,
     Run,
+    floors,
     parameters_of,
     report,
     run,
-    student,
-    verdict,
 )
+from tests.learning.verdict import floor, student, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 )
 def test_students_quantile_is_that_of_the_tables(freedom: int, quantile: float) -> None:
     assert student(freedom) == pytest.approx(quantile, abs=0.012)
+
+
+@pytest.mark.parametrize(("count", "deviations"), [(30, 3.064), (50, 2.862), (100, 2.684)])
+def test_the_floor_is_that_of_the_tolerance_tables(count: int, deviations: float) -> None:
+    areas = NormalDist(300.0, 60.0).samples(count, seed=1)
+    below = (mean(areas) - floor(areas)) / stdev(areas)
+    assert below == pytest.approx(deviations, rel=0.01)  # Natrella 1963, table A-7
 
 
 def test_what_is_alike_is_no_worse_and_what_is_worse_is_not() -> None:
@@ -61,6 +69,7 @@ def test_the_book_goes_on_where_it_was_stopped_and_ends_what_is_decided(tmp_path
     assert {arrangement for _, arrangement, _ in book.wanting(["PPO"], 9)} == {LEARN, "8 devices"}
     assert min(seed for _, _, seed in book.wanting(["PPO"], 9)) == 6
     assert report(book).count("no worse") == 3
+    assert floors(book) == "", "of six runs"
 
 
 @pytest.mark.parametrize("arrangement", [LEARN, "4, some leave, some join"])

@@ -1,16 +1,19 @@
-"""Every algorithm reaches the return that counts as solved, through the log, with four devices.
+"""Every algorithm learns through the log, with four devices, as far as it should.
 
-Goal: the defaults learn. Method: the harness, until the mean return of the last 20 training
-episodes (exploration and all) is at the threshold. The slow form has more seeds and algorithms.
+Goal: the defaults learn. Method: one run at equal transitions must come as far as 99 of 100 runs of
+`learn()` do. The slow form asks for the return that counts as solved, the mean of the last 20
+training episodes, exploration and all, of more seeds and algorithms.
 """
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.learning.harness import Hub, Outcome, cartpole, pendulum, run
+from tests.learning.noninferiority import TASKS, farmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from hub.words import Agent
 
 DEVICES: Final = 4
+PPO_AREA: Final = 135.0
+"""Mean greedy return on the way to 20,000 transitions. 99 % of the runs of `learn()` are above it,
+95 % sure: 50 of them have a mean of 310 and a deviation of 61 (`python -m
+tests.learning.noninferiority`, bench/learning.md). A random policy has 22."""
 PPO_STEPS_MAX: Final = 60_000
 PPO_RETURN: Final = 475.0
 """CartPole-v1 counts as solved at this, of 500."""
@@ -37,16 +44,17 @@ def assert_solved(outcome: Outcome) -> None:
     assert outcome.solved_at is not None, f"the last returns were {outcome.returns[-20:]}"
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_ppo_solves_cartpole(tmp_path: Path, seed: int) -> None:
-    agent = cartpole("PPO", seed=seed)
-    outcome = learned(agent, "CartPole-v1", tmp_path, PPO_STEPS_MAX, PPO_RETURN)
-    assert_solved(outcome)
-    assert outcome.dropped == 0, "no action was older than one version"
+@pytest.mark.parametrize("seed", range(2))
+def test_ppo_comes_as_far_as_nearly_every_run_of_learn_does(tmp_path: Path, seed: int) -> None:
+    task = TASKS["PPO"]
+    hub = Hub(cartpole("PPO", seed=seed, total_timesteps=str(task.transitions)), tmp_path)
+    assert mean(farmed(hub, task, DEVICES, churn=0.0)) > PPO_AREA
+    dropped = [made.update.dropped for made in hub.versions if made.update]
+    assert sum(dropped) == 0, "no action was older than one version"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 10))
+@pytest.mark.parametrize("seed", range(10))
 def test_ppo_solves_cartpole_with_ten_seeds(tmp_path: Path, seed: int) -> None:
     agent = cartpole("PPO", seed=seed)
     assert_solved(learned(agent, "CartPole-v1", tmp_path, PPO_STEPS_MAX, PPO_RETURN))
