@@ -334,6 +334,9 @@ class Key(Struct, frozen=True):
     hub: str | None = None
     """Name of a hub that may meet others at this one's broker by it, as far as the user's agents
     go, and do nothing else; None = it is no hub's."""
+    hub_of: str | None = None
+    """Of a hub's, in place of `user` where it is logged: versions before there were such keys would
+    take it for that user's own. None = read, or no hub's."""
 
 
 class Claim(Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub import spaces
 from hub.errors import NEWER, HubFault, OperatorFault
@@ -385,7 +385,10 @@ class Registry:
             self._drop_key(fact.id)
             return
         assert event.secret is not None, "a key is known by its hash"
-        self.keys[event.secret] = fact.key
+        key = fact.key
+        if key.hub_of is not None:
+            key = structs.replace(key, user=key.hub_of, hub_of=None)
+        self.keys[event.secret] = key
         self._secrets[fact.key.id] = event.secret
         if isinstance(fact, KeyReplaced):
             self.successions[fact.key.id] = Succession(fact.replaces, fact.until)

@@ -197,7 +197,7 @@ class KeyActs:
         now_us, agent = self._now_us(), key.agent or ""
         until = None if overlap_us is None else now_us + overlap_us
         new_id, secret = make_secret(self._random_bytes)
-        made = KeyReplaced(structs.replace(key, id=new_id), key.id, until, by)
+        made = KeyReplaced(_logged(structs.replace(key, id=new_id)), key.id, until, by)
         events = [admin_event(now_us, made, agent, key.device or "", fingerprint(secret))]
         unused = self._registry.successors.get(key.id)
         if unused is not None:
@@ -246,7 +246,7 @@ class KeyActs:
         """The event of a new key, and the key's whole text."""
         key_id, secret = make_secret(self._random_bytes)
         key = Key(key_id, agent, device, user, publishable, rewarding=rewarding, hub=hub)
-        fact = KeyMade(key, by)
+        fact = KeyMade(_logged(key), by)
         event = admin_event(self._now_us(), fact, agent or "", device or "", fingerprint(secret))
         return event, secret
 
@@ -259,3 +259,8 @@ class KeyActs:
         if key is None:
             raise OperatorFault(f"there is no key {key_id!r}; see the list of keys")
         return key
+
+
+def _logged(key: Key) -> Key:
+    """As it stands in the log: see `hub_of`."""
+    return key if key.hub is None else structs.replace(key, user=None, hub_of=key.user)

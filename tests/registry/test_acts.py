@@ -423,6 +423,25 @@ def test_a_key_for_a_hub_names_it_and_opens_nothing_else() -> None:
             office.acts.keys.create_for_user("ann", "test", wrong)
 
 
+def test_what_the_log_has_of_a_hubs_key_is_an_operators_to_no_earlier_version() -> None:
+    """They know nothing of `hub`, and take a key with a user and no agent for that user's own."""
+    office = Office()
+    office.do(office.acts.users.add("ann", "admin", b"#", "test"))
+    keys = office.acts.keys
+    made, _ = keys.create_for_user("ann", "test", "site-a")
+    first = office.do((made, {}))
+    assert first == {}
+    (key,) = office.registry.keys.values()
+    replaced, answer = keys.rotate(key.id, 60.0, "test")
+    for event in (*made, *replaced):
+        fact: Any = msgspec.json.decode(event.payload or "")
+        logged = fact["key"]
+        assert (logged["user"], logged["agent"], logged["hub_of"]) == (None, None, "ann")
+    office.do((replaced, answer))
+    assert {(one.user, one.hub) for one in office.registry.keys.values()} == {("ann", "site-a")}
+    assert (answer["user"], len(office.registry.keys)) == ("ann", 2)
+
+
 def test_a_user_who_owns_agents_gives_them_away_before_leaving() -> None:
     office = Office()
     for name in ("ann", "bob"):
