@@ -95,6 +95,10 @@ ToActor = Ask | Load | Greedy | Invite | Counsel
 # --- actor -> hub --------------------------------------------------------------------------
 
 
+LOG_STD_BOUND: Final = 20.0
+"""Of an Advice: beyond it, and below the negative of it, a precision is no float32 any more."""
+
+
 class Advice(Struct, frozen=True, array_like=True, gc=False):
     """What one replica would do, as another was told."""
 

@@ -14,7 +14,7 @@ from hub.errors import OperatorFault
 from hub.facts import Advised
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.net import product
-from hub.learner.messages import Question, drawn_of
+from hub.learner.messages import Question, drawn_of, payload_of
 from hub.learner.versions.parts import SEEDLING, own_tensors
 from hub.words import Agent, Floats, Kind, Source
 from tests.learning.harness import Hub, cartpole, dials, file_of, pendulum, run, walk
@@ -80,6 +80,29 @@ def test_an_update_is_on_the_probability_with_which_the_action_was_drawn(
     hub.log, hub.folder = log, tmp_path / "without"
     _, versions = resumed(hub, None)
     assert max(kls_of(versions)) > 20 * max(kls), "advice that is left out is missed"
+
+
+def test_an_adviser_surer_than_a_float_can_say_leaves_the_learner_its_numbers(
+    tmp_path: Path,
+) -> None:
+    agent = advised(pendulum("PPO", seed=3, **ONE_PASS))
+    hub = lived(agent, "Pendulum-v1", tmp_path, steps=600, handover=0)
+    hub.log, hub.folder = [surest(event) for event in hub.log], tmp_path / "again"
+    assert any(event.source is Source.ADVICE for event in hub.log)
+    _, versions = resumed(hub, None)
+    kls = kls_of(versions)
+    assert len(kls) > 8
+    assert np.isfinite(kls).all(), kls
+
+
+def surest(event: Event) -> Event:
+    """With an adviser whose deviation is e⁻¹⁰⁰⁰⁰."""
+    drawn = drawn_of(event.payload)
+    if event.source is not Source.ADVICE or drawn.advice is None:
+        return event
+    values = Floats(floats([0.0, -1e4]).tobytes())
+    told = drawn._replace(advice=replace(drawn.advice, values=values))
+    return replace(event, payload=payload_of(told))
 
 
 def kls_of(versions: list[Made]) -> list[float]:

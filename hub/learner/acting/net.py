@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hub.learner.messages import LOG_STD_BOUND
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
     from hub.learner.versions.policy import Tensors
 
     Matrix = NDArray[np.float32]
-
-
-LOG_STD_BOUND: Final = 20.0
-"""Beyond it, and below the negative of it, a precision is no float32 any more."""
 
 
 class Net:

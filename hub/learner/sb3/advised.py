@@ -18,6 +18,7 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import CombinedExtractor
 
+from hub.learner.messages import LOG_STD_BOUND
 from hub.learner.slots import OBSERVATION
 from hub.spaces import Box, Dict, MultiBinary, choices, size
 from hub.words import FLOAT_BYTES, Floats
@@ -98,6 +99,7 @@ class AdvisedPolicy(MultiInputActorCriticPolicy):
         if not isinstance(self.action_dist, DiagGaussianDistribution):
             return self.action_dist.proba_distribution(action_logits=ours + advice)
         mean, log_std = advice.chunk(2, dim=1)
+        log_std = log_std.clamp(-LOG_STD_BOUND, LOG_STD_BOUND)  # as the actor drew (`net.product`)
         own, others = torch.exp(-2.0 * self.log_std), torch.exp(-2.0 * log_std)
         precision = own + others
         mixed = (ours * own + mean * others) / precision
