@@ -407,9 +407,9 @@ class Control:
 
 
 def _takes_away(act: Act) -> bool:
-    """Whether connections may be open that would not be let in after it."""
+    """Whether connections may be open, or messages kept, that would not be let in after it."""
     if isinstance(act, ChangeAgent):
-        return act.changes.get("status") == "deleted"
+        return act.changes.get("status") == "deleted" or "owner" in act.changes
     return isinstance(act, RevokeKey | RotateKey | RevokeClaim | RemoveUser)
 
 

@@ -58,8 +58,12 @@ class Bucket:
         """
         wait_s = self.wait_s(now_s, tokens)
         if not wait_s:
-            self._full_at = max(self._full_at, now_s) + tokens * self._token_s
+            self.owe(now_s, tokens)
         return wait_s
+
+    def owe(self, now_s: float, tokens: float) -> None:
+        """Take so many tokens that are there or not: whoever comes next waits for them."""
+        self._full_at = max(self._full_at, now_s) + tokens * self._token_s
 
     def is_full(self, now_s: float) -> bool:
         """Whether it is as if it had never been used."""

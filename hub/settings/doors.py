@@ -113,6 +113,14 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "connection is ended.",
         ),
     ] = 512
+    hub_write_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            description="Unsent bytes for one of them; above, it is disconnected. All that is "
+            "retained, and parts of networks, come faster than a slow line takes them.",
+        ),
+    ] = 4_194_304
     retained_bytes_max: Annotated[
         int, Meta(ge=16, description="Largest `status` of a device, which is kept for others.")
     ] = 1024

@@ -51,6 +51,7 @@ class FederationSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(
             gt=0,
+            le=60_000,
             description="An answer that comes later is left out; half of the agent's deadline_ms "
             "at most.",
         ),

@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_skip",
         "_transport",
         "_unsent",
+        "_unsent_max",
         "heard_s",
         "peer",
         "silent_s_max",
@@ -74,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._unsent: list[bytes] = []
+        self._unsent_max = self._settings.write_bytes_max
         self._skip = 0
         """Bytes of a too large packet still to be thrown away."""
         self.heard_s = 0.0
@@ -210,6 +212,7 @@ class Connection(asyncio.Protocol):
             claiming.begin()
         elif isinstance(admission, HubAdmission):
             self._limit = admission.packet_bytes_max
+            self._unsent_max = self._settings.hub_write_bytes_max
             visiting = HubClient(gate, self, admission, packet, self._dialect)
             self._client = visiting
             visiting.begin()
@@ -359,5 +362,5 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if packets and transport is not None and not transport.is_closing():
             transport.write(b"".join(packets))
-            if transport.get_write_buffer_size() > self._settings.write_bytes_max:
+            if transport.get_write_buffer_size() > self._unsent_max:
                 transport.abort()

@@ -3,7 +3,7 @@
     CONNECT    user name = its name, password = a key of `sheepfold key create --user U --hub NAME`
 
 Rule 1: what comes too fast waits in its sender's socket; what a hub does not read in time ends its
-    own connection (`write_bytes_max`).
+    own connection (`hub_write_bytes_max`).
 Rule 2: messages are passed on at QoS 0. Announcements are retained and said again on a new
     connection, and parts are asked for again, so none is worth keeping for who is away.
 """
@@ -111,6 +111,7 @@ class HubClient:
                 meeting = self._gate.meeting
                 were_there = [meeting.unsubscribe(self, one) for one in unsubscribe.filters]
                 self._line.send(self._dialect.unsuback(unsubscribe.packet_id, were_there))
+                self._slow_down(len(were_there))
             case wire.PacketType.PUBREL:
                 packet_id = self._dialect.read_pubrel(body)
                 known = self._releases.release(packet_id)
@@ -160,12 +161,12 @@ class HubClient:
         elif publish.qos == 2:
             self._releases.acknowledge(publish.packet_id)
             self._line.send(wire.pubrec(publish.packet_id))
-        self._slow_down()
+        self._slow_down(1)
 
-    def _slow_down(self) -> None:
+    def _slow_down(self, messages: int) -> None:
         """Read on when it may say more."""
         loop = asyncio.get_running_loop()
-        self._bucket.take(loop.time())
+        self._bucket.owe(loop.time(), messages)
         wait_s = self._bucket.wait_s(loop.time())
         if wait_s and self._line.is_read:
             self._line.pause(RATE)
@@ -177,6 +178,8 @@ class HubClient:
             granted = meeting.subscribe(self, topic_filter)
             codes.append(0 if granted else wire.NOT_GRANTED)
         self._line.send(self._dialect.suback(subscribe.packet_id, codes))
-        for (topic_filter, _), code in zip(subscribe.filters, codes, strict=True):
-            for topic, payload in meeting.kept(self, topic_filter) if code == 0 else ():
-                self.hear(topic, payload, retained=True)
+        both = zip(subscribe.filters, codes, strict=True)
+        kept = list(meeting.kept(self, [one for (one, _), code in both if code == 0]))
+        for topic, payload in kept:
+            self.hear(topic, payload, retained=True)
+        self._slow_down(len(codes) + len(kept))

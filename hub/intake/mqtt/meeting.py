@@ -10,7 +10,7 @@ an admin's all names, so that hubs can meet here for agents that this one does n
 
 Rule 1: a hub speaks under its own name alone, and hears no question that is for another.
 Rule 2: whether it may is asked of the registry for each message: owners change.
-Rule 3: what was retained ends with the last key of the hub that said it.
+Rule 3: what was retained ends when the hub that said it might not say it any more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hub.topics import HUB_HEARS_THERE, HUB_PUBLISHES_THERE, agent_levels, match
 from hub.words import AgentName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hub.intake.mqtt.reasons import Reason
     from hub.registry.fold import Registry
@@ -70,6 +70,8 @@ class Meeting:
         """By name; the newest connection of each."""
         self._retained: dict[str, dict[str, bytes]] = {}
         """By hub and topic."""
+        self._users: dict[str, str] = {}
+        """Of each hub that has been here, whose it is."""
         self._filters: dict[str, dict[str, set[str]]] = {}
         """Of each hub, by the level where a topic has its agent: a message is compared with few."""
 
@@ -77,6 +79,7 @@ class Meeting:
         """It is here from now on, with no subscription; the connection that it takes over."""
         before = self.online.get(visitor.name)
         self.online[visitor.name] = visitor
+        self._users[visitor.name] = visitor.user
         self._filters[visitor.name] = {}
         return before
 
@@ -87,7 +90,7 @@ class Meeting:
 
     def may_publish(self, visitor: Visitor, topic: str) -> bool:
         """Whether the topic is the hub's to publish, of an agent that its user reaches."""
-        return self._may(visitor, topic, HUB_PUBLISHES_THERE)
+        return self._may_say(visitor.name, topic)
 
     def subscribe(self, visitor: Visitor, topic_filter: str) -> bool:
         """Take a subscription in; False = nothing could come of it, or there are too many."""
@@ -113,11 +116,12 @@ class Meeting:
                 return True
         return False
 
-    def kept(self, visitor: Visitor, topic_filter: str) -> Iterator[tuple[str, bytes]]:
-        """What is retained, and the hub has subscribed to and may hear."""
-        for topics in self._retained.values():
+    def kept(self, visitor: Visitor, filters: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """What is retained, and the hub has subscribed to and may hear; each once."""
+        for hub, topics in self._retained.items():
             for topic, payload in topics.items():
-                if matches(topic_filter, topic) and self._may(visitor, topic, HUB_HEARS_THERE):
+                wanted = any(matches(one, topic) for one in filters)
+                if wanted and self._may_hear(visitor, topic) and self._may_say(hub, topic):
                     yield topic, payload
 
     def publish(self, visitor: Visitor, topic: str, payload: bytes, *, retain: bool) -> bool:
@@ -133,29 +137,38 @@ class Meeting:
         return True
 
     def recheck(self) -> None:
-        """Keys or users have changed: what a hub without a key had retained is taken back."""
+        """Keys, users or owners have changed: take back what a hub might not say any more."""
         known = {key.hub for key in self._registry.keys.values()}
-        for name in [name for name in self._retained if name not in known]:
-            for topic in self._retained.pop(name):
+        self._users = {hub: user for hub, user in self._users.items() if hub in known}
+        for hub, kept in self._retained.items():
+            for topic in [topic for topic in kept if not self._may_say(hub, topic)]:
+                del kept[topic]
                 self._spread(topic, b"")
+        self._retained = {hub: kept for hub, kept in self._retained.items() if kept}
 
     def _spread(self, topic: str, payload: bytes) -> None:
         agent, _ = agent_levels(self._base, topic) or ("", [])
         for visitor in list(self.online.values()):
             filters = self._filters[visitor.name]
             wanted = any(matches(one, topic) for at in (agent, "+") for one in filters.get(at, ()))
-            if wanted and self._may(visitor, topic, HUB_HEARS_THERE):
+            if wanted and self._may_hear(visitor, topic):
                 visitor.hear(topic, payload, retained=False)
 
-    def _may(self, visitor: Visitor, topic: str, shapes: tuple[str, ...]) -> bool:
+    def _may_say(self, hub: str, topic: str) -> bool:
+        return self._may(hub, self._users.get(hub, ""), topic, HUB_PUBLISHES_THERE)
+
+    def _may_hear(self, visitor: Visitor, topic: str) -> bool:
+        return self._may(visitor.name, visitor.user, topic, HUB_HEARS_THERE)
+
+    def _may(self, hub: str, owner: str, topic: str, shapes: tuple[str, ...]) -> bool:
         agent, levels = agent_levels(self._base, topic) or ("", [])
-        user = self._registry.users.get(visitor.user)
+        user = self._registry.users.get(owner)
         if user is None or not agent:
             return False
         if user.role != "admin" and self._registry.owners.get(AgentName(agent)) != user.name:
             return False
         leaf = "/".join(levels)
-        return any(matches(shape.replace(OWN, visitor.name), leaf) for shape in shapes)
+        return any(matches(shape.replace(OWN, hub), leaf) for shape in shapes)
 
 
 def _filled(shape: str, wanted: list[str], visitor: Visitor) -> str:

@@ -58,6 +58,8 @@ class Consults:
         self._guests.invite(invite.guests, invite.asked)
         self._within_s = invite.within_s
         self._misses = {name: self._misses.get(name, 0) for name in invite.asked}
+        now_s, rests = self._clock.monotonic(), self._rests_until_s
+        self._rests_until_s = {name: until for name, until in rests.items() if until > now_s}
 
     def hold(
         self, chooser: Choosing, questions: Sequence[Question]

@@ -169,6 +169,61 @@ async def test_a_revoked_key_ends_the_hubs_connection_and_takes_back_what_it_ret
             assert await later.answers_ping() == []
 
 
+async def test_what_a_hub_had_retained_of_an_agent_goes_when_its_user_has_it_no_more(
+    house: House,
+) -> None:
+    async with house.client() as a, house.client() as bobs:
+        await come(a, "site-a")
+        a.send(said(f"{TREE}/policy/site-a", b"of ann's", retain=True))
+        assert await a.answers_ping() == []
+        await come(bobs, "bobs")
+        house.registry.owners[WALKER] = "bob"
+        await bobs.subscribed(f"{TREE}/policy/+")
+        assert await bobs.answers_ping() == []
+        house.gate.recheck()
+        house.registry.owners[WALKER] = "ann"
+        await a.subscribed(f"{TREE}/policy/+")
+        assert await a.answers_ping() == []
+
+
+async def test_what_is_retained_comes_once_however_many_filters_take_it_in(house: House) -> None:
+    async with house.client() as a, house.client() as b:
+        await come(b, "site-b")
+        b.send(said(POLICY_B, b"mine", retain=True))
+        assert await b.answers_ping() == []
+        await come(a, "site-a", *[f"{TREE}/policy/+"] * 2, f"{TREE}/#")
+        assert len(await a.answers_ping()) == 1
+
+
+async def test_a_hub_that_subscribes_again_and_again_waits_as_one_that_says_too_much(
+    open_house: Callable[..., Any],
+) -> None:
+    house = with_hubs(await open_house(hub_messages_per_s=100.0))
+    now_s = asyncio.get_running_loop().time
+    async with house.client() as a:
+        await come(a, "site-a")
+        began_s = now_s()
+        for _ in range(40):
+            await a.subscribed(*[f"{TREE}/policy/+"] * 3)
+        assert now_s() - began_s > 0.15, "100 at once, and 20 more at 100 a second"
+
+
+async def test_a_hub_is_sent_more_than_a_device_before_it_has_read_it(
+    open_house: Callable[..., Any],
+) -> None:
+    house = with_hubs(await open_house(hub_retained_max=512, hub_messages_per_s=1e6))
+    part, count = bytes(20_000), 300  # more than a kernel takes for who does not read
+    async with house.client() as b, RawClient5(house.port) as a:
+        await come(b, "site-b")
+        for i in range(count):
+            b.send(said(f"{TREE}/part/x/{i}", part, retain=True))
+        assert await b.answers_ping() == []
+        await a.accepted("site-a", "site-a's")
+        assert await a.granted(f"{TREE}/part/+/+") == [0]
+        for _ in range(count):
+            assert (await a.hear()).payload == part
+
+
 async def test_a_publish_is_acknowledged_at_its_own_qos(house: House) -> None:
     async with house.client() as a:
         own = f"{TREE}/want/site-a"
