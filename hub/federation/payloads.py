@@ -37,14 +37,17 @@ ASKED: Final = "?"
 ALL_DEVICES: Final = "*"
 """In place of a device: the network is of all of them, or of the one that leads."""
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+END: Final = r"$(?!\n)"
+"""Of a pattern: `$` alone takes in a newline behind the name, which would stand in topics then."""
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}" + END)]
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
 class Offer(Struct, frozen=True):
     """A network that is given out."""
 
-    device: Annotated[str, Meta(pattern=r"^([a-z0-9_-]{1,23}|\*)$")]
+    device: Annotated[str, Meta(pattern=r"^([a-z0-9_-]{1,23}|\*)" + END)]
     version: Count
     sha256: Sha256
     bytes: Annotated[int, Meta(ge=1)]
@@ -59,7 +62,7 @@ class Announcement(Struct, frozen=True):
     """Id of the hub's log: versions count up within it, so an older announcement shows."""
     version: Count
     """Of the agent's policy."""
-    digest: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{16}" + END)]
     """Of what makes networks of use to each other: `digest_of`."""
     offers: Annotated[list[Offer], Meta(max_length=OFFERS_MAX)]
 
@@ -82,8 +85,8 @@ class Adviser(Struct, frozen=True):
 class AskSent(Struct, frozen=True):
     """Topic `ask/<hub>`: what would you do here?"""
 
-    id: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
-    hub: Annotated[str, Meta(pattern=f"^{HUB_NAME.pattern}$")]
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{16}" + END)]
+    hub: Annotated[str, Meta(pattern=f"^{HUB_NAME.pattern}{END}")]
     """Who asks, and where to answer: `answer/<hub>`."""
     o: Annotated[list[float], Meta(max_length=OBSERVATION_MAX)]
     """The observation, flat, as it is learnt from."""
@@ -94,7 +97,7 @@ class AskSent(Struct, frozen=True):
 class AnswerSent(Struct, frozen=True):
     """Topic `answer/<hub>`: what an adviser would do."""
 
-    id: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{16}" + END)]
     """Of the question: whoever was not asked can't know it."""
     advice: Annotated[list[float], Meta(max_length=OBSERVATION_MAX)]
     """Log-probabilities or logits of all choices; of numbers, their means and then the logs of the

@@ -204,6 +204,8 @@ def test_a_hub_whose_networks_come_is_not_asked_and_one_of_another_algorithm_is(
         (b'{"id":"0123456789abcdef","hub":"x","o":[1,2,3,1e300],"ms":50}', "unfit"),
         (b'{"id":"0123456789abcdef","hub":"+/#","o":[1,2,3,4],"ms":50}', "payload"),
         (b'{"id":"0123456789abcdef","hub":"x","o":[1,2,3,4],"ms":-1}', "payload"),
+        (b'{"id":"0123456789abcdef","hub":"x\\n","o":[1,2,3,4],"ms":50}', "payload"),
+        (b'{"id":"0123456789abcdef\\n","hub":"x","o":[1,2,3,4],"ms":50}', "payload"),
         (b"[" * 5000, "payload"),
     ],
 )
