@@ -18,6 +18,7 @@ from hub.errors import HubFault, Unheard
 from hub.federation.part import Part, Publish
 from hub.federation.payloads import Adviser, AnswerSent, encode, read_ask
 from hub.federation.shelf import stripped
+from hub.federation.units import said
 from hub.federation.vetting import WRONG, can_be_vetted
 from hub.learner.acting.choose import Chooser
 from hub.learner.messages import Question, policy_path
@@ -83,14 +84,14 @@ class Answers:
         question = Question(0, "asked", 0, 0, Floats(values.tobytes()), first=True)
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                advice = self._chooser(part).advise(question)[0]
+                advice = said(self._chooser(part).advise(question)[0], agent)
         except WRONG as error:
             raise Unheard("unfit", f"it can't be answered: {error}") from error
         if not np.isfinite(advice).all():
             raise Unheard("unfit", "the answer is not finite")
         self.answered += 1
-        said = AnswerSent(asked.id, advice.tolist())
-        return Publish(agent_topic(self._base, agent.name, "answer", asked.hub), encode(said))
+        answer = encode(AnswerSent(asked.id, advice.tolist()))
+        return Publish(agent_topic(self._base, agent.name, "answer", asked.hub), answer)
 
     def forget(self, agent: AgentName) -> None:
         """Nothing is answered for it any more."""

@@ -101,7 +101,7 @@ class AnswerSent(Struct, frozen=True):
     """Of the question: whoever was not asked can't know it."""
     advice: Annotated[list[float], Meta(max_length=OBSERVATION_MAX)]
     """Log-probabilities or logits of all choices; of numbers, their means and then the logs of the
-    standard deviations."""
+    standard deviations, in units of the action."""
 
 
 class Pair(Struct, frozen=True):

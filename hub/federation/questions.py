@@ -17,10 +17,13 @@ import struct
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from hub.errors import Unheard
 from hub.federation.messages import Told
 from hub.federation.part import Part, Publish
 from hub.federation.payloads import ASKED, OBSERVATION_MAX, AskSent, encode, read_answer
+from hub.federation.units import meant
 from hub.federation.vetting import advice_width
 from hub.learner.messages import Counsel
 from hub.registry.buckets import Bucket
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from hub.federation.messages import FromFederation
     from hub.learner.messages import Consult
     from hub.settings.federation import FederationSettings
-    from hub.words import AgentName
+    from hub.words import Agent, AgentName
 
 ID_BYTES: Final = 8
 BURST_S: Final = 1.0
@@ -45,6 +48,8 @@ ADVICE_MAX: Final = 1e4
 
 class _Open(NamedTuple):
     agent: AgentName
+    declared: Agent
+    """The same, as it was when it asked."""
     number: int
     """The actor's own."""
     width: int
@@ -99,8 +104,9 @@ class Questions:
             self._tell(agent, consult.id, None)
             return
         question = self._random_bytes(ID_BYTES).hex()
-        width = advice_width(part.namesake.agent)
-        self._open[question] = _Open(agent, consult.id, width, now_s + self._ms / 1000)
+        declared, until_s = part.namesake.agent, now_s + self._ms / 1000
+        width = advice_width(declared)
+        self._open[question] = _Open(agent, declared, consult.id, width, until_s)
         values = list(struct.unpack(f"<{count}f", consult.values))
         sent = AskSent(question, self._ours, values, self._ms)
         self.out.append(Publish(agent_topic(self._base, agent, "ask", name), encode(sent)))
@@ -125,9 +131,9 @@ class Questions:
             raise Unheard(
                 "unfit", f"advice of {len(advice)} numbers, not {asked.width} finite ones"
             )
-        bounded = [max(-ADVICE_MAX, min(ADVICE_MAX, number)) for number in advice]
-        values = Floats(struct.pack(f"<{len(bounded)}f", *bounded))
-        self._tell(asked.agent, asked.number, values)
+        bounded = np.array(advice).clip(-ADVICE_MAX, ADVICE_MAX)
+        values = meant(bounded.astype(np.float32), asked.declared).astype("<f4").tobytes()
+        self._tell(asked.agent, asked.number, Floats(values))
         self.heard += 1
 
     def expire(self, now_s: float) -> None:

@@ -6,14 +6,16 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from hub.federation.payloads import Adviser, AnswerSent, AskSent, encode
+from hub.federation.units import meant, said
 from hub.settings.federation import FederationSettings
 from tests.federation.meeting import Meeting
 from tests.federation.test_member import ADVICE, know, learnt
-from tests.learning.harness import cartpole
+from tests.learning.harness import cartpole, pendulum
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +41,9 @@ def meet(tmp_path: Path, *, agent: Any = ASKING, **settings: Any) -> tuple[Meeti
     return meeting, site
 
 
-def asked(meeting: Meeting) -> AskSent:
+def asked(meeting: Meeting, tree: str = TREE) -> AskSent:
     """The newest question."""
-    found = [payload for topic, payload in meeting.said if topic == f"{TREE}/ask/expert"]
+    found = [payload for topic, payload in meeting.said if topic == f"{tree}/ask/expert"]
     return msgspec.json.decode(found[-1], type=AskSent)
 
 
@@ -230,3 +232,38 @@ def test_a_hub_that_gives_policies_alone_answers_nothing(tmp_path: Path, learnt:
     meeting.go(1)
     assert a.refused == {"ask": 1}
     assert not [topic for topic, _ in meeting.said if "/adviser/" in topic or "/answer/" in topic]
+
+
+def test_advice_about_numbers_is_in_units_of_the_action_whatever_a_policy_computes_with() -> None:
+    agent = replace(pendulum("SAC", seed=1), actions=[[2], [-2.0, 0.0], [2.0, 10.0]])
+    ours = np.array([0.5, -1.0, -3.0, -4.0], dtype=np.float32)
+    told = said(ours, agent)
+    noise = np.random.default_rng(1).standard_normal((200_000, 2))
+    drawn = np.tanh(ours[:2] + np.exp(ours[2:]) * noise) * (2.0, 5.0) + (0.0, 5.0)
+    assert told[:2] == pytest.approx(drawn.mean(axis=0), abs=1e-2)
+    assert np.exp(told[2:]) == pytest.approx(drawn.std(axis=0), rel=1e-2)
+    assert meant(told, agent) == pytest.approx(ours, abs=1e-4)
+    beyond = np.array([1e4, -1e4, -1e4, 1e4], dtype=np.float32)
+    assert np.isfinite([said(beyond, agent), meant(beyond, agent)]).all()
+    plain = replace(agent, algorithm="PPO")
+    assert (said(ours, plain) == ours).all()
+    assert (meant(ours, plain) == ours).all()
+
+
+def test_a_policy_behind_a_tanh_is_told_what_an_adviser_means(tmp_path: Path) -> None:
+    agent = replace(pendulum("SAC", seed=1), sharing="advice", hubs="questions")
+    meeting = Meeting(tmp_path, FederationSettings(announce_s=1.0, advice_ms=50.0))
+    site = meeting.hub("site-a", agent)
+    tree = f"rl/v1/agents/{agent.name}"
+    here = encode(Adviser(agent.observations, agent.actions))
+    meeting.publish(f"{tree}/adviser/expert", here, retain=True)
+    meeting.go(3)
+    site.ask(7, EXPERT, 0.0, 0.0, 0.0)
+    site.turn()
+    question = asked(meeting, tree)
+    answer = encode(AnswerSent(question.id, [1.0, 0.0]))
+    meeting.publish(f"{tree}/answer/site-a", answer)
+    site.turn()
+    mean, log_std = struct.unpack("<2f", site.counsels[-1].values or b"")
+    assert mean == pytest.approx(np.arctanh(0.5)), "half of the way to the bound of 2"
+    assert log_std == pytest.approx(-np.log(2.0 * 0.75))
