@@ -30,7 +30,7 @@ from hub.federation.messages import (
     decode_from_federation,
     framed,
 )
-from hub.federation.place import login_of, place_of
+from hub.federation.place import check_name, place_of
 from hub.federation.start import run_federation
 from hub.learner.messages import Counsel, LoggedPolicy
 from hub.learner.processes.child import Child
@@ -102,7 +102,7 @@ class FederationLink:
         if not self._settings.federation.broker:
             return
         place_of(self._settings.federation)
-        login_of(self._settings.federation)
+        check_name(self._settings.federation, self._log.hub)
         context, settings = learner_context(), self._settings.learner
         self._child = Child("federation", self._target, context, settings, self._clock)
         self._child.start(

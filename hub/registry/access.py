@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ID_BYTES: Final = 5
 SECRET_BYTES: Final = 32
+SECRET: Final = re.compile(r"[a-z2-7]{8}\.[A-Za-z0-9_-]{43}")
+"""Shape of what `make_secret` makes."""
 PASSWORD_CHARACTERS_MIN: Final = 8
 
 _passwords: Final = PasswordHasher()

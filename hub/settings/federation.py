@@ -24,7 +24,13 @@ class FederationSettings(Struct, frozen=True, forbid_unknown_fields=True):
             description="This hub's name over there, no other's; empty = the id of its log.",
         ),
     ] = ""
-    credentials: Annotated[str, Meta(description="File with user:password; empty = none.")] = ""
+    credentials: Annotated[
+        str,
+        Meta(
+            description="File with user:password, or with what 'sheepfold key create --hub' "
+            "prints; empty = none."
+        ),
+    ] = ""
     ca_file: Annotated[str, Meta(description="PEM that mqtts trusts; empty = the system's.")] = ""
     announce_s: Annotated[
         float,

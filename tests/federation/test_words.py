@@ -25,7 +25,8 @@ from hub.federation.payloads import (
     read_announcement,
     read_want,
 )
-from hub.federation.place import login_of, place_of
+from hub.federation.place import check_name, login_of, place_of
+from hub.registry.access import make_secret
 from hub.settings.federation import FederationSettings
 from hub.topics import agent_levels, agent_topic
 from hub.words import Agent, AgentName
@@ -34,6 +35,7 @@ SHA: Final = "ab" * 32
 DIGEST: Final = "0123456789abcdef"
 AGENT: Final = Agent(AgentName("cart"), "PPO", [[4], "-inf", "inf"], 2, seed=1)
 
+KEY: Final = make_secret(lambda count: bytes(range(count)))[1]
 
 def offer(device: str = "d", mean: float | None = 1.0, **changed: Any) -> Offer:
     return msgspec.structs.replace(Offer(device, 3, SHA, 100, mean), **changed)
@@ -234,7 +236,7 @@ def test_the_login_stands_in_a_file(tmp_path: Any) -> None:
             login_of(settings)
     file.write_text("site-a:se:cret\n")
     assert login_of(settings) == ("site-a", "se:cret")
-    file.unlink()
+    file.write_bytes(b"site-a:\xff")
     with pytest.raises(OperatorFault, match="can't be read"):
         login_of(settings)
 
@@ -245,3 +247,36 @@ def test_topics_of_agents_are_found_again() -> None:
     assert agent_levels("rl/v1", topic) == ("cart", ["part", SHA, "7"])
     for other in ("rl/v1/agents", "rl/v1/agents/cart", "rl/v1/cart/obs", "x"):
         assert agent_levels("rl/v1", other) is None
+def test_a_login_that_is_not_there_says_how_the_key_is_made(tmp_path: Any) -> None:
+    settings = FederationSettings(name="site-b", credentials=str(tmp_path / "login"))
+    with pytest.raises(OperatorFault, match=r"make the key first.*--hub site-b > FILE"):
+        login_of(settings)
+
+
+def test_what_key_create_printed_is_a_login_as_it_is(tmp_path: Any) -> None:
+    file = tmp_path / "login"
+    settings = FederationSettings(name="site-b", credentials=str(file))
+    made = {"user": "grace", "hub": "site-b", "api_key": KEY}
+    file.write_bytes(encode(made) + b"\n")
+    assert login_of(settings) == ("site-b", KEY)
+    for other in ({"user": "grace", "api_key": KEY}, made | {"hub": None}):
+        file.write_bytes(encode(other))
+        with pytest.raises(OperatorFault, match=r"key of no hub.*--hub NAME") as refused:
+            login_of(settings)
+        assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["site-a", ""])
+def test_a_name_that_is_not_the_key_s_is_refused_at_start(tmp_path: Any, name: str) -> None:
+    file = tmp_path / "login"
+    settings = FederationSettings(name=name, credentials=str(file))
+    file.write_text(f"site-b:{KEY}")
+    with pytest.raises(OperatorFault, match=r"federation\.name is .* for hub 'site-b'") as refused:
+        check_name(settings, "hub-1")
+    assert KEY not in str(refused.value)
+    check_name(msgspec.structs.replace(settings, name="site-b"), "hub-1")
+    check_name(msgspec.structs.replace(settings, name=""), "site-b")
+    file.write_text("user-of-another-broker:password")
+    check_name(settings, "hub-1")
+
+
