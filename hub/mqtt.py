@@ -37,7 +37,7 @@ from hub.topics import device_topic
 from hub.words import Code
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import ConnectFlags, SocketLike
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags, SocketLike
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -326,7 +326,11 @@ class BrokerLink:
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTv5)
         if login is not None:
             self._client.username_pw_set(*login)
+        self.accepted = False
+        """Whether the broker has let it in."""
         self._refused: str | None = None
+        self._why: str | None = None
+        """What the broker said as it ended the connection."""
         self._inbox: list[tuple[str, bytes]] = []
 
     def open(self) -> None:
@@ -339,6 +343,7 @@ class BrokerLink:
         client = self._client
         client.on_connect = self._on_connect
         client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
         client.on_socket_open = _send_at_once
         client.connect_timeout = OPEN_TIMEOUT_S
         if self._tls:
@@ -361,7 +366,7 @@ class BrokerLink:
         """
         connection = self._client.socket()
         if connection is None:
-            raise ConnectionResetError("the broker is lost")
+            raise ConnectionResetError(self._why or "the broker is lost")
         return int(connection.fileno())
 
     def subscribe(self, topic_filter: str) -> None:
@@ -410,13 +415,21 @@ class BrokerLink:
 
     def _check(self, code: MQTTErrorCode) -> None:
         if code is not MQTTErrorCode.MQTT_ERR_SUCCESS and self._refused is None:
-            raise ConnectionResetError(f"the broker is lost: {code.name}")
+            raise ConnectionResetError(self._why or f"the broker is lost: {code.name}")
 
     def _on_connect(
-        self, _c: Client, _u: object, _f: ConnectFlags, reason: ReasonCode, _p: Properties | None
+        self, _c: Client, _u: object, _f: ConnectFlags, reason: ReasonCode, said: Properties | None
     ) -> None:
+        self.accepted = not reason.is_failure
         if reason.is_failure:
-            self._refused = str(reason)
+            self._refused = getattr(said, "ReasonString", None) or str(reason)
+
+    def _on_disconnect(
+        self, _c: Client, _u: object, by: DisconnectFlags, reason: ReasonCode, p: Properties | None
+    ) -> None:
+        if by.is_disconnect_packet_from_server:
+            why = getattr(p, "ReasonString", None) or str(reason)
+            self._why = f"the broker ended the connection: {why}"
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         self._inbox.append((message.topic, bytes(message.payload)))

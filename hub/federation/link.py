@@ -25,6 +25,7 @@ from hub.federation.messages import (
     FromFederation,
     Join,
     Namesake,
+    Noted,
     Told,
     Took,
     decode_from_federation,
@@ -193,6 +194,8 @@ class FederationLink:
                 task = asyncio.get_running_loop().create_task(self._begin(agent, sha256, name))
                 self._beginning.add(task)  # or nobody holds it, and it may be collected half done
                 task.add_done_callback(self._beginning.discard)
+            case Noted(text):
+                log.warning("%s", text)
             case Told(agent, counsel):
                 self._advise(agent, counsel)
             case Took(agent, _) if agent in self._registry.agents:

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Final
 from hub.errors import HubFault, Unheard
 from hub.federation.answers import Answers
 from hub.federation.heard import Heard
-from hub.federation.messages import Counted, FromFederation, Namesake
+from hub.federation.loss import Losses
+from hub.federation.messages import Counted, FromFederation, Namesake, Noted
 from hub.federation.part import Part, Publish, Subscribe
 from hub.federation.payloads import (
     PARTS_AT_ONCE,
     Announcement,
+    differences,
     digest_of,
     encode,
+    fit_of,
     read_adviser,
     read_announcement,
     read_want,
@@ -96,6 +99,7 @@ class Member:
         self._since_s: float | None = None
         """When the broker came; None while it is gone."""
         self._refused: Counter[str] = Counter()
+        self._losses = Losses()
         self._counted = Counted()
         self._given = 0
         self._tokens = float(settings.parts_per_s)
@@ -117,7 +121,10 @@ class Member:
                     self._subscribe(name, on=True)
                 continue
             part.namesake = namesake
-            part.digest = digest_of(namesake.agent)
+            digest = digest_of(namesake.agent)
+            if digest != part.digest:
+                part.told_apart.clear()
+            part.digest = digest
 
     def joined(self) -> None:
         """The broker is there; it knows nothing of us but what it retained."""
@@ -128,14 +135,22 @@ class Member:
             part.advisers.clear()  # who has gone meanwhile is not told of again
             part.announce_s = 0.0
 
-    def left(self, reason: str | None = None) -> None:
-        """The broker is gone; for a reason that is its own fault, that is counted."""
+    def left(self, reason: str, why: str, *, was_in: bool) -> None:
+        """The broker is gone.
+
+        Args:
+            reason: the word it is counted under.
+            why: what is known of it, in words.
+            was_in: whether the broker had let this hub in.
+        """
         self._since_s = None
         self._collect.abandon()
         self._questions.abandon()
         self.out.clear()
-        if reason is not None:
-            self._refused[reason] += 1
+        self._refused[reason] += 1
+        if self._losses.tell(why, self._clock.monotonic(), was_in=was_in):
+            text = f"the broker of other hubs is gone, and tried again: {self._losses.newest}"
+            self.told.append(Noted(text))
 
     def _withdraw(self, name: AgentName) -> None:
         part = self._parts.pop(name)
@@ -186,6 +201,20 @@ class Member:
         if hub == self.name and announcement.log != self._log:
             raise Unheard("name", f"another hub calls itself {hub!r}")
         part.heard.take(hub, announcement)
+        if hub != self.name and announcement.digest != part.digest:
+            self._tell_apart(part, hub, announcement)
+            raise Unheard("unfit", f"networks of hub {hub!r} do not fit")
+
+    def _tell_apart(self, part: Part, hub: str, announcement: Announcement) -> None:
+        """Once for each hub that an agent hears, in the log: why its networks stay away."""
+        if hub in part.told_apart or len(part.told_apart) >= self._settings.hubs_max:
+            return
+        part.told_apart.add(hub)
+        differs = differences(announcement.fit, fit_of(part.namesake.agent))
+        text = f"agent {part.name!r}: networks of hub {hub!r} do not fit and are left alone: "
+        if part.namesake.agent.hubs == "questions":
+            differs += "; if it answers questions about the same spaces, it is asked"
+        self.told.append(Noted(text + differs))
 
     def _hear_of_adviser(self, part: Part, name: str, payload: bytes) -> None:
         if not payload:
@@ -266,6 +295,7 @@ class Member:
             questions.asked,
             questions.heard,
             self._answers.answered,
+            self._losses.newest,
         )
         if counted != self._counted:
             self._counted = counted
@@ -281,7 +311,9 @@ class Member:
                 )
             except HubFault:  # its file was just replaced: next time
                 return
-            said = Announcement(self._log, newest.version, part.digest, offers)
+            said = Announcement(
+                self._log, newest.version, part.digest, offers, fit_of(part.namesake.agent)
+            )
             self._retain(part, "policy", encode(said))
         gains = self._watch.gains(name)
         if gains.episodes:

@@ -1,7 +1,7 @@
 """What the hub and its process for other hubs say to each other, as frames over a socketpair.
 
 hub ──Agents, Ask──▶ federation
-hub ◀──Took, Join, Told, Counted── federation
+hub ◀──Took, Join, Told, Noted, Counted── federation
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ class Join(Struct, frozen=True, tag="join"):
     """`<hub>/<device>` whose it is."""
 
 
+class Noted(Struct, frozen=True, tag="noted"):
+    """Worth a line in the hub's log."""
+
+    text: str
+
+
 class Counted(Struct, frozen=True, tag="counted"):
     """How it goes with other hubs, since the process started."""
 
@@ -84,10 +90,12 @@ class Counted(Struct, frozen=True, tag="counted"):
     """Their answers that came in time."""
     answered: int = 0
     """Questions of others."""
+    lost_because: str = ""
+    """Why the broker was gone when it was gone last; empty = it never was."""
 
 
 ToFederation = Agents | Ask
-FromFederation = Took | Join | Told | Counted
+FromFederation = Took | Join | Told | Noted | Counted
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 decode_to_federation: Final = msgspec.msgpack.Decoder(ToFederation).decode

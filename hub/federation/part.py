@@ -43,6 +43,8 @@ class Part:
         """By guest, the hash of what it was made of and when."""
         self.advisers: dict[str, Adviser] = {}
         """Who answers questions, by name; also those whose spaces are others."""
+        self.told_apart: set[str] = set()
+        """Hubs of which the log says that their networks do not fit."""
         self.not_before_s: dict[str, float] = {}
         """By hash, when it may be asked for again."""
 

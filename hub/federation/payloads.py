@@ -39,8 +39,12 @@ ALL_DEVICES: Final = "*"
 
 END: Final = r"$(?!\n)"
 """Of a pattern: `$` alone takes in a newline behind the name, which would stand in topics then."""
+ALGORITHM_MAX: Final = 80
+"""Characters of its name that are told."""
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}" + END)]
+Short = Annotated[str, Meta(pattern="^[0-9a-f]{8}" + END)]
+"""The first digits of a SHA-256."""
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
@@ -55,7 +59,17 @@ class Offer(Struct, frozen=True):
     """Return of its device's last episodes; None before it has had enough."""
 
 
-class Announcement(Struct, frozen=True):
+class Fit(Struct, frozen=True):
+    """What a digest is made of, each by itself, so that two hubs can tell what differs."""
+
+    algorithm: Annotated[str, Meta(max_length=ALGORITHM_MAX)]
+    observations: Short
+    actions: Short
+    network: Short
+    """Of the parameters that make the network another one."""
+
+
+class Announcement(Struct, frozen=True, omit_defaults=True):
     """Topic `policy/<hub>`, retained: what a hub gives out of an agent; empty = nothing more."""
 
     log: Annotated[str, Meta(max_length=40)]
@@ -65,6 +79,8 @@ class Announcement(Struct, frozen=True):
     digest: Annotated[str, Meta(pattern="^[0-9a-f]{16}" + END)]
     """Of what makes networks of use to each other: `digest_of`."""
     offers: Annotated[list[Offer], Meta(max_length=OFFERS_MAX)]
+    fit: Fit | None = None
+    """None = a hub that does not say."""
 
 
 class Want(Struct, frozen=True):
@@ -196,10 +212,45 @@ def _decoded(payload: bytes, decoder: msgspec.json.Decoder[Said], bytes_max: int
 
 def digest_of(agent: Agent) -> str:
     """Two agents with the same can use each other's networks: algorithm, spaces and shape."""
+    shape = _shape_of(agent)
+    means = [agent.algorithm, agent.observations, agent.actions, shape]
+    return "" if shape is None else _hash_of(means)[:16]
+
+
+def fit_of(agent: Agent) -> Fit | None:
+    """The same for each by itself; None where the digest is empty."""
+    shape = _shape_of(agent)
+    if shape is None:
+        return None
+    spaces = (_hash_of(agent.observations)[:8], _hash_of(agent.actions)[:8])
+    return Fit(agent.algorithm[:ALGORITHM_MAX], *spaces, _hash_of(shape)[:8])
+
+
+def differences(theirs: Fit | None, ours: Fit | None) -> str:
+    """Of two agents whose digests differ, what does, in words."""
+    if ours is None:
+        return "the algorithm of the agent here is not installed"
+    if theirs is None:
+        return "the other hub does not say what differs"
+    words = []
+    if theirs.algorithm != ours.algorithm:
+        words.append(f"the algorithm ({theirs.algorithm!r} there, {ours.algorithm!r} here)")
+    if theirs.observations != ours.observations:
+        words.append("the observations")
+    if theirs.actions != ours.actions:
+        words.append("the actions")
+    if theirs.network != ours.network:
+        words.append(f"a parameter of the network ({', '.join(SHAPING)})")
+    return f"what differs is {' and '.join(words) or 'nothing that it names'}"
+
+
+def _shape_of(agent: Agent) -> dict[str, object] | None:
     try:
         parameters = read_parameters(agent)
     except OperatorFault:  # its library is not installed any more: it fits nobody
-        return ""
-    shape = {name: getattr(parameters, name) for name in SHAPING}
-    means = [agent.algorithm, agent.observations, agent.actions, shape]
-    return hashlib.sha256(msgspec.json.encode(means, order="deterministic")).hexdigest()[:16]
+        return None
+    return {name: getattr(parameters, name) for name in SHAPING}
+
+
+def _hash_of(means: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(means, order="deterministic")).hexdigest()

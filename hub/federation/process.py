@@ -92,6 +92,9 @@ class _Loop:
         self._clock = SystemClock()
         self._splitter = Splitter()
         self._link: BrokerLink | None = None
+        self._is_in = False
+        """The broker has let it in. CRUCIAL: before, nothing is said: a broker that refuses us and
+        closes with bytes of ours unread resets the connection, and its reason is lost."""
         self._try_s = 0.0
         self._wait_s = RETRY_S_FIRST
         self._heard = 0
@@ -125,8 +128,8 @@ class _Loop:
             wait_s = min(wait_s, max(0.0, until_s - self._clock.monotonic()))
         try:
             readable, _, _ = select.select(waiting, [], [], wait_s)
-        except ConnectionError:  # the broker's socket is closed
-            self._lose("lost")
+        except ConnectionError as error:  # the broker's socket is closed
+            self._lose("lost", str(error))
             return []
         return list(readable)
 
@@ -150,12 +153,17 @@ class _Loop:
         try:
             messages = self._link.receive()
         except ConnectionError as error:
-            self._lose("lost" if not isinstance(error, ConnectionRefusedError) else "login")
+            refused = isinstance(error, ConnectionRefusedError)
+            self._lose("login" if refused else "lost", str(error))
             return
+        if self._link.accepted and not self._is_in:
+            self._is_in = True
+            self._member.joined()
         self._heard += len(messages)
         if self._heard > self._settings.messages_per_s:
             self._wait_s = RETRY_S_MAX
-            self._lose("flood")
+            most = self._settings.messages_per_s
+            self._lose("flood", f"it sent more than {most} a second (federation.messages_per_s)")
             return
         for topic, payload in messages:
             self._wait_s = RETRY_S_FIRST
@@ -173,17 +181,17 @@ class _Loop:
         )
         try:
             link.open()
-        except (OSError, ValueError):
-            self._lose("lost")
+        except (OSError, ValueError) as error:
+            self._lose("lost", f"{place.host}:{place.port} can't be reached: {error}")
             return
         self._link = link
-        self._member.joined()
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, why: str) -> None:
+        was_in, self._is_in = self._is_in, False
         if self._link is not None:
             self._link.close()
         self._link = None
-        self._member.left(reason)
+        self._member.left(reason, why, was_in=was_in)
         self._try_s = self._clock.monotonic() + self._wait_s
         self._wait_s = min(2 * self._wait_s, RETRY_S_MAX)
 
@@ -201,8 +209,8 @@ class _Loop:
                     turn(one.topic_filter)
                 else:
                     self._link.publish(one.topic, one.payload, retain=one.retain)
-        except ConnectionError:
-            self._lose("lost")
+        except ConnectionError as error:
+            self._lose("lost", str(error))
 
 
 def _bring_in(agent: Agent, policy: bytes, data: Path, bytes_max: int) -> str:

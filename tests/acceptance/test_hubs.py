@@ -148,6 +148,8 @@ def test_hubs_meet_at_the_broker_of_one_of_them_until_its_operator_ends_it(
         (key,) = (one for one in a.ask(control.Show("keys")) if one.get("hub") == "site-b")
         a.ask(RevokeKey(key["id"]))
         until(lambda: not federation(b)["connected"], "b is let in no more", timeout_s=LONG_S)
+        until(lambda: "refuses" in federation(b)["lost_because"], "and says so", timeout_s=LONG_S)
+        assert "its key was revoked" in b.says.read_text()
         until(lambda: not count(a, "guests WHERE until IS NULL"), "b's leave", timeout_s=LONG_S)
         steps = one.steps
         until(lambda: one.steps > steps + 50, "steps go on at b", timeout_s=LONG_S)

@@ -23,7 +23,7 @@ from hub.errors import OperatorFault, Unheard
 from hub.facts import EpisodeEnded
 from hub.federation.collect import Collect
 from hub.federation.member import Member
-from hub.federation.messages import Ask, Counted, Join, Namesake, Told, Took
+from hub.federation.messages import Ask, Counted, Join, Namesake, Noted, Told, Took
 from hub.federation.part import Subscribe
 from hub.federation.watch import EPISODES_MIN, Watch
 from hub.learner.exchange.importing import Job, make_version
@@ -111,6 +111,8 @@ class Site:
         self.joined: list[Join] = []
         self.counsels: list[Counsel] = []
         """What its actor was told."""
+        self.notes: list[str] = []
+        """What its log would have."""
         self.counted = Counted()
         self.online = True
         self._filters: set[str] = set()
@@ -180,6 +182,8 @@ class Site:
                     self.namesake = structs.replace(self.namesake, chosen=True)
                 case Told(_, counsel):
                     self.counsels.append(counsel)
+                case Noted(text):
+                    self.notes.append(text)
                 case Counted():
                     self.counted = message
         out, self.member.out = self.member.out, []
@@ -194,7 +198,7 @@ class Site:
         self.online = False
         self._filters.clear()
         self._inbox.clear()
-        self.member.left("lost")
+        self.member.left("lost", "the cable is out", was_in=True)
 
     def find(self) -> None:
         """And there again."""

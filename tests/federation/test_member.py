@@ -103,6 +103,41 @@ def test_other_spaces_or_other_networks_are_never_fetched(tmp_path: Path, learnt
     meeting, _, b = meet(tmp_path, learnt, other)
     meeting.go(20)
     assert (b.joined, b.guests, b.counted.fetched) == ([], [], 0)
+    assert b.refused["unfit"] >= 1
+    (note,) = b.notes
+    assert "hub 'site-a' do not fit" in note
+    assert "what differs is a parameter of the network (net_arch, " in note
+    know(meeting.hubs[0], learnt, version=8)
+    meeting.go(20)
+    assert b.notes == [note], "the first of each hub"
+    assert b.refused["unfit"] >= 2
+    assert meeting.hubs[0].refused == {}, "b has nothing to give"
+
+
+def test_hubs_that_come_and_go_under_many_names_fill_no_log(tmp_path: Path, learnt: Hub) -> None:
+    meeting, _, b = meet(tmp_path, learnt)
+    meeting.go(1)
+    for i in range(5 * meeting.settings.hubs_max):
+        topic = TOPIC.format(agent=ADVICE.name, hub=f"other-{i}")
+        said = Announcement("theirs", i, "0" * 16, [])
+        meeting.publish(topic, encode(said), retain=True)
+        meeting.publish(topic, b"", retain=True)
+        meeting.go(0.25)
+    assert len(b.notes) == meeting.settings.hubs_max
+    assert b.refused == {"unfit": 5 * meeting.settings.hubs_max}
+
+
+def test_why_the_broker_is_gone_is_shown_and_told_once(tmp_path: Path, learnt: Hub) -> None:
+    meeting, _, b = meet(tmp_path, learnt)
+    meeting.go(2)
+    for _ in range(3):
+        b.lose()
+        meeting.go(1)
+        b.find()
+    assert [note for note in b.notes if "the cable is out" in note] == b.notes
+    assert len(b.notes) == 1
+    assert b.counted.lost_because == "the cable is out"
+    assert b.refused == {"lost": 3}
 
 
 def test_a_guest_is_replaced_by_its_newer_network_and_no_more_often_than_allowed(

@@ -13,6 +13,7 @@ from hub.address import Address
 from hub.errors import OperatorFault, Unheard
 from hub.federation.fetch import RETRY_S, Fetch
 from hub.federation.heard import PER_HUB_MAX, Found, Heard
+from hub.federation.loss import AGAIN_S, CHARACTERS_MAX, OTHER_S, Losses
 from hub.federation.payloads import (
     ANNOUNCEMENT_BYTES_MAX,
     OFFERS_MAX,
@@ -20,8 +21,10 @@ from hub.federation.payloads import (
     PARTS_AT_ONCE,
     Announcement,
     Offer,
+    differences,
     digest_of,
     encode,
+    fit_of,
     read_announcement,
     read_want,
 )
@@ -32,10 +35,10 @@ from hub.topics import agent_levels, agent_topic
 from hub.words import Agent, AgentName
 
 SHA: Final = "ab" * 32
+KEY: Final = make_secret(lambda count: bytes(range(count)))[1]
 DIGEST: Final = "0123456789abcdef"
 AGENT: Final = Agent(AgentName("cart"), "PPO", [[4], "-inf", "inf"], 2, seed=1)
 
-KEY: Final = make_secret(lambda count: bytes(range(count)))[1]
 
 def offer(device: str = "d", mean: float | None = 1.0, **changed: Any) -> Offer:
     return msgspec.structs.replace(Offer(device, 3, SHA, 100, mean), **changed)
@@ -106,6 +109,47 @@ def test_networks_are_of_use_to_agents_of_the_same_shape() -> None:
     ):
         other = msgspec.structs.replace(AGENT, **changed)
         assert digest_of(other) != digest_of(AGENT), changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"algorithm": "A2C"}, "is the algorithm ('A2C' there, 'PPO' here)"),
+        ({"actions": 3, "observations": [[4], -1, 1]}, "is the observations and the actions"),
+        ({"parameters": {"net_arch": "8"}}, "is a parameter of the network (net_arch, "),
+    ],
+)
+def test_what_keeps_two_agents_apart_is_said_in_words(changed: Any, said: str) -> None:
+    theirs = fit_of(msgspec.structs.replace(AGENT, **changed))
+    assert said in differences(theirs, fit_of(AGENT))
+    assert "does not say" in differences(None, fit_of(AGENT))
+    assert "not installed" in differences(theirs, None)
+
+
+# --- why the broker is gone --------------------------------------------------------------------
+
+
+def test_a_loss_is_told_at_once_and_not_again_while_it_goes_on() -> None:
+    losses = Losses()
+    assert losses.tell("no such key", 0.0, was_in=False)
+    assert not any(losses.tell("no such key", 30.0 * i, was_in=False) for i in range(100))
+    assert losses.tell("can't be reached", 3000.0, was_in=False)
+    assert losses.newest == "can't be reached"
+
+
+def test_a_loss_after_each_of_many_connections_is_told_once_in_a_while() -> None:
+    losses = Losses()
+    told = [losses.tell("may not publish", 30.0 * i, was_in=True) for i in range(100)]
+    assert sum(told) == 3000 / AGAIN_S
+    turns = [losses.tell(f"reason {i}", 4000.0 + i, was_in=True) for i in range(100)]
+    assert sum(turns) == 100 / OTHER_S
+
+
+def test_what_a_broker_says_is_one_bounded_line() -> None:
+    losses = Losses()
+    losses.tell("a\nb\x1b[2J" + "x" * 5000, 0.0, was_in=True)
+    assert losses.newest.isprintable()
+    assert len(losses.newest) == CHARACTERS_MAX
 
 
 # --- who is heard ------------------------------------------------------------------------------
@@ -241,12 +285,6 @@ def test_the_login_stands_in_a_file(tmp_path: Any) -> None:
         login_of(settings)
 
 
-def test_topics_of_agents_are_found_again() -> None:
-    topic = agent_topic("rl/v1", "cart", "part", SHA, "7")
-    assert topic == f"rl/v1/agents/cart/part/{SHA}/7"
-    assert agent_levels("rl/v1", topic) == ("cart", ["part", SHA, "7"])
-    for other in ("rl/v1/agents", "rl/v1/agents/cart", "rl/v1/cart/obs", "x"):
-        assert agent_levels("rl/v1", other) is None
 def test_a_login_that_is_not_there_says_how_the_key_is_made(tmp_path: Any) -> None:
     settings = FederationSettings(name="site-b", credentials=str(tmp_path / "login"))
     with pytest.raises(OperatorFault, match=r"make the key first.*--hub site-b > FILE"):
@@ -280,3 +318,9 @@ def test_a_name_that_is_not_the_key_s_is_refused_at_start(tmp_path: Any, name: s
     check_name(settings, "hub-1")
 
 
+def test_topics_of_agents_are_found_again() -> None:
+    topic = agent_topic("rl/v1", "cart", "part", SHA, "7")
+    assert topic == f"rl/v1/agents/cart/part/{SHA}/7"
+    assert agent_levels("rl/v1", topic) == ("cart", ["part", SHA, "7"])
+    for other in ("rl/v1/agents", "rl/v1/agents/cart", "rl/v1/cart/obs", "x"):
+        assert agent_levels("rl/v1", other) is None

@@ -10,11 +10,12 @@ import pytest
 
 from hub.errors import AccessDenied
 from hub.intake.mqtt.wire import ConnectCode
+from hub.mqtt import BrokerLink
 from hub.registry.access import fingerprint, operator_of
 from hub.topics import HUB_HEARS_THERE, HUB_PUBLISHES_THERE
 from hub.words import AgentName, Key, KeyId, User
 from tests.intake.house import KEY, WALKER, become, publish
-from tests.intake.mqtt.raw_client import PUBACK, PUBCOMP, PUBLISH, PUBREC
+from tests.intake.mqtt.raw_client import PUBACK, PUBCOMP, PUBLISH, PUBREC, WAIT_S
 from tests.intake.mqtt.raw_client5 import RawClient5
 
 if TYPE_CHECKING:
@@ -62,6 +63,32 @@ def test_the_topics_of_a_hub_are_those_that_the_deployed_acl_gives_it() -> None:
     for way, shapes in (("write", HUB_PUBLISHES_THERE), ("read", HUB_HEARS_THERE)):
         ours = {shape.replace("<own>", "%u") for shape in shapes}
         assert ours == {leaf for one, leaf in given if one == way} | both
+
+
+async def test_a_hub_of_another_name_than_its_key_hears_why_its_connection_ends(
+    house: House,
+) -> None:
+    link = BrokerLink("site-c", "127.0.0.1", house.port, login=("site-b", "site-b's"))
+    link.open()
+    link.publish(f"{TREE}/policy/site-c", b"{}", retain=True)
+    with pytest.raises(ConnectionError, match=r"hub 'site-b' may not publish to .*/site-c"):
+        await _served(link)
+    assert link.accepted
+
+
+async def test_a_hub_with_a_wrong_key_hears_that_it_is_refused(house: House) -> None:
+    link = BrokerLink("site-b", "127.0.0.1", house.port, login=("site-b", "none"))
+    link.open()
+    with pytest.raises(ConnectionRefusedError, match="the broker refuses this hub: "):
+        await _served(link)
+    assert not link.accepted
+
+
+async def _served(link: BrokerLink) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            link.receive()
+            await asyncio.sleep(0)
 
 
 async def test_a_hub_hears_what_another_has_retained_and_what_comes_then(house: House) -> None:
