@@ -213,7 +213,11 @@ class Device:
             return known
         if first:
             return None  # the counter began anew on the very number it had reached
-        raise DeviceFault(Code.STEP, f"step {step} was sent before with other content", step=step)
+        text = (
+            f"step {step} was sent before with other content; count on from {self.wire_last}, or, "
+            "after a reboot, send another b, or f:1 with the first step"
+        )
+        raise DeviceFault(Code.STEP, text, step=step)
 
     def place(
         self, step: int | None, *, boot: int | None, first: bool, session: SessionId

@@ -217,6 +217,7 @@ def test_the_same_step_with_other_content_is_refused() -> None:
     with pytest.raises(DeviceFault) as caught:
         counter.send(5, 2, boot=7)
     assert (caught.value.code, caught.value.step) == (Code.STEP, 5)
+    assert "after a reboot, send another b, or f:1 with the first step" in str(caught.value)
     assert counter.place(6, boot=7) == Place(7, 6, first=False)
 
 
