@@ -32,6 +32,7 @@ DEVICES: Final = 4
 DEVICES_FOLDER: Final = "devices"
 """Below the hub's data: what each device was told, and its last words."""
 LISTEN_S: Final = 0.25
+OVER: Final = "the time is over"
 SHOWN_SQL: Final = (
     'SELECT device, count(*) AS episodes, round(avg("return"), 1) AS mean_return, '
     'max("return") AS best FROM episodes GROUP BY device ORDER BY device'
@@ -50,6 +51,8 @@ class Result(Struct, frozen=True):
     """In the log."""
     held: bool = False
     """The log is gapless, and has every acknowledged step."""
+    short: bool = False
+    """The time was over while it learnt: given longer it may be solved."""
 
 
 def run(
@@ -68,7 +71,8 @@ def run(
         as_json: print the result as a JSON line, and what a person reads on stderr.
 
     Returns:
-        0 = solved, and every acknowledged step is in the log; 1 otherwise.
+        0 = solved or still learning when the time was over, and every acknowledged step is in the
+        log; 1 otherwise.
     """
     console = Console(soft_wrap=True, highlight=False, stderr=as_json)
     clock = SystemClock()
@@ -89,7 +93,7 @@ def run(
     console.print(f"data folder kept: {data}", markup=False)
     if as_json:
         print(msgspec.json.encode(result).decode())
-    return 0 if result.solved and result.held else 1
+    return 0 if result.held and (result.solved or result.short) else 1
 
 
 def _run(
@@ -109,12 +113,14 @@ def _run(
         outcome = _watch(fleet, seconds, title=address, console=console, clock=clock)
         console.print(outcome.text, markup=False)
         events, held = _look_back(served, fleet, data, console=console)
-    return Result(outcome.solved, outcome.text, str(data), events, held)
+    return Result(outcome.solved, outcome.text, str(data), events, held, outcome.short)
 
 
 class _Outcome(Struct, frozen=True):
     solved: bool
     text: str
+    short: bool = False
+    """As `Result` has it."""
 
 
 def _watch(fleet: Fleet, seconds: float, *, title: str, console: Console, clock: Clock) -> _Outcome:
@@ -131,16 +137,18 @@ def _watch(fleet: Fleet, seconds: float, *, title: str, console: Console, clock:
                 if fleet.running < len(fleet.members):
                     reason = "; ".join(fleet.failures()) or "a device ended"
                 elif clock.monotonic() - standing.started >= seconds:
-                    reason = f"{seconds:.0f} s are over"
+                    reason = OVER
         except KeyboardInterrupt:
             reason = "interrupted"
-        outcome = _outcome(standing, reason, took_s=clock.monotonic() - standing.started)
+        took_s = clock.monotonic() - standing.started
+        outcome = outcome_of(standing, reason, took_s=took_s, seconds=seconds)
         for _ in fleet.stop():
             pass  # counted where it matters: in the lists of acknowledged steps
     return outcome
 
 
-def _outcome(standing: Standing, reason: str, *, took_s: float) -> _Outcome:
+def outcome_of(standing: Standing, reason: str, *, took_s: float, seconds: float) -> _Outcome:
+    """What to say of it: `reason` ended it before it was solved, `OVER` after the given seconds."""
     mean = standing.mean_return
     returned = "nothing yet" if mean is None else f"{mean:.1f} on average"
     policy = "no policy yet" if standing.policy is None else f"policy {standing.policy}"
@@ -150,8 +158,15 @@ def _outcome(standing: Standing, reason: str, *, took_s: float) -> _Outcome:
     )
     if standing.solved:
         return _Outcome(solved=True, text=f"solved: {facts}")
-    asked = f"{SOLVED_RETURN:.0f} is asked"
-    return _Outcome(solved=False, text=f"not solved: {reason}; {facts}; {asked}")
+    facts += f"; {SOLVED_RETURN:.0f} is asked"
+    if reason != OVER:
+        return _Outcome(solved=False, text=f"not solved: {reason}; {facts}")
+    text = f"not solved in {seconds:g} s: {facts}"
+    if not standing.policy:
+        return _Outcome(solved=False, text=f"{text}; nothing was learnt yet")
+    longer = 2 * seconds
+    hint = f"it learns and needs longer: --seconds {longer:g} (make demo DEMO_SECONDS={longer:g})"
+    return _Outcome(solved=False, text=f"{text}; {hint}", short=True)
 
 
 class _Count(Struct, frozen=True):

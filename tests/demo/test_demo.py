@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from hub.demo.demo import Result, run
+from hub.demo.demo import OVER, Result, outcome_of, run
+from hub.simulate.progress import Progress
+from hub.simulate.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +31,13 @@ SOME_STEPS = r"[1-9]\d* steps"
 def test_a_short_demo_says_that_it_did_not_solve_and_that_all_is_in_the_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(seconds=8, devices=4, data=tmp_path, as_json=True) == 1
+    exit_code = run(seconds=8, devices=4, data=tmp_path, as_json=True)
     result, said = capsys.readouterr()
     ended = msgspec.json.decode(result, type=Result)
     assert (ended.solved, ended.held, ended.data) == (False, True, str(tmp_path))
     assert ended.says in said
-    assert "not solved: 8 s are over" in said
+    assert exit_code == (0 if ended.short else 1)
+    assert "not solved in 8 s: the last 20 episodes returned" in said
     assert "without a gap" in said
     found = re.search(r"check passed: ([\d,]+) of ([\d,]+) acknowledged steps", said)
     assert found
@@ -44,6 +47,20 @@ def test_a_short_demo_says_that_it_did_not_solve_and_that_all_is_in_the_log(
     for device in ("cart-1", "cart-2", "cart-3", "cart-4"):
         assert re.search(rf"{device}\W+\d", said.split("$ sheepfold sql")[1]), device
     assert not list(_processes_naming(str(tmp_path)))
+
+
+def test_a_time_too_short_is_no_failure_if_something_was_learnt() -> None:
+    standing = Standing(["cart-1"], now=0.0)
+    standing.add(Progress("cart-1", 900, 0, [459.0] * 20, [], None), now=60.0)
+    outcome = outcome_of(standing, OVER, took_s=60.0, seconds=60.0)
+    assert not outcome.short
+    assert outcome.text.endswith("nothing was learnt yet")
+    standing.add(Progress("cart-1", 901, 0, [], [], 3), now=60.0)
+    outcome = outcome_of(standing, OVER, took_s=60.0, seconds=60.0)
+    assert outcome.short
+    assert outcome.text.startswith("not solved in 60 s: the last 20 episodes returned 459.0")
+    assert "make demo DEMO_SECONDS=120" in outcome.text
+    assert not outcome_of(standing, "interrupted", took_s=60.0, seconds=60.0).short
 
 
 def test_a_folder_with_an_earlier_demo_is_left_alone(
