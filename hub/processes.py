@@ -395,8 +395,9 @@ def _listen(host: str, port: int, flag: str) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=1024)
     except OSError as error:
-        message = f"can't listen on {host}:{port} ({error.strerror})"
-        raise OperatorFault(f"{message}; choose another with {flag}, 0 = any free") from error
+        why = str(error.strerror).partition(" (")[0]  # behind it is the address once more
+        message = f"can't listen on {host}:{port} ({why}); choose another port with {flag}"
+        raise OperatorFault(f'{message} (make hub HUB_FLAGS="{flag} 0"), 0 = any free') from error
 
 
 async def _drain(hub: Hub) -> None:

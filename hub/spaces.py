@@ -302,7 +302,8 @@ def _count(n: Any, what: str, most: int = CHOICES_MAX) -> int:
 def _parse_box(declared: Sequence[Any], where: str) -> Box:
     shape, low, high, *dtypes = declared
     if not isinstance(shape, (list, tuple)) or not all(type(n) is int and n > 0 for n in shape):
-        raise OperatorFault(f"{where}a shape is a list of positive ints, not {shape!r}")
+        text = f"a shape is a list of positive ints, not {shape!r}"
+        raise OperatorFault(f"{where}{text}; two values from 0 to 1 are [[2],0,1]")
     count = math.prod(shape)
     if count > VALUES_MAX:
         raise OperatorFault(

@@ -369,7 +369,7 @@ def test_what_is_said_plainly_is_not_doubted(declared: Any) -> None:
         ("2", "is not a space"),
         (None, "is not a space"),
         ([[2], 0.0], "is not a space"),
-        ([2, 0.0, 1.0], "a shape is a list of positive ints"),
+        ([2, 0.0, 1.0], r"positive ints, not 2; two values from 0 to 1 are \[\[2\],0,1\]"),
         ([[0], 0.0, 1.0], "a shape is a list of positive ints"),
         ([[2.0], 0.0, 1.0], "a shape is a list of positive ints"),
         ([[True], 0.0, 1.0], "a shape is a list of positive ints"),
