@@ -32,6 +32,7 @@ import uvicorn
 from litestar import Litestar, asgi, get
 from litestar.datastructures import State
 from litestar.enums import ScopeType
+from litestar.exceptions import NotFoundException
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.response import Redirect
 
@@ -171,6 +172,7 @@ def create_app(hub: Hub) -> DevicesFirst:
         ],
         template_config=template_config(),
         state=State({"desk": desk}, deep_copy=False),
+        exception_handlers={NotFoundException: errors.no_route},
         plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
         openapi_config=None,
         logging_config=None,

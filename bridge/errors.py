@@ -6,6 +6,7 @@ import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+import litestar
 import msgspec
 from msgspec import structs
 
@@ -13,6 +14,8 @@ from bridge.http import PROBLEM, Response
 from hub.words import Code
 
 if TYPE_CHECKING:
+    from litestar.exceptions import NotFoundException
+
     from hub.errors import DeviceFault
 
 STATUS: Final = {
@@ -59,6 +62,18 @@ def unauthorized(message: str) -> Response:
 def not_found(message: str, *, device: str | None = None) -> Response:
     """404: nothing of that name or seq is there for this key."""
     return _response(HTTPStatus.NOT_FOUND, Code.RANGE, message, device)
+
+
+def no_route(
+    request: litestar.Request[Any, Any, Any], error: NotFoundException
+) -> litestar.Response[bytes]:
+    """404 in the same shape, of a path that there is not, or with the page's own words."""
+    detail = error.detail
+    if detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"there is no {request.url.path[:100]!r}; /schema/openapi.json has every path"
+    answer = not_found(detail)
+    media_type = answer.content_type.decode()
+    return litestar.Response(answer.body, status_code=answer.status, media_type=media_type)
 
 
 def too_large(body_bytes_max: int) -> Response:

@@ -65,9 +65,10 @@ class Native:
             key, spec = self._known(request, rewarder_of)
             document = object_of(request, "'device' and 'r'")
             named = device_of(document.get("device") or key.device)
-            self.admit(key, spec, len(request.body))
+            # What is wrong is said before it is counted: it has cost nothing yet.
             reward = bounded(key, reward_of(document))
             device = rewarded(self._registry, key, spec, named)
+            self.admit(key, spec, len(request.body))
             reply = DurableReply()
             by = None if key.rewarding is None else f"key {key.id}"
             session = self._sessions.standing(device, spec.agent.name)

@@ -80,6 +80,16 @@ async def test_it_gives_no_more_than_it_may(rooms: Rooms, reward: object) -> Non
     assert rooms.logged(Kind.REWARD) == []
 
 
+async def test_what_is_wrong_is_said_whatever_the_rate_and_uses_none_of_it(rooms: Rooms) -> None:
+    rooms.make_agent("lamps")
+    rooms.move("lamp", "lamps")
+    link = rooms.make_key("lamps", "lamp", rewarding=rewarding(per_minute=60))
+    for _ in range(5):
+        assert (await given(rooms, link, 2))[0] == 422
+    statuses = [(await given(rooms, link, 1))[0] for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
 async def test_it_rewards_no_oftener_than_it_may(rooms: Rooms) -> None:
     rooms.make_agent("lamps")
     rooms.move("lamp", "lamps")

@@ -61,7 +61,9 @@ async def test_unknown_path_is_a_404_problem(rooms: Rooms, path: str) -> None:
     response = await rooms.post(path, {})
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
-    assert response.json()["status"] == 404
+    problem = response.json()
+    assert (problem["type"], problem["status"], problem["code"]) == ("about:blank", 404, "range")
+    assert f"there is no {path!r}" in problem["detail"]
 
 
 async def test_whoever_opens_the_hub_s_address_is_led_to_the_console(rooms: Rooms) -> None:

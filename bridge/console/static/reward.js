@@ -5,6 +5,7 @@ const page = document.querySelector("main");
 const status = document.querySelector("[role=status]");
 const device = page.dataset.device;
 const key = keyOf(location.hash.slice(1));
+let noted = ""; // What this page has given last, in words.
 let most = null; // What a press gives, either way; null = the hub has not said it yet.
 
 function say(text) {
@@ -30,7 +31,8 @@ async function ask(path, options = {}) {
       return said;
     }
     if (answer.status === 429) {
-      say(`Slowly: the next counts in ${answer.headers.get("retry-after")} s.`);
+      const wait_s = answer.headers.get("retry-after");
+      say(`${noted} This press was too soon: the next counts in ${wait_s} s.`.trim());
     } else if (answer.status === 401) {
       say("This link is not accepted any more; ask for another.");
     } else {
@@ -54,7 +56,8 @@ async function reward(sign) {
   }
   const body = JSON.stringify({ device, r: sign * most });
   if (await ask("/v1/reward", { method: "POST", body })) {
-    say(`${sign > 0 ? "Good" : "Bad"}: noted as ${sign > 0 ? "+" : "−"}${most}.`);
+    noted = `${sign > 0 ? "Good" : "Bad"}: noted as ${sign > 0 ? "+" : "−"}${most}.`;
+    say(noted);
   }
 }
 
