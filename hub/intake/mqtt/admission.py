@@ -92,11 +92,16 @@ Served = Admission | ClaimAdmission | HubAdmission
 
 
 class TurnedAway(AccessDenied):
-    """A CONNECT that is not accepted; `code` is all the device is told."""
+    """A CONNECT that is not accepted; `code` is all that a stranger is told.
 
-    def __init__(self, code: ConnectCode) -> None:
-        super().__init__(code.name)
+    `why` is a sentence for whoever has shown a right key, of the id `key`; empty for all others.
+    """
+
+    def __init__(self, code: ConnectCode, why: str = "", key: KeyId | None = None) -> None:
+        super().__init__(why or code.name)
         self.code = code
+        self.why = why
+        self.key = key
 
 
 def admit_connect(
@@ -133,7 +138,8 @@ def admit_connect(
             key, spec = agent_of(registry, secret)
             key_id, device = key.id, admit(registry, key, packet.username or "")
     except AccessDenied as error:
-        raise TurnedAway(ConnectCode.BAD_CREDENTIALS) from error
+        why, key_id = ("", None) if shown is None else (str(error), shown.id)
+        raise TurnedAway(ConnectCode.BAD_CREDENTIALS, why, key_id) from error
     is_mapped = registry.is_mapped(spec.agent.name)
     if not _may_will(packet.will_topic, device, settings.base, is_mapped=is_mapped):
         raise TurnedAway(ConnectCode.NOT_AUTHORIZED)

@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
             if isinstance(admission, PersonAdmission):
                 check_session(gate, session_id(admission.user, packet, self.name), self._dialect)
         except TurnedAway as refusal:
-            self._turn_away(refusal.code)
+            self._turn_away(refusal)
             return
         gate.strangers.known(self)
         gate.keep_alive.expect(self, packet.keep_alive_s * GRACE)
@@ -234,11 +234,13 @@ class Connection(asyncio.Protocol):
         self.send(self._dialect.accepted(gate, admission, resumed=resumed))
         self._client.begin()
 
-    def _turn_away(self, code: wire.ConnectCode) -> None:
+    def _turn_away(self, refusal: TurnedAway) -> None:
         """Answer, late where this address was refused often; nothing more is read meanwhile."""
         self.pause(REFUSED)
         self.silent_s_max = 0.0
-        answer = self._dialect.refused(code)
+        answer = self._dialect.refused(refusal.code, refusal.why)
+        if refusal.key is not None:
+            self._gate.strangers.say_once(refusal.key, refusal.why)
         late_s = self._gate.strangers.failed(self)
         if late_s:
             self._loop.call_later(late_s, self._refuse, answer)

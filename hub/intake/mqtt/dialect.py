@@ -2,7 +2,7 @@
 
     dialect = dialect_of(body)              # of a CONNECT
     packet = dialect.read_connect(body)
-    line.send(dialect.accepted(…))          # or refused(code)
+    line.send(dialect.accepted(…))          # or refused(code, why)
 
 Rule 1: what a version can say, it says: MQTT 5 has reasons; 3.1.1 has `err`, and closing.
 Rule 2: a session is resumed in the version it was made in; in the other it begins anew.
@@ -80,8 +80,9 @@ class Dialect:
         """PUBLISH at QoS 0; `retained` = it was before the client had subscribed."""
         return wire.publish(topic, payload, retain=retained)
 
-    def refused(self, code: ConnectCode) -> bytes:
-        """CONNACK, before the hub closes."""
+    def refused(self, code: ConnectCode, why: str) -> bytes:
+        """CONNACK, before the hub closes; `why` is empty for who has shown no right key."""
+        del why
         return wire.connack(code)
 
     def goodbye(self, reason: Reason, why: str, *, connected: bool) -> bytes:
@@ -198,9 +199,11 @@ class Dialect5(Dialect):
             said[Property.RESPONSE_INFORMATION] = topic
         return wire5.connack(Reason.SUCCESS, said, session_present=resumed)
 
-    def refused(self, code: ConnectCode) -> bytes:
-        """CONNACK, before the hub closes."""
-        return wire5.connack(OF_CONNECT[code])
+    def refused(self, code: ConnectCode, why: str) -> bytes:
+        """CONNACK, with a sentence where there is one and the client takes as much."""
+        packet = wire5.connack(OF_CONNECT[code], _reason_string(why))
+        fits = len(packet) <= self.limits.packet_bytes
+        return packet if fits else wire5.connack(OF_CONNECT[code])
 
     def goodbye(self, reason: Reason, why: str, *, connected: bool) -> bytes:
         """DISCONNECT, or a CONNACK where there was none yet."""

@@ -7,6 +7,7 @@ Rule 2: sockets that show no key cannot take the room of those that do: above `s
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.registry.buckets import Buckets
@@ -14,11 +15,16 @@ from hub.registry.buckets import Buckets
 if TYPE_CHECKING:
     from hub.clock import Clock
     from hub.settings import MqttSettings
+    from hub.words import KeyId
+
+log: Final = logging.getLogger("hub.mqtt")
 
 BURST_S: Final = 20.0
 ADDRESSES_MAX: Final = 10_000
 LATE_S_MAX: Final = 5.0
 """A refusal comes so late at most."""
+KEYS_SAID_MAX: Final = 1_000
+"""Keys whose refused logins are printed, once each."""
 
 
 class Socket(Protocol):
@@ -49,6 +55,7 @@ class Strangers:
         self.sockets = 0
         self.refused = 0
         """Logins, since start."""
+        self._said: set[KeyId] = set()
 
     def enter(self, socket: Socket) -> bool:
         """A socket has opened; False: it is one too many and is to be closed."""
@@ -75,6 +82,12 @@ class Strangers:
         """Its key was refused; how late to say so, in seconds."""
         self.refused += 1
         return min(LATE_S_MAX, self._failures.take(socket.peer[0], self._clock.monotonic()))
+
+    def say_once(self, key: KeyId, why: str) -> None:
+        """Print why a login with a right key was refused: MQTT 3.1.1 can't tell its device."""
+        if key not in self._said and len(self._said) < KEYS_SAID_MAX:
+            self._said.add(key)
+            log.warning("a login over MQTT with key %s was refused: %s", key, why)
 
     def leave(self, socket: Socket) -> None:
         """It is gone."""

@@ -114,6 +114,22 @@ async def test_a_refused_connect_is_answered_by_its_reason_and_nothing_changes(
     assert (house.log.events, dict(house.gate.outboxes)) == ([], {})
 
 
+async def test_who_shows_a_right_key_is_told_why_it_is_refused_and_no_stranger_is(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = []
+    for key in ("a wrong key", KEY, KEY):
+        async with client_of(house) as client:
+            client.send(connect("Led-9", key))
+            (refused,) = await client.hear_until_closed()
+            said.append(refused.why)
+    why = "device id 'Led-9' must match [a-z0-9_-]{1,23}, not hub, agents, http-*"
+    assert said == ["", why, why]
+    printed = [one.getMessage() for one in caplog.records if "over MQTT" in one.getMessage()]
+    assert len(printed) == 1, "once for each key"
+    assert printed[0].endswith(why)
+
+
 async def test_what_comes_before_a_connect_is_not_answered(house: House) -> None:
     async with client_of(house) as client:
         client.send(publish())
