@@ -44,6 +44,8 @@ DO: Final = {
     "verify' says whether all is well again",
     Rule.ARCHIVE: "'sheepfold doctor' says more; until then the log's file grows",
 }
+ENDS: Final[dict[str, str]] = {Rule.SILENT: "heard again, or its agent waits for it no more"}
+"""What ended it, where its text alone would read as if it were still so."""
 
 
 class Subject(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec import Struct, structs
 
-from hub.alerts.cause import DO, Cause, Rule, Subject, span
+from hub.alerts.cause import DO, ENDS, Cause, Rule, Subject, span
 from hub.facts import AlertCleared, AlertRaised
 from hub.words import Kind
 
@@ -103,13 +103,15 @@ class Standing:
         for cause in causes:
             there.setdefault(cause.subject, cause)
         others = [cause.subject for cause in there.values() if self._replaces(cause)]
-        replaced = [self._over(subject, now_us) for subject in others]
+        replaced = [self._over(subject, now_us, "it reads otherwise now") for subject in others]
         for change in replaced:
             self._change(change, now_us)
         self._seen = {one: since for one, since in self._seen.items() if one in there}
         raised = [self._raise(cause, now_s, now_us) for cause in there.values()]
         cleared = [
-            self._clear(one, now_s, now_us) if is_known(one) else self._over(one, now_us)
+            self._clear(one, now_s, now_us)
+            if is_known(one)
+            else self._over(one, now_us, "it was forgotten or moved")
             for one in self.open
             if one not in there
         ]
@@ -148,14 +150,13 @@ class Standing:
         absence = self._gone[subject]
         if now_s - absence.since_s < absence.clear_s:
             return None
-        return self._over(subject, now_us)
+        return self._over(subject, now_us, ENDS.get(subject.rule, "it is not so any more"))
 
-    def _over(self, subject: Subject, now_us: int) -> Change:
+    def _over(self, subject: Subject, now_us: int, why: str) -> Change:
         alert = self.open[subject]
         lasted = span(max(0, now_us - alert.fact.since) / MICROSECONDS)
-        return Change(
-            subject, AlertCleared(subject.rule, f"over after {lasted}: {alert.fact.says}")
-        )
+        says = f"over after {lasted}: {why}; it was: {alert.fact.says}"
+        return Change(subject, AlertCleared(subject.rule, says))
 
     def _change(self, change: Change, at_us: int, seq: int = 0) -> None:
         if isinstance(change.fact, AlertRaised):

@@ -118,7 +118,10 @@ def test_what_clears_it_says_how_long_it_was() -> None:
     watched.see(cause())
     watched.see()
     fact = msgspec.json.decode(watched.events[-1].payload or "", type=AlertCleared)
-    assert fact.says == "over after 10 s: it is so"
+    assert (
+        fact.says
+        == "over after 10 s: heard again, or its agent waits for it no more; it was: it is so"
+    )
 
 
 def test_a_restart_raises_nothing_that_is_open() -> None:
