@@ -428,4 +428,4 @@ def shown(value: Any) -> str:
     """What a device sent, in few words; never walks into it, for it may be nested without end."""
     if isinstance(value, (list, dict)):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
-    return f"{value!r:.40}"
+    return "null" if value is None else f"{value!r:.40}"

@@ -186,7 +186,7 @@ def test_value_is_taken_as(space: Space, value: Any, flat: list[float]) -> None:
         (PAIR, "warm", Code.TYPE, "obs is 'warm'"),
         (PAIR, {"x": 1}, Code.TYPE, "obs is an object of 1"),
         (PAIR, [0.0, "warm"], Code.TYPE, r"obs\[1\] is 'warm', agent expects a number"),
-        (PAIR, [0.0, None], Code.TYPE, r"obs\[1\] is None"),
+        (PAIR, [0.0, None], Code.TYPE, r"obs\[1\] is null"),
         (PAIR, [True, 0.0], Code.TYPE, r"obs\[0\] is True"),
         (PAIR, [[0.0], 0.0], Code.TYPE, r"obs\[0\] is a list of 1"),
         (PAIR, [0.0, 1.5], Code.RANGE, r"obs\[1\] is 1.5, agent expects -1.0 to 1.0"),

@@ -29,6 +29,8 @@ LONG_NAMES: Final = {
     "info": "i",
     "first": "f",
 }
+SHOWN_BYTES: Final = 16
+"""So many of a payload that can't be read stand in its refusal."""
 BOOT_MAX: Final = 2**32 - 1
 STEP_MAX: Final = 2**62
 REWARD_MAX: Final = 3.4028234663852886e38
@@ -75,8 +77,14 @@ def decode(encoding: str, payload: bytes) -> Message:
         document = (_json if encoding == "json" else _msgpack).decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = NAN_HINT if NAN.search(payload) else ""
-        raise DeviceFault(Code.PAYLOAD, f"not {_NAMES[encoding]}: {error}{hint}") from error
+        text = f"not {_NAMES[encoding]}: {error}; it begins {beginning(payload)}{hint}"
+        raise DeviceFault(Code.PAYLOAD, text) from error
     return from_document(document)
+
+
+def beginning(payload: bytes) -> str:
+    """The first bytes of what came, to be read by a person."""
+    return ascii(payload[:SHOWN_BYTES].decode("utf-8", "replace"))
 
 
 def from_document(document: Any) -> Message:

@@ -133,6 +133,12 @@ def test_what_is_no_message_is_refused_with_its_code_and_step(
     assert (caught.value.code, caught.value.step) == (code, step)
 
 
+def test_what_is_not_json_is_quoted_where_it_begins() -> None:
+    with pytest.raises(DeviceFault) as caught:
+        decode("json", b"temp=21.5\x00\xff" + b"x" * 5000)
+    assert str(caught.value).endswith("; it begins 'temp=21.5\\x00\\ufffdxxxxx'")
+
+
 def test_a_nan_literal_is_refused_with_the_reason() -> None:
     with pytest.raises(DeviceFault, match="NaN is not JSON: leave a reward out"):
         decode("json", b'{"o":[NaN]}')
