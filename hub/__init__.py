@@ -22,6 +22,13 @@ A device's fact goes one way, and everything else is folded from the log:
     simulate    devices with a Gymnasium environment, one or hundreds, on a good line or a bad one
     demo        four simulated devices that use all of it from outside
 
+A step's hops, by name. Over HTTP it comes from `bridge/native.py` straight to the second line:
+
+    intake/mqtt    gate ─▶ connection ─▶ device_client ─▶ publish ─▶ Receiver
+    intake/receive Receiver ─▶ action/external: External ─▶ action/deliver: Deliver
+    the actor      Deliver ─▶ External ─▶ learner/processes: Pool ─▶ Pair ─▶ the actor's process
+    and back       Pool ─▶ Deliver.choose ─▶ log, durable ─▶ the reply to the device
+
 Start in `words.py` for the nouns, in `intake/receive.py` for the main path, and in `processes.py`
 for what runs where. Rooms never import each other; `pyproject.toml` has the order.
 """

@@ -43,7 +43,7 @@ def _nobody(_: Step) -> Choice | None:
 
 
 class Actors(Protocol):
-    """The actor processes of all agents."""
+    """The actors of all agents: `External`, which asks `Pool`, which asks an agent's `Pair`."""
 
     def ask(self, step: Step) -> str | None:
         """Have an action chosen; the answer comes to `Deliver.choose`.

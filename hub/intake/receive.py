@@ -2,6 +2,8 @@
 
     decode ─▶ check against the agent's spaces ─▶ repeat? same answer ─▶ place ─▶ action room
 
+The action room's first door is `hub.action.external.External`, which keeps the steps of external
+agents for their remote learners and gives every step on to `hub.action.deliver.Deliver`.
 MQTT and HTTP both end here. Whatever a device sends wrong ends in `refuse` and costs it alone.
 """
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Delivery(Protocol):
-    """The action room; `hub.action.deliver.Deliver` is one."""
+    """The action room; `hub.action.external.External` is one, and `Deliver` behind it."""
 
     def begin(self, step: Step) -> None:
         """Find an action for the step, log both, answer."""

@@ -1,8 +1,11 @@
 """A DuckDB file with one log in it: the log's only door to DuckDB.
 
     file = DuckFile.open(path, settings)
-    file.insert(batch)                  # one INSERT, one fdatasync: durable when it returns
+    file.insert(batch)                  # one INSERT, one fdatasync: settled when it returns
     file.table("page", first=1, last=9) # a query of `hub/log/sql/`, as an Arrow table
+
+What makes a commit durable is the journal (`hub.log.journal`); from there it is settled into this
+file later, as one batch of many.
 
 Rule 1: rows are only inserted; tables are made when the file is, and then checkpointed. What can
     go wrong in DuckDB's recovery has always been about keys, indexes, DDL and updates.
