@@ -12,8 +12,9 @@ A BIRTH says name, alias and type of each metric, a DATA message what has change
 
 from __future__ import annotations
 
+import re
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -21,7 +22,7 @@ from hub.errors import DeviceFault
 from hub.words import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
 
 METRICS_MAX: Final = 10_000
 _METRICS: Final = 2
@@ -39,8 +40,11 @@ _WIRE: Final = {
 }  # fmt: skip
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 """Bits of Int8 to Int64, sent as the unsigned number of the same bits."""
-_VARINT_BYTES_MAX: Final = 10
-_VARINT_BITS_MAX: Final = 7 * _VARINT_BYTES_MAX
+_SHORT: Final = 0x80
+"""A number below it, as nearly all are, is one byte."""
+_VARINT_BITS_MAX: Final = 70
+_PASSED_OVER: Final = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
+"""A number that nobody wants: a time has six bytes."""
 _F32, _F64 = struct.Struct("<f"), struct.Struct("<d")
 _U64: Final = (1 << 64) - 1
 
@@ -107,52 +111,56 @@ def read_payload(payload: bytes) -> list[Metric]:
     Raises:
         DeviceFault: the bytes are no such payload.
     """
-    metrics = []
-    for number, wire, value in _fields(payload, _PAYLOAD):
-        if number == _METRICS and wire == _BYTES:
-            assert isinstance(value, bytes)
-            metrics.append(_metric(value))
+    metrics: list[Metric] = []
+    try:
+        for _, wire, value in _fields(payload, _PAYLOAD):
+            if wire == _BYTES:
+                metrics.append(_metric(value))
             if len(metrics) > METRICS_MAX:
                 raise DeviceFault(Code.PAYLOAD, f"over {METRICS_MAX} metrics")
+    except IndexError as error:
+        raise _broken("it ends within a number") from error
     return metrics
 
 
 def _metric(payload: bytes) -> Metric:
-    metric, null = Metric(), False
-    for number, wire, value in _fields(payload, _WIRE):
+    name, alias, datatype = None, None, 0
+    historical = null = False
+    value: Value = None
+    for number, wire, found in _fields(payload, _WIRE):
         if wire != _WIRE[number]:
             raise _broken(f"field {number} of a metric has wire type {wire}")
-        if isinstance(value, bytes):
-            _take_bytes(metric, number, value)
-        elif number == _ALIAS:
-            metric.alias = value
+        if number == _ALIAS:
+            alias = found
         elif number == _DATATYPE:
-            metric.datatype = value
+            datatype = found
+        elif number == _NAME:
+            name = _text(found)
         elif number == _NULL:
-            null = bool(value)
+            null = bool(found)
         elif number == _HISTORICAL:
-            metric.historical = bool(value)
+            historical = bool(found)
         else:
-            metric.value = float(bool(value)) if number == _BOOLEAN else value
-    if null:
-        metric.value = None
-    return metric
+            value = _READ[number](found)
+    return Metric(name, alias, datatype, historical, None if null else value)
 
 
-def _take_bytes(metric: Metric, number: int, value: bytes) -> None:
-    if number == _FLOAT:
-        (metric.value,) = _F32.unpack(value)
-    elif number == _DOUBLE:
-        (metric.value,) = _F64.unpack(value)
-    else:
-        try:
-            text = value.decode()
-        except UnicodeDecodeError as error:
-            raise _broken(f"text that is not UTF-8: {error.reason}") from error
-        if number == _NAME:
-            metric.name = text
-        else:
-            metric.value = text
+def _text(found: bytes) -> str:
+    try:
+        return found.decode()
+    except UnicodeDecodeError as error:
+        raise _broken(f"text that is not UTF-8: {error.reason}") from error
+
+
+_READ: Final[dict[int, Callable[[Any], Value]]] = {
+    _INT: int,
+    _LONG: int,
+    _FLOAT: lambda found: _F32.unpack(found)[0],
+    _DOUBLE: lambda found: _F64.unpack(found)[0],
+    _BOOLEAN: lambda found: float(bool(found)),
+    _STRING: _text,
+}
+"""The value of a metric."""
 
 
 def _signed(value: Value, datatype: int) -> Value:
@@ -163,32 +171,35 @@ def _signed(value: Value, datatype: int) -> Value:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _fields(message: bytes, wanted: Container[int]) -> Iterator[tuple[int, int, int | bytes]]:
+def _fields(message: bytes, wanted: Container[int]) -> Iterator[tuple[int, int, Any]]:
     """Number, wire type and value of each field that is wanted, in order.
 
-    Passed over are times, properties, sets, templates, metadata.
+    A varint is an int, any other its bytes. Passed over are times, properties, templates, metadata.
+
+    Raises:
+        DeviceFault, IndexError: the bytes are no message.
     """
     at, end = 0, len(message)
     while at < end:
-        key, at = (message[at], at + 1) if message[at] < 0x80 else _varint(message, at)
+        key = message[at]
+        if key < _SHORT:
+            at += 1
+        else:
+            key, at = _varint(message, at)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
             if number not in wanted:
                 at = _past_varint(message, at)
-            elif at < end and message[at] < 0x80:  # nearly all of them
-                yield number, wire, message[at]
-                at += 1
             else:
                 value, at = _varint(message, at)
                 yield number, wire, value
             continue
-        if wire == _BYTES:
-            short = at < end and message[at] < 0x80
-            length, at = (message[at], at + 1) if short else _varint(message, at)
-        elif wire in (_FIXED64, _FIXED32):
-            length = 8 if wire == _FIXED64 else 4
+        if wire != _BYTES:
+            length = 4 if wire == _FIXED32 else _eight(wire)
+        elif (length := message[at]) < _SHORT:
+            at += 1
         else:
-            raise _broken(f"wire type {wire}")
+            length, at = _varint(message, at)
         if length > end - at:
             raise _broken("a field reaches past the end")
         if number in wanted:
@@ -196,31 +207,32 @@ def _fields(message: bytes, wanted: Container[int]) -> Iterator[tuple[int, int, 
         at += length
 
 
+def _eight(wire: int) -> int:
+    if wire != _FIXED64:
+        raise _broken(f"wire type {wire}")
+    return 8
+
+
 def _past_varint(message: bytes, at: int) -> int:
-    """Where a number ends."""
-    start = at
-    try:
-        while message[at] & 0x80:
-            at += 1
-    except IndexError as error:
-        raise _broken("it ends within a number") from error
-    if at - start >= _VARINT_BYTES_MAX:
-        raise _broken("a number of more than ten bytes")
-    return at + 1
+    passed = _PASSED_OVER.match(message, at)
+    if passed is None:
+        raise _broken("a number has no end within ten bytes")
+    return passed.end()
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
     """A number of seven bits a byte, the lowest first, and where it ends."""
+    byte = message[at]
+    if byte < _SHORT:
+        return byte, at + 1
     value = shift = 0
-    try:
-        while (byte := message[at]) & 0x80:
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            at += 1
-            if shift == _VARINT_BITS_MAX:
-                raise _broken("a number of more than ten bytes")
-    except IndexError as error:
-        raise _broken("it ends within a number") from error
+    while byte & 0x80:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+        if shift == _VARINT_BITS_MAX:
+            raise _broken("a number of more than ten bytes")
+        byte = message[at]
     return (value | byte << shift) & _U64, at + 1
 
 
