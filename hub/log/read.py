@@ -60,8 +60,6 @@ class _Connection:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._splitter = Splitter()
-        self._room = memoryview(bytearray(RECEIVE_BYTES))
-        """What is received into: a new one each time leaves holes in the heap."""
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -122,6 +120,8 @@ class Reader(_Connection):
         kinds: Sequence[Kind] | None = None,
     ) -> None:
         super().__init__(place)
+        self._room = memoryview(bytearray(RECEIVE_BYTES))
+        """What is received into: a new one each time leaves holes in the heap."""
         self.position = after
         self.caught_up = False
         self._wanted = Subscribe(after, agent, None if kinds is None else list(kinds))
