@@ -33,18 +33,19 @@ SELECT seq, ts, device, step, action, policy, source, reason, {likelihood} AS li
     value, latency_us
 FROM events WHERE agent = '{agent}' AND kind = 'action' ORDER BY seq DESC LIMIT {limit}
 """
+GAINED: Final = """avg(effect) AS gain,
+    1.645 * stddev_samp(effect) / sqrt(count(effect)) AS gain_within"""
+"""Of several episodes; the interval is that of the view `gains`."""
 ADVICE: Final = """
-SELECT device, adviser, count(*) AS episodes, avg(effect) AS gain,
-    1.645 * stddev_samp(effect) / sqrt(count(effect)) AS gain_within
+SELECT device, adviser, count(*) AS episodes, {gained}
 FROM advice WHERE agent = '{agent}'
 GROUP BY device, adviser ORDER BY device, gain DESC LIMIT 200
 """
 ADVISED: Final = """
-SELECT count(effect) AS episodes, avg(effect) AS gain,
-    1.645 * stddev_samp(effect) / sqrt(count(effect)) AS gain_within
+SELECT count(effect) AS episodes, {gained}
 FROM advice WHERE agent = '{agent}' AND adviser IS NOT NULL
 """
-"""What advice gained the agent's devices together; the interval is that of the view `gains`."""
+"""What advice gained the agent's devices together."""
 JOINED: Final = """
 SELECT version, created, devices FROM policies
 WHERE agent = '{agent}' AND len(devices) > 0 ORDER BY version DESC LIMIT 50
@@ -95,8 +96,8 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
         begun = desk.hub.registry.begun[name]
         asked["guard"] = GUARDED.format(agent=name, since=begun.seq)
     if spec.agent.sharing == "advice":
-        asked["advice"] = ADVICE.format(agent=name)
-        asked["advised"] = ADVISED.format(agent=name)
+        asked["advice"] = ADVICE.format(agent=name, gained=GAINED)
+        asked["advised"] = ADVISED.format(agent=name, gained=GAINED)
     elif spec.agent.algorithm in ALGORITHMS:
         asked["joined"] = JOINED.format(agent=name)
     found = await asyncio.gather(*(_or_none(desk, sight, sql) for sql in asked.values()))
