@@ -2,7 +2,7 @@
 
     hub ──Agents, Ask─▶ ┐
     log ──feed────────▶ ├─ Member ──▶ broker ──▶ other hubs
-    broker ───────────▶ ┘        └──▶ hub (Took, Join, Told)
+    broker ───────────▶ ┘        └──▶ hub (Took, Join, Told, Noted)
 
 A process of its own, with a bound of memory and a lower priority: whatever comes from the broker,
 the hub's own loop never reads it. It keeps nothing; killed, it hears and is told all again.

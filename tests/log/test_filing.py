@@ -27,6 +27,19 @@ PIECE = 512
 READ_S_MAX = 5.0
 
 
+class Begun:
+    """What a Filing has begun."""
+
+    def __init__(self) -> None:
+        self._tasks = set[asyncio.Task[None]]()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(work))
+
+    async def ended(self) -> None:
+        await asyncio.gather(*self._tasks)
+
+
 def kept_bytes(log: DuckLog) -> int:
     """Of the file's blocks in memory."""
     ((kept,),) = log.file.run(
@@ -45,18 +58,14 @@ def noisy() -> list[Event]:
 def test_what_the_file_takes_in_memory_is_given_back_when_it_has_grown(tmp_path: Path) -> None:
     async def grow() -> None:
         log = DuckLog.open(tmp_path, SETTINGS, clock=SystemClock())
-        tasks = set[asyncio.Task[None]]()
-
-        def start(work: Coroutine[Any, Any, None]) -> None:
-            tasks.add(asyncio.create_task(work))
-
+        begun = Begun()
         with ThreadPoolExecutor(1) as reading:
-            filing = Filing(log, SETTINGS, reading, start=start, held=lambda: False)
+            filing = Filing(log, SETTINGS, reading, start=begun.start, held=lambda: False)
             events = noisy()
             for at in range(0, len(events), PIECE):
                 log.append(events[at : at + PIECE])
                 filing.committed()
-                await asyncio.gather(*tasks)
+                await begun.ended()
             assert log.file_bytes > 6 * SHED_BYTES
             assert kept_bytes(log) < 5 * SHED_BYTES
             (limit,) = log.file.run("SELECT current_setting('memory_limit')")[0]
@@ -71,18 +80,14 @@ def test_what_the_file_takes_in_memory_is_given_back_when_it_has_grown(tmp_path:
 def test_the_size_of_a_file_that_is_being_replaced_is_not_asked_for(tmp_path: Path) -> None:
     async def settle() -> None:
         log = DuckLog.open(tmp_path, SETTINGS, clock=SystemClock())
-        tasks = set[asyncio.Task[None]]()
-
-        def start(work: Coroutine[Any, Any, None]) -> None:
-            tasks.add(asyncio.create_task(work))
-
+        begun = Begun()
         with ThreadPoolExecutor(1) as reading:
-            filing = Filing(log, SETTINGS, reading, start=start, held=lambda: True)
+            filing = Filing(log, SETTINGS, reading, start=begun.start, held=lambda: True)
             log.append(noisy()[: 3 * PIECE])
             assert log.much_is_new
             aside = log.file.path.rename(tmp_path / "aside")
             filing.committed()
-            await asyncio.gather(*tasks)
+            await begun.ended()
             aside.rename(log.file.path)
             filing.close()
         log.close()

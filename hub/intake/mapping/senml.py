@@ -69,7 +69,7 @@ def _is_plain(record: Record) -> bool:
 def _value(record: Record, base: Record) -> object:
     """The record's value, with the base value on a number and the base sum on a sum."""
     if "v" in record and "bv" not in base:
-        return _number(record["v"])  # nearly all of them
+        return _number(record["v"])
     for name, base_name in (("v", "bv"), ("s", "bs")):
         if name in record or (name == "v" and base_name in base and not _has_value(record)):
             return _number(base.get(base_name)) + _number(record.get(name))

@@ -1,7 +1,8 @@
 """Where other hubs meet, at this one's gate: who may say what, who hears it, and what is kept.
 
     meeting = Meeting(registry, base, retained_max=256, filters_max=512)
-    meeting.enter(client); meeting.subscribe(client, topic_filter)     # what is retained, to send
+    meeting.enter(client); meeting.subscribe(client, topic_filter)     # whether it may
+    for topic, payload in meeting.kept(client, filters): …              # what is retained, to send
     meeting.publish(client, topic, payload, retain=True)
 
 A broker for a few topics and few clients, `rl/v1/agents/<agent>/…` of hubs; people's and devices'
