@@ -32,8 +32,7 @@ import uvicorn
 from litestar import Litestar, asgi, get
 from litestar.datastructures import State
 from litestar.enums import ScopeType
-from litestar.exceptions import NotFoundException
-from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.exceptions import HTTPException, NotFoundException
 from litestar.response import Redirect
 
 from bridge import errors, shepherd
@@ -172,8 +171,10 @@ def create_app(hub: Hub) -> DevicesFirst:
         ],
         template_config=template_config(),
         state=State({"desk": desk}, deep_copy=False),
-        exception_handlers={NotFoundException: errors.no_route},
-        plugins=[ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))],
+        exception_handlers={
+            NotFoundException: errors.no_route,
+            HTTPException: errors.no_request,
+        },
         openapi_config=None,
         logging_config=None,
         debug=False,

@@ -14,7 +14,7 @@ from bridge.http import PROBLEM, Response
 from hub.words import Code
 
 if TYPE_CHECKING:
-    from litestar.exceptions import NotFoundException
+    from litestar.exceptions import HTTPException, NotFoundException
 
     from hub.errors import DeviceFault
 
@@ -71,9 +71,18 @@ def no_route(
     detail = error.detail
     if detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"there is no {request.url.path[:100]!r}; /schema/openapi.json has every path"
-    answer = not_found(detail)
-    media_type = answer.content_type.decode()
-    return litestar.Response(answer.body, status_code=answer.status, media_type=media_type)
+    return _as_litestar(not_found(detail))
+
+
+def no_request(
+    _request: litestar.Request[Any, Any, Any], error: HTTPException
+) -> litestar.Response[bytes]:
+    """Whatever else the router refuses in the same shape: a method that the path has not, say."""
+    status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
+    allowed = headers.get("allow")
+    detail = error.detail if allowed is None else f"use {allowed}"
+    code = next((code for code, of in STATUS.items() if of is status), Code.PAYLOAD)
+    return _as_litestar(_response(status, code, detail), headers)
 
 
 def too_large(body_bytes_max: int) -> Response:
@@ -85,6 +94,15 @@ def too_large(body_bytes_max: int) -> Response:
 def _response(status: HTTPStatus, code: Code, detail: str, device: str | None = None) -> Response:
     refused = _document(status, code, detail, device, None)
     return Response(status, msgspec.json.encode(refused), PROBLEM)
+
+
+def _as_litestar(
+    answer: Response, headers: dict[str, str] | None = None
+) -> litestar.Response[bytes]:
+    media_type = answer.content_type.decode()
+    return litestar.Response(
+        answer.body, status_code=answer.status, media_type=media_type, headers=headers
+    )
 
 
 def _document(

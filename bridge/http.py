@@ -83,7 +83,8 @@ class Response(Struct, frozen=True):
 
 WRONG_METHOD: Final = Response(
     405,
-    b'{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"use POST"}',
+    b'{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"use POST",'
+    b'"code":"payload"}',
     PROBLEM,
 )
 

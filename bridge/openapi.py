@@ -98,6 +98,10 @@ def document() -> bytes:
     for path, summary in (("/healthz", "The hub runs."), ("/readyz", "Steps are answered.")):
         paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
     paths["/metrics"] = {"get": _metrics_operation()}
+    problem = {"application/problem+json": {"schema": references["Problem"]}}
+    for path in paths.keys() - {"/v1/ws"}:  # a WebSocket has no method of its own
+        (operation,) = paths[path].values()
+        operation["responses"]["405"] = {"description": "See Allow.", "content": problem}
     api = {
         "openapi": OPENAPI,
         "info": {"title": "Sheepfold", "version": "1", "license": {"name": "Apache-2.0"}},

@@ -56,6 +56,22 @@ async def test_other_methods_are_405_and_say_what_is_allowed(
     assert response.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_wrong_method_is_refused_in_one_shape_by_every_path(rooms: Rooms) -> None:
+    api = await described(rooms)
+    problem = api["components"]["schemas"]["Problem"]
+    for path, item in api["paths"].items():
+        refused = await rooms.ask("PUT", re.sub(r"{\w+}", "d", path))
+        if path == "/v1/ws":
+            assert (refused.status_code, refused.json()["code"]) == (426, "payload")
+            continue
+        (method,) = item
+        assert (refused.status_code, refused.json()["code"]) == (405, "payload"), path
+        assert method.upper() in refused.headers["allow"], path
+        assert method.upper() in refused.json()["detail"], path
+        jsonschema.validate(refused.json(), problem)
+        assert list(item[method]["responses"]["405"]["content"]) == ["application/problem+json"]
+
+
 @pytest.mark.parametrize("path", ["/v2", "/v1", "/v1/steps", "/shepherd/", "/v1/step/more"])
 async def test_unknown_path_is_a_404_problem(rooms: Rooms, path: str) -> None:
     response = await rooms.post(path, {})

@@ -247,7 +247,8 @@ async def test_without_an_analyst_it_is_503(tmp_path: Path) -> None:
 
 
 async def test_other_methods_are_not_allowed(rooms: SqlRooms) -> None:
-    assert (await rooms.ask("GET", "/v1/sql")).status_code == 405
+    refused = await rooms.ask("GET", "/v1/sql")
+    assert (refused.status_code, refused.json()["code"]) == (405, "payload")
     assert (await rooms.ask("OPTIONS", "/v1/sql")).status_code == 204
 
 
