@@ -1,5 +1,5 @@
 """A learner elsewhere drives a device: `python3 learner.py API_KEY DEVICE [http://HUB:8000]`, nothing else needed."""
-import json, sys, urllib.request
+import json, sys, urllib.error, urllib.request
 
 key, device = sys.argv[1:3]
 hub = sys.argv[3] if len(sys.argv) > 3 else "http://127.0.0.1:8000"
@@ -7,7 +7,11 @@ hub = sys.argv[3] if len(sys.argv) > 3 else "http://127.0.0.1:8000"
 def ask(verb, document):
     request = urllib.request.Request(f"{hub}/v1/env/{device}/{verb}", json.dumps(document).encode(),
                                      {"Authorization": f"Bearer {key}"})
-    return json.load(urllib.request.urlopen(request))
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        sys.exit(json.load(error)["detail"])
 
 total = 0.0
 for _ in range(3):

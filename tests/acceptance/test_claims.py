@@ -241,6 +241,9 @@ def test_a_lamp_claims_at_its_first_start_and_never_again(hub: RealHub, tmp_path
     assert "10 steps" in run("python_mqtt/claim.py", shared, *where)
     assert "10 steps" in run("python_mqtt/claim.py", "no token", *where)
     (tmp_path / "lamp-7.key").unlink()  # as if the power had failed before it was written
+    hub.change("lamps", messages_per_s=3)
     assert "10 steps" in run("python_mqtt/claim.py", shared, *where)
+    slowed = "SELECT count(*) FROM events WHERE agent = 'lamps' AND reason = 'rate'"
+    assert hub.value(slowed), "it waits, and says the same step again"
     made = "SELECT count(*) FROM events WHERE agent = 'lamps' AND payload->>'type' = 'claimed'"
     assert hub.value(made) == 1

@@ -84,5 +84,7 @@ def test_a_learner_elsewhere_lives_three_episodes(hub: RealHub) -> None:
         )
     steps = int(printed.split()[2])
     assert steps > 3 * 50
+    with pytest.raises(AssertionError, match=r"^this API key is not accepted"):
+        run("python_environment/learner.py", "wrong", "cart-9", f"http://{HOST}:{hub.ready.http}")
     ended = "SELECT sum(return) FROM (FROM episodes WHERE agent = 'far' ORDER BY episode LIMIT 3)"
     assert hub.value(ended) == steps
