@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ from litestar.template import TemplateConfig
 
 FOLDER: Final = Path(__file__).parent / "templates"
 NOTHING: Final = "–"
+SMALLEST: Final = 1e-6
+"""What is nearer to 0 is shown as 0."""
 NUMBERS_SHOWN: Final = 6
 CELL_CHARACTERS: Final = 200
 
@@ -40,13 +43,19 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number as people read it: `12,345`, `0.25`, and a dash for none."""
+    """A number as people read it: `12,345`, `0.25`, `0.00012`, and a dash for none.
+
+    What a sum leaves behind, 1e-17 where there is nothing, is 0.
+    """
     if value is None:
         return NOTHING
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,.0f}"
-    text = f"{value:,.{digits}f}"
-    return text if float(text.replace(",", "")) or not value else f"{value:.2g}"
+    if abs(value) < SMALLEST:
+        value = 0.0
+    elif abs(value) < 0.5 / 10**digits:
+        digits = 1 - math.floor(math.log10(abs(value)))  # two that say something
+    return f"{value:,.{digits}f}"
 
 
 def rate(value: float | None) -> str:
