@@ -85,6 +85,18 @@ def test_every_example_says_how_it_runs_on_a_desk_and_on_a_board(example: Path) 
     assert anchors(example / "README.md") >= {"run-it-on-your-desk", "run-it-on-the-board"}
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+def test_what_an_example_has_typed_is_found_by_who_begins_in_the_repository(example: Path) -> None:
+    """The commands are in a `.venv`, and `sheepfold` finds the hub by its folder `data`."""
+    typed = code(example / "README.md")
+    first = next(i for i, line in enumerate(typed) if re.match("(sheepfold|pip|python3) ", line))
+    before = " && ".join(typed[: first + 1])
+    assert f"cd firmware_examples/{example.name} &&" in before
+    assert "/bin/activate" in before
+    asks = next(i for i, line in enumerate(typed) if re.match(r"\S*sheepfold agent ", line))
+    assert "export SHEEPFOLD_DATA=../../data" in " && ".join(typed[:asks])
+
+
 def anchors(document: Path) -> set[str]:
     """The names of a document's headings, as a forge makes them."""
     headings = re.findall(r"^#+ +(.*)$", document.read_text(), re.MULTILINE)
