@@ -219,6 +219,7 @@ class Publications:
                     self.session, payload, encoding, reply, packet=packet, duplicate=duplicate
                 )
                 return
+            # Before it is read, as of an observation: a flood of nonsense has to slow down as well.
             self.session.quota.take(len(payload))
             if leaf == "hello":
                 self._take_hello(payload, reply)

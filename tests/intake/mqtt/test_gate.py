@@ -849,6 +849,26 @@ async def test_over_its_quota_a_device_is_told_and_read_more_slowly(
     assert house.quotas.refused == 1
 
 
+async def test_rewards_that_cant_be_read_are_none_and_slow_their_sender_down(
+    open_house: Callable[..., Any],
+) -> None:
+    house: House = await open_house()
+    limited = structs.replace(house.registry.agents[WALKER].agent, messages_per_s=2.0)
+    house.registry.agents[WALKER] = spec_of(limited)
+    async with house.client() as client:
+        await client.connected("heater", KEY)
+        await client.subscribed(ERR)
+        wrong = [
+            publish(b'{"r":"much"}', topic="rl/v1/heater/reward", packet_id=i) for i in range(1, 7)
+        ]
+        client.send(b"".join(wrong))
+        seen = [await client.read() for _ in range(10)]
+        told = [packet.json["e"] for packet in seen if packet.type == PUBLISH]
+        assert told == ["type", "type", "type", "type", "rate"]
+        assert not house.connection().is_read
+    assert house.log.of_kind(Kind.REWARD) == []
+
+
 async def test_of_a_clean_session_nothing_is_kept_when_its_connection_ends(house: House) -> None:
     async with house.client() as clean, house.client() as lasting:
         await clean.connected("heater", KEY)
