@@ -102,7 +102,7 @@ def simulate(**options: Any) -> None:
     plan = _planned(options)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(
-        f"{len(plan.devices)} x {plan.environment} over {plan.way} to {plan.host}:{plan.port}, "
+        f"{len(plan.devices)} x {plan.environment} over {plan.way} to {plan.endpoint}, "
         f"seed {plan.seed}",
         markup=False,
     )
@@ -122,7 +122,7 @@ def _planned(options: dict[str, Any]) -> Plan:
     """
     from hub.simulate.crowd import Plan
     from hub.simulate.device import Limits
-    from hub.simulate.exchange import Way
+    from hub.simulate.exchange import Endpoint, Way
     from hub.simulate.faults import Faults, read_delay, read_rate, read_share
 
     faults = Faults(
@@ -149,9 +149,11 @@ def _planned(options: dict[str, Any]) -> Plan:
         environment=options["environment"],
         devices=devices,
         way=way,
-        host=where.host,
-        port=where.mqtt if way in (Way.MQTT, Way.MQTT5) else where.http,
-        tls=_trusted(options),
+        endpoint=Endpoint(
+            where.host,
+            where.mqtt if way in (Way.MQTT, Way.MQTT5) else where.http,
+            _trusted(options),
+        ),
         key=_key(options, devices),
         seed=seed,
         faults=faults,

@@ -23,7 +23,7 @@ from msgspec import Struct, field
 from hub.clock import SystemClock
 from hub.errors import SheepfoldError
 from hub.simulate.device import BOOT_BITS, Device, Limits, open_exchange
-from hub.simulate.exchange import Way
+from hub.simulate.exchange import Endpoint, Way
 from hub.words import DeviceId
 
 if TYPE_CHECKING:
@@ -85,9 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _walk(options: Options, stop: Stop) -> None:
-    exchange = open_exchange(
-        options.protocol, options.device, options.key, host=options.host, port=options.port
-    )
+    endpoint = Endpoint(options.host, options.port)
+    exchange = open_exchange(options.protocol, options.device, options.key, endpoint)
     with _open_lines(options.acknowledged) as acknowledged:
         device = Device(
             options.device,

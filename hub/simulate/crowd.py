@@ -28,12 +28,11 @@ from hub.simulate.summary import Summary, sum_up
 from hub.words import DeviceId
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from hub.clock import Clock
     from hub.simulate.episode import Environment
-    from hub.simulate.exchange import Way
+    from hub.simulate.exchange import Endpoint, Way
     from hub.simulate.progress import Progress
 
 FIRST_ANSWER_S: Final = 10.0
@@ -52,12 +51,9 @@ class Plan(Struct, frozen=True):
     """Of Gymnasium's registry."""
     devices: list[str]
     way: Way
-    host: str
-    port: int
+    endpoint: Endpoint
     key: str
     seed: int
-    tls: ssl.SSLContext | None = None
-    """What the hub's certificate is checked by; None = plain text."""
     faults: Faults = Faults()
     seconds: float | None = None
     """Until it ends, whatever the devices wait for; None = when they are done."""
@@ -139,10 +135,7 @@ class Crowd:
         plan, chance = self._plan, Chance([self._plan.seed, index])
         name = DeviceId(plan.devices[index])
         fate = Fate(plan.faults, chance, self.made, clock=self._clock, pause=asyncio.sleep)
-        inner = open_exchange(
-            plan.way, name, plan.key, host=plan.host, port=plan.port, tls=plan.tls
-        )
-        exchange = BadLine(inner, fate)
+        exchange = BadLine(open_exchange(plan.way, name, plan.key, plan.endpoint), fate)
         environment = make(plan.environment)
         device = Device(
             name,
@@ -196,21 +189,20 @@ class Crowd:
         silent_s = self._silent_s(started)
         if silent_s > SILENCE_S and not self._silent and self._trouble is not None:
             self._silent = True
-            plan = self._plan
             self._say(
-                f"no answer from {plan.host}:{plan.port} for {silent_s:.0f} s "
+                f"no answer from {self._plan.endpoint} for {silent_s:.0f} s "
                 f"({self._trouble}); the devices go on asking"
             )
         elif silent_s < SILENCE_S and self._silent:
             self._silent = False
-            self._say(f"{self._plan.host}:{self._plan.port} answers again")
+            self._say(f"{self._plan.endpoint} answers again")
 
     def _nobody_there(self, seconds: float) -> str:
         plan = self._plan
         return (
-            f"nothing was answered by {plan.host}:{plan.port} over {plan.way} within "
-            f"{seconds:.0f} s ({self._trouble or 'no sign of it'}); is a hub there, and is "
-            f"it the port of this protocol, {'with' if plan.tls else 'without'} TLS (--ca)?"
+            f"nothing was answered by {plan.endpoint} over {plan.way} within "
+            f"{seconds:.0f} s ({self._trouble or 'no sign of it'}); is a hub there, and is it the "
+            f"port of this protocol, {'with' if plan.endpoint.tls else 'without'} TLS (--ca)?"
         )
 
 

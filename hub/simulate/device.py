@@ -16,12 +16,11 @@ from hub.simulate.progress import Acknowledged, Progress
 from hub.words import Code
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
 
     from hub.clock import Clock
     from hub.simulate.episode import Environment
-    from hub.simulate.exchange import Exchange, Said
+    from hub.simulate.exchange import Endpoint, Exchange, Said
     from hub.simulate.fate import Fate
     from hub.words import DeviceId
 
@@ -227,24 +226,16 @@ class Device:
             counts.policy = act.pv
 
 
-def open_exchange(
-    way: Way,
-    device: DeviceId,
-    key: str,
-    *,
-    host: str,
-    port: int,
-    tls: ssl.SSLContext | None = None,
-) -> Exchange:
+def open_exchange(way: Way, device: DeviceId, key: str, endpoint: Endpoint) -> Exchange:
     """The exchange for a protocol; nothing is sent yet."""
     match way:
         case Way.MQTT:
-            return MqttExchange(device, key, host=host, port=port, tls=tls)
+            return MqttExchange(device, key, endpoint)
         case Way.MQTT5:
-            return MqttExchange(device, key, host=host, port=port, tls=tls, five=True)
+            return MqttExchange(device, key, endpoint, five=True)
         case Way.HTTP:
-            return HttpExchange(device, key, host=host, port=port, tls=tls)
+            return HttpExchange(device, key, endpoint)
         case Way.WS:
-            return WebSocketExchange(device, key, host=host, port=port, tls=tls)
+            return WebSocketExchange(device, key, endpoint)
         case Way.SHEPHERD:
-            return ShepherdExchange(device, key, host=host, port=port, tls=tls)
+            return ShepherdExchange(device, key, endpoint)

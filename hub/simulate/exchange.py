@@ -48,6 +48,19 @@ class Way(StrEnum):
     SHEPHERD = "shepherd"
 
 
+class Endpoint(Struct, frozen=True):
+    """Where a hub is reached by one of the ways."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    """What the hub's certificate is checked by; None = plain text."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host  # RFC 3986, 3.2.2
+        return f"{host}:{self.port}"
+
+
 class Said(Struct, frozen=True, omit_defaults=True):
     """One observation as a device sends it, in the short names of docs/device-maker.md."""
 

@@ -12,8 +12,9 @@ from httptools import HttpParserError, HttpResponseParser
 from hub.simulate.exchange import ANSWER_TIMEOUT_S, HalfOpen
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
+
+    from hub.simulate.exchange import Endpoint
 
 BODY_BYTES_MAX: Final = 1 << 20
 """Of an answer: an action, or a sentence."""
@@ -23,23 +24,13 @@ class HttpClient:
     """One kept-alive connection to one host.
 
     Args:
-        host: name or address.
-        port: of the hub's HTTP.
+        endpoint: of the hub's HTTP.
         headers: sent with each request, beside length and type.
-        tls: what the hub's certificate is checked by; None = plain text.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        headers: Mapping[str, str],
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        self._tls = tls
-        self._host = host
-        self._port = port
-        lines = {"Host": f"{host}:{port}", "Content-Type": "application/json", **headers}
+    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        self._endpoint = endpoint
+        lines = {"Host": str(endpoint), "Content-Type": "application/json", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._wire: _Wire | None = None
         self._abandoned = HalfOpen()
@@ -55,9 +46,9 @@ class HttpClient:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 if self._wire is None or self._wire.closed:
-                    loop = asyncio.get_running_loop()
+                    loop, there = asyncio.get_running_loop(), self._endpoint
                     _, self._wire = await loop.create_connection(
-                        _Wire, self._host, self._port, ssl=self._tls
+                        _Wire, there.host, there.port, ssl=there.tls
                     )
                 return await self._wire.ask(request.encode() + body)
         except BaseException:  # cancelled too: the answer may be on its way

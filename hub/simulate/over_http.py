@@ -14,8 +14,7 @@ from hub.simulate.http_client import HttpClient
 from hub.simulate.problem import raise_problem
 
 if TYPE_CHECKING:
-    import ssl
-
+    from hub.simulate.exchange import Endpoint
     from hub.words import DeviceId
 
 
@@ -25,19 +24,11 @@ class HttpExchange:
     numbered = True
     ordered = False
 
-    def __init__(
-        self,
-        device: DeviceId,
-        key: str,
-        *,
-        host: str,
-        port: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, device: DeviceId, key: str, endpoint: Endpoint) -> None:
         self._device = device
         headers = {"Authorization": f"Bearer {key}"}
-        self._client = HttpClient(host, port, headers, tls)
-        self._beside = HttpClient(host, port, headers, tls)
+        self._client = HttpClient(endpoint, headers)
+        self._beside = HttpClient(endpoint, headers)
 
     async def ask(self, said: Said) -> Act:
         """The response to this step, as `Exchange.ask`."""
@@ -71,19 +62,11 @@ class ShepherdExchange:
     numbered = False
     ordered = False
 
-    def __init__(
-        self,
-        device: DeviceId,
-        key: str,
-        *,
-        host: str,
-        port: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, device: DeviceId, key: str, endpoint: Endpoint) -> None:
         self._device = device
         self._key = key
-        self._client = HttpClient(host, port, {}, tls)
-        self._beside = HttpClient(host, port, {}, tls)
+        self._client = HttpClient(endpoint, {})
+        self._beside = HttpClient(endpoint, {})
         self._session_key: str | None = None
 
     async def ask(self, said: Said) -> Act:

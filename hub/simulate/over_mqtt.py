@@ -15,8 +15,7 @@ from hub.simulate.exchange import ANSWER_TIMEOUT_S, Busy, HalfOpen, Said
 from hub.words import Code
 
 if TYPE_CHECKING:
-    import ssl
-
+    from hub.simulate.exchange import Endpoint
     from hub.words import DeviceId
 
 _WAIT: Final = (Code.BUSY, Code.RATE)
@@ -29,20 +28,11 @@ class MqttExchange:
     ordered = True
 
     def __init__(
-        self,
-        device: DeviceId,
-        key: str,
-        *,
-        host: str,
-        port: int,
-        five: bool = False,
-        tls: ssl.SSLContext | None = None,
+        self, device: DeviceId, key: str, endpoint: Endpoint, *, five: bool = False
     ) -> None:
         self._device = device
-        self._tls = tls
         self._key = key
-        self._host = host
-        self._port = port
+        self._endpoint = endpoint
         self._five = five
         self._link: MqttLink | None = None
         self._abandoned = HalfOpen()
@@ -82,13 +72,14 @@ class MqttExchange:
 
     async def _opened(self) -> MqttLink:
         if self._link is None:
+            endpoint = self._endpoint
             link = MqttLink(
                 self._device,
                 self._key,
-                host=self._host,
-                port=self._port,
+                host=endpoint.host,
+                port=endpoint.port,
                 five=self._five,
-                tls=self._tls,
+                tls=endpoint.tls,
             )
             await link.open()
             self._link = link

@@ -17,8 +17,7 @@ from hub.simulate.exchange import ANSWER_TIMEOUT_S, HalfOpen, Said
 from hub.simulate.problem import raise_problem
 
 if TYPE_CHECKING:
-    import ssl
-
+    from hub.simulate.exchange import Endpoint
     from hub.words import DeviceId
 
 FRAME_BYTES_MAX: Final = 1 << 20
@@ -30,19 +29,11 @@ class WebSocketExchange:
     numbered = True
     ordered = True
 
-    def __init__(
-        self,
-        device: DeviceId,
-        key: str,
-        *,
-        host: str,
-        port: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, device: DeviceId, key: str, endpoint: Endpoint) -> None:
         self._device = device
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._tls = tls
-        self._address = f"ws{'' if tls is None else 's'}://{host}:{port}/v1/ws"
+        self._tls = endpoint.tls
+        self._address = f"ws{'' if endpoint.tls is None else 's'}://{endpoint}/v1/ws"
         self._socket: ClientConnection | None = None
         self._abandoned = HalfOpen()
 

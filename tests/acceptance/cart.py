@@ -14,6 +14,7 @@ import gymnasium
 
 from hub.clock import SystemClock
 from hub.simulate.device import Device, Limits
+from hub.simulate.exchange import Endpoint
 from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
 from tests.acceptance.real_hub import HOST
@@ -64,7 +65,7 @@ class Cart(threading.Thread):
     async def _walk(self) -> None:
         """In the thread's own event loop."""
         name, port = DeviceId(self.name), self._hub.ready.mqtt
-        exchange = MqttExchange(name, self._key, host=HOST, port=port)
+        exchange = MqttExchange(name, self._key, Endpoint(HOST, port))
         device = Device(
             self.name,
             gymnasium.make("CartPole-v1", disable_env_checker=True),

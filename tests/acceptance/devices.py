@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from hub.clock import SystemClock
 from hub.intake.mqtt import wire
-from hub.simulate.exchange import Answered, Exchange, Said, answered
+from hub.simulate.exchange import Answered, Endpoint, Exchange, Said, answered
 from hub.simulate.over_http import HttpExchange, ShepherdExchange
 from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
@@ -249,9 +249,9 @@ def walkers(hub: RealHub, key: str, *, rest_s: float = 0.0) -> list[Walker]:
     """One over MQTT, one over native HTTP, one in Shepherd's protocol."""
     http, mqtt = hub.ready.http, hub.ready.mqtt
     exchanges: list[Exchange] = [
-        MqttExchange(DeviceId("w-mqtt"), key, host=HOST, port=mqtt),
-        HttpExchange(DeviceId("w-http"), key, host=HOST, port=http),
-        ShepherdExchange(DeviceId("w-shep"), key, host=HOST, port=http),
+        MqttExchange(DeviceId("w-mqtt"), key, Endpoint(HOST, mqtt)),
+        HttpExchange(DeviceId("w-http"), key, Endpoint(HOST, http)),
+        ShepherdExchange(DeviceId("w-shep"), key, Endpoint(HOST, http)),
     ]
     names = ("w-mqtt", "w-http", "w-shep")
     return [Walker(name, exchange, rest_s) for name, exchange in zip(names, exchanges, strict=True)]

@@ -16,6 +16,7 @@ from hub import control
 from hub.registry.key_acts import CreateKey, RevokeKey
 from hub.registry.rewarding import rewarding
 from hub.registry.user_acts import RemoveUser
+from hub.simulate.exchange import Endpoint
 from hub.simulate.over_http import HttpExchange
 from hub.words import DeviceId
 from tests.acceptance.chromium import Browser, needed, opened, saved
@@ -82,7 +83,7 @@ def cart_key(hub: RealHub) -> str:
 
 def walker(hub: RealHub, key: str, device: str) -> Walker:
     return Walker(
-        device, HttpExchange(DeviceId(device), key, host=HOST, port=hub.ready.http), REST_S
+        device, HttpExchange(DeviceId(device), key, Endpoint(HOST, hub.ready.http)), REST_S
     )
 
 

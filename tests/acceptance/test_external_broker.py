@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from hub import control
+from hub.simulate.exchange import Endpoint
 from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
 from tests.acceptance.devices import Http, Mqtt, Walker
@@ -53,7 +54,7 @@ def hub(mosquitto: Mosquitto, new_hub: Callable[[str], RealHub]) -> RealHub:
 
 def walker(mosquitto: Mosquitto, device: str) -> Walker:
     """A device that steps without end, by the broker."""
-    exchange = MqttExchange(DeviceId(device), PASSWORD, host=HOST, port=mosquitto.port)
+    exchange = MqttExchange(DeviceId(device), PASSWORD, Endpoint(HOST, mosquitto.port))
     return Walker(device, exchange)
 
 

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hub.simulate.exchange import Said
+from hub.simulate.exchange import Endpoint, Said
 from hub.simulate.over_http import HttpExchange
 from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
@@ -120,8 +120,8 @@ class Carts:
         key = hub.make_agent("cart", parameters={})
         http, mqtt = hub.ready.http, hub.ready.mqtt
         over: list[Callable[[DeviceId], Exchange]] = [
-            lambda name: MqttExchange(name, key, host=HOST, port=mqtt),
-            lambda name: HttpExchange(name, key, host=HOST, port=http),
+            lambda name: MqttExchange(name, key, Endpoint(HOST, mqtt)),
+            lambda name: HttpExchange(name, key, Endpoint(HOST, http)),
         ]
         self.devices = [
             Cart(f"cart-{i}", over[i % 2](DeviceId(f"cart-{i}")), seed=10 * seed + i)

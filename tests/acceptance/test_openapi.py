@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from hub.registry.key_acts import CreateKey, CreateUserKey
 from hub.registry.mapping_acts import AddMapping
 from hub.registry.user_acts import CreateUser
+from hub.simulate.exchange import Endpoint
 from hub.simulate.over_http import HttpExchange
 from hub.words import DeviceId
 from tests.acceptance.devices import Http, Walker, bearer
@@ -117,7 +118,7 @@ def requests_of(draw: st.DrawFn, operation: Operation, known: Known) -> Case[Ope
 def known(hub: RealHub) -> Iterator[Known]:
     """Agents, keys and devices, one of which steps all the time."""
     known = Known(hub)
-    exchange = HttpExchange(DeviceId("puppet"), known.puppet, host=HOST, port=hub.ready.http)
+    exchange = HttpExchange(DeviceId("puppet"), known.puppet, Endpoint(HOST, hub.ready.http))
     with Walker("puppet", exchange, REST_S):
         yield known
 

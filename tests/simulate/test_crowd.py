@@ -18,7 +18,7 @@ from hub.clock import SystemClock
 from hub.control import AddDevice
 from hub.simulate.crowd import Crowd, Plan
 from hub.simulate.device import Limits
-from hub.simulate.exchange import Way
+from hub.simulate.exchange import Endpoint, Way
 from hub.simulate.faults import Delay, Faults
 from tests.acceptance.boards import CART, assert_true_transitions
 from tests.acceptance.real_hub import HOST, RealHub, sheepfold, until
@@ -50,7 +50,7 @@ async def walked(hub: RealHub, way: Way, key: str, **plan: Any) -> Summary:
     """A crowd's summary; what it says is printed."""
     port = hub.ready.mqtt if way in (Way.MQTT, Way.MQTT5) else hub.ready.http
     devices = [f"{way}-dev-{i}".replace("http-", "native-") for i in range(DEVICES)]
-    usual = Plan("CartPole-v1", devices, way, HOST, port, key, seed=1)
+    usual = Plan("CartPole-v1", devices, way, Endpoint(HOST, port), key, seed=1)
     crowd = Crowd(replace(usual, **plan), clock=SystemClock(), say=print)
     return await crowd.walk(asyncio.Event(), lambda: None)
 
@@ -96,7 +96,7 @@ async def test_a_wrong_key_ends_all_at_once_and_says_so_once(
 
 @pytest.mark.parametrize("way", list(Way))
 async def test_where_no_hub_is_the_crowd_gives_up_and_says_where(hub: RealHub, way: Way) -> None:
-    summary = await walked(hub, way, "key", port=1, first_answer_s=0.2)
+    summary = await walked(hub, way, "key", endpoint=Endpoint(HOST, 1), first_answer_s=0.2)
     assert not summary.ok
     ((why, count),) = summary.failures.items()
     assert (count, f"nothing was answered by {HOST}:1 over {way}" in why) == (1, True)

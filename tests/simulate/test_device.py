@@ -14,7 +14,7 @@ from hub.errors import AccessDenied, DeviceFault
 from hub.mqtt import MqttLink
 from hub.payloads import Act
 from hub.simulate.device import Device, Limits, open_exchange
-from hub.simulate.exchange import Said, Way
+from hub.simulate.exchange import Endpoint, Said, Way
 from hub.words import Code, DeviceId
 from tests.simulate.fake_hub import HOST, KEY, FakeHub
 
@@ -195,7 +195,7 @@ async def _run(hub: FakeHub, way: Way, *, steps: int) -> Written:
 
 def _exchange(hub: FakeHub, way: Way, key: str = KEY) -> Exchange:
     port = hub.mqtt_port if way is Way.MQTT else hub.http_port
-    return open_exchange(way, DEVICE, key, host=HOST, port=port)
+    return open_exchange(way, DEVICE, key, Endpoint(HOST, port))
 
 
 def _device(
