@@ -33,6 +33,9 @@ class HttpClient:
         lines = {"Host": str(endpoint), "Content-Type": "application/json", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._wire: _Wire | None = None
+        self._turn = asyncio.Lock()
+        """One request at a time: copies of a step would each open a connection, and lose one."""
+        self._is_closed = False
         self._abandoned = HalfOpen()
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
@@ -43,17 +46,16 @@ class HttpClient:
                 closed then, so that an answer that comes late is not taken for the next.
         """
         request = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                if self._wire is None or self._wire.closed:
-                    loop, there = asyncio.get_running_loop(), self._endpoint
-                    _, self._wire = await loop.create_connection(
-                        _Wire, there.host, there.port, ssl=there.tls
-                    )
-                return await self._wire.ask(request.encode() + body)
-        except BaseException:  # cancelled too: the answer may be on its way
-            self._hang_up()
-            raise
+        async with self._turn:
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    answer = await (await self._opened()).ask(request.encode() + body)
+            except BaseException:  # cancelled too: the answer may be on its way
+                self._hang_up()
+                raise
+            if self._is_closed:  # it was on its way already, and is the last
+                self._hang_up()
+            return answer
 
     def abandon(self) -> None:
         """Leave the connection as it is and never look at it again."""
@@ -64,8 +66,17 @@ class HttpClient:
 
     def close(self) -> None:
         """Hang up on all of them."""
+        self._is_closed = True
         self._hang_up()
         self._abandoned.close()
+
+    async def _opened(self) -> _Wire:
+        if self._wire is None or self._wire.closed:
+            loop, there = asyncio.get_running_loop(), self._endpoint
+            _, self._wire = await loop.create_connection(
+                _Wire, there.host, there.port, ssl=there.tls
+            )
+        return self._wire
 
     def _hang_up(self) -> None:
         if self._wire is not None:
