@@ -337,6 +337,9 @@ class Key(Struct, frozen=True):
     hub_of: str | None = None
     """Of a hub's, in place of `user` where it is logged: versions before there were such keys would
     take it for that user's own. None = read, or no hub's."""
+    limited_to: AgentName | None = None
+    """Of a publishable key and one for rewards, in place of `agent` where it is logged: versions
+    before there were such keys would let it do all. None = read, or another key."""
 
 
 class Claim(Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from hub import spaces
 from hub.errors import NEWER, HubFault, OperatorFault
@@ -55,6 +55,7 @@ from hub.facts import (
 from hub.mappings import Mapping, MappingName
 from hub.over_observation import Number, read_reward
 from hub.registry.claims import Claims
+from hub.registry.logged_keys import read
 from hub.spaces import Space
 from hub.words import Agent, AgentName, DeviceId, Floats, Key, KeyId, Kind, User
 
@@ -385,10 +386,7 @@ class Registry:
             self._drop_key(fact.id)
             return
         assert event.secret is not None, "a key is known by its hash"
-        key = fact.key
-        if key.hub_of is not None:
-            key = structs.replace(key, user=key.hub_of, hub_of=None)
-        self.keys[event.secret] = key
+        self.keys[event.secret] = read(fact.key)
         self._secrets[fact.key.id] = event.secret
         if isinstance(fact, KeyReplaced):
             self.successions[fact.key.id] = Succession(fact.replaces, fact.until)

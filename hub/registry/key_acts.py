@@ -11,6 +11,7 @@ from hub.errors import AccessDenied, OperatorFault
 from hub.facts import KeyMade, KeyReplaced, KeyRevoked
 from hub.registry.access import fingerprint, make_secret
 from hub.registry.admin import admin_event, agent_named, iso, user_named
+from hub.registry.logged_keys import logged
 from hub.registry.publishable import check as check_publishable
 from hub.registry.rewarding import check as check_rewarding
 from hub.topics import HUB_NAME, is_device_id
@@ -197,7 +198,7 @@ class KeyActs:
         now_us, agent = self._now_us(), key.agent or ""
         until = None if overlap_us is None else now_us + overlap_us
         new_id, secret = make_secret(self._random_bytes)
-        made = KeyReplaced(_logged(structs.replace(key, id=new_id)), key.id, until, by)
+        made = KeyReplaced(logged(structs.replace(key, id=new_id)), key.id, until, by)
         events = [admin_event(now_us, made, agent, key.device or "", fingerprint(secret))]
         unused = self._registry.successors.get(key.id)
         if unused is not None:
@@ -246,7 +247,7 @@ class KeyActs:
         """The event of a new key, and the key's whole text."""
         key_id, secret = make_secret(self._random_bytes)
         key = Key(key_id, agent, device, user, publishable, rewarding=rewarding, hub=hub)
-        fact = KeyMade(_logged(key), by)
+        fact = KeyMade(logged(key), by)
         event = admin_event(self._now_us(), fact, agent or "", device or "", fingerprint(secret))
         return event, secret
 
@@ -259,8 +260,3 @@ class KeyActs:
         if key is None:
             raise OperatorFault(f"there is no key {key_id!r}; see the list of keys")
         return key
-
-
-def _logged(key: Key) -> Key:
-    """As it stands in the log: see `hub_of`."""
-    return key if key.hub is None else structs.replace(key, user=None, hub_of=key.user)

@@ -8,12 +8,24 @@ import msgspec
 import pytest
 
 from hub.errors import AccessDenied, OperatorFault
-from hub.facts import Origin, PolicyMade
+from hub.facts import KeyMade, Origin, PolicyMade
 from hub.intake.mapping.bound import check_mapping
 from hub.registry.access import agent_of, fingerprint, operator_of
 from hub.registry.acts import Acts, Chosen, NewAgent
+from hub.registry.admin import admin_event
 from hub.registry.fold import Login, Registry, spec_of
-from hub.words import AgentName, DeviceId, Event, Interlock, Key, KeyId, Kind, Safety
+from hub.words import (
+    AgentName,
+    DeviceId,
+    Event,
+    Interlock,
+    Key,
+    KeyId,
+    Kind,
+    Publishable,
+    Rewarding,
+    Safety,
+)
 from tests.intake.fakes import Policies
 
 if TYPE_CHECKING:
@@ -440,6 +452,47 @@ def test_what_the_log_has_of_a_hubs_key_is_an_operators_to_no_earlier_version() 
     office.do((replaced, answer))
     assert {(one.user, one.hub) for one in office.registry.keys.values()} == {("ann", "site-a")}
     assert (answer["user"], len(office.registry.keys)) == ("ann", 2)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"publishable": Publishable(("https://museum.example",), 10, 10.0)},
+        {"rewarding": Rewarding(1.0, 60.0)},
+        {"rewarding": Rewarding(1.0, 60.0), "device": "dog"},
+    ],
+    ids=["publishable", "rewarding", "of a device"],
+)
+def test_what_the_log_has_of_a_key_that_may_do_little_opens_nothing_to_earlier_versions(
+    limits: dict[str, Any],
+) -> None:
+    """They know nothing of its limits, and take a key with an agent for one that may do all."""
+    office = Office()
+    office.create()
+    (whole,) = office.registry.keys.values()
+    device = limits.pop("device", None)
+    made, _ = office.acts.keys.create("walker", device, "test", **limits)
+    office.do((made, {}))
+    key = next(one for one in office.registry.keys.values() if one != whole)
+    replaced, answer = office.acts.keys.rotate(key.id, 60.0, "test")
+    for event in (*made, *replaced):
+        fact: Any = msgspec.json.decode(event.payload or "")
+        logged = fact["key"]
+        assert (logged["agent"], logged["user"], logged["limited_to"]) == (None, None, "walker")
+        assert event.agent == "walker", "whose owner sees that it was made"
+    office.do((replaced, answer))
+    keys = [one for one in office.registry.keys.values() if one != whole]
+    expected = Key(KeyId(""), AgentName("walker"), device, **limits)
+    assert [msgspec.structs.replace(one, id=KeyId("")) for one in keys] == [expected] * 2
+
+
+def test_a_limited_key_of_a_log_that_an_earlier_version_wrote_has_its_limits() -> None:
+    office = Office()
+    office.create()
+    limits = Publishable(("https://museum.example",), 10, 10.0)
+    key = Key(KeyId("k"), AgentName("walker"), publishable=limits)
+    office.do(([admin_event(1, KeyMade(key, "test"), "walker", "", b"#")], {}))
+    assert office.registry.keys[b"#"] == key
 
 
 def test_a_user_who_owns_agents_gives_them_away_before_leaving() -> None:
