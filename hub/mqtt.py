@@ -1,26 +1,18 @@
-"""A door to paho: a simulated device's end of MQTT 3.1.1, and a hub's at a broker of hubs.
+"""A door to paho: a simulated device's end of MQTT 3.1.1 and 5.
 
     async with MqttLink(device, key, host=host, port=port) as link:
         link.publish("obs", b'{"s":0,"o":[21.5,40]}')
         leaf, payload = await link.receive()            # "act", b'{"s":0,"a":1}'
 
-    link = BrokerLink("site-a", "broker.example", 8883, tls=True)
-    link.open(); link.subscribe("rl/v1/agents/heating/policy/+")
-    link.publish(topic, payload, retain=True)
-    for topic, payload in link.receive(): ...
-
 Rule 1: one link is one connection. When it is lost the link says so once and is finished; its
     owner opens another and sends again what was not answered, so nothing is queued in here.
-Rule 2: no thread, but for the moment of a device's connecting. A device's paho is served from the
-    event loop, a hub's inside `publish` and `receive`: that costs half of what a network thread and
-    the hand-over to it would.
+Rule 2: no thread, but for the moment of connecting. paho is served from the event loop: that costs
+    half of what a network thread and the hand-over to it would.
 """
 
 from __future__ import annotations
 
 import asyncio
-import select
-import socket
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
@@ -28,16 +20,15 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties as PacketProperties
 
 from hub.errors import AccessDenied
+from hub.mqtt_socket import send_at_once, unread
 from hub.payloads import Err
 from hub.topics import device_topic
 from hub.words import Code
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import ConnectFlags, DisconnectFlags, SocketLike
+    from paho.mqtt.client import ConnectFlags
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -48,11 +39,6 @@ OPEN_TIMEOUT_S: Final = 5.0
 """From the first SYN to the last SUBACK."""
 KEEPALIVE_S: Final = 5
 """A hub that vanished without closing its socket is noticed after at most twice this."""
-BROKER_KEEPALIVE_S: Final = 30
-PACKET_BYTES_MAX: Final = 65_536
-"""What a broker of hubs may send at once (MQTT 5, 3.1.2.11.4); it leaves larger ones out."""
-PACKETS_AT_ONCE: Final = 256
-"""That `BrokerLink.receive` takes of a broker that sends faster than we read."""
 _REFUSED: Final = ("Bad user name or password", "Not authorized")
 _CODES: Final = {0x97: Code.RATE, 0x83: Code.BUSY, 0x87: Code.AUTH}
 """What a PUBACK's reason code means; any other that is a failure means the payload."""
@@ -122,7 +108,7 @@ class MqttLink:
         """
         client = self._client
         client.username_pw_set(self._device, self._key)
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = send_at_once
         client.on_socket_close = self._closing
         client.on_socket_register_write = self._want_write
         client.on_socket_unregister_write = self._written
@@ -218,7 +204,7 @@ class MqttLink:
 
     def _readable(self) -> None:
         self._check(self._client.loop_read())
-        while self._lost is None and _unread(self._client):
+        while self._lost is None and unread(self._client):
             self._check(self._client.loop_read())
 
     def _want_write(self, *_: object) -> None:
@@ -295,154 +281,3 @@ class _TlsSocket(ssl.SSLSocket):
         except OSError:
             self.close()
             raise
-
-
-class BrokerLink:
-    """A hub's connection to a broker where hubs meet: MQTT 5, so that it can bound what it is sent.
-
-    Args:
-        name: of the hub.
-        host: of the broker.
-        port: of the broker.
-        tls: with a certificate that is checked.
-        ca_file: those that are trusted, PEM; empty = the system's.
-        login: user and password, where the broker asks for them.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        host: str,
-        port: int,
-        *,
-        tls: bool = False,
-        ca_file: str = "",
-        login: tuple[str, str] | None = None,
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._tls = tls
-        self._ca_file = ca_file
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTv5)
-        if login is not None:
-            self._client.username_pw_set(*login)
-        self.accepted = False
-        """Whether the broker has let it in."""
-        self._refused: str | None = None
-        self._why: str | None = None
-        """What the broker said as it ended the connection."""
-        self._inbox: list[tuple[str, bytes]] = []
-
-    def open(self) -> None:
-        """Connect; what is subscribed and published from now on waits for the CONNACK in order.
-
-        Raises:
-            OSError: no connection; try again later.
-            ValueError: the host is none.
-        """
-        client = self._client
-        client.on_connect = self._on_connect
-        client.on_message = self._on_message
-        client.on_disconnect = self._on_disconnect
-        client.on_socket_open = _send_at_once
-        client.connect_timeout = OPEN_TIMEOUT_S
-        if self._tls:
-            client.tls_set(ca_certs=self._ca_file or None)
-        bounds = PacketProperties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
-        bounds.MaximumPacketSize = PACKET_BYTES_MAX
-        client.connect(
-            self._host,
-            self._port,
-            keepalive=BROKER_KEEPALIVE_S,
-            clean_start=True,
-            properties=bounds,
-        )
-
-    def fileno(self) -> int:
-        """The socket, to be polled beside others.
-
-        Raises:
-            ConnectionError: the connection is lost.
-        """
-        connection = self._client.socket()
-        if connection is None:
-            raise ConnectionResetError(self._why or "the broker is lost")
-        return int(connection.fileno())
-
-    def subscribe(self, topic_filter: str) -> None:
-        """Hear what is published there from now on, and what is retained."""
-        self._check(self._client.subscribe(topic_filter, qos=1)[0])
-
-    def unsubscribe(self, topic_filter: str) -> None:
-        """Hear no more of it."""
-        self._check(self._client.unsubscribe(topic_filter)[0])
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Send at QoS 0: what is lost is announced, or asked for, again.
-
-        Raises:
-            ConnectionError: the connection is lost.
-        """
-        self._check(self._client.publish(topic, payload, qos=0, retain=retain).rc)
-
-    def receive(self) -> list[tuple[str, bytes]]:
-        """Serve the socket without waiting: topics and payloads that have come.
-
-        Raises:
-            ConnectionError: the connection is lost, or the broker refuses it.
-        """
-        client = self._client
-        waiting = [self] if client.want_write() else []
-        readable, writable, _ = select.select([self], waiting, [], 0.0)
-        for _ in range(PACKETS_AT_ONCE):
-            if not readable and not _unread(client):
-                break
-            self._check(client.loop_read())
-            if client.socket() is None:  # it said why it refuses us
-                break
-            readable = select.select([self], [], [], 0.0)[0]
-        if writable:
-            self._check(client.loop_write())
-        self._check(client.loop_misc())
-        if self._refused is not None:
-            raise ConnectionRefusedError(f"the broker refuses this hub: {self._refused}")
-        inbox, self._inbox = self._inbox, []
-        return inbox
-
-    def close(self) -> None:
-        """Say goodbye where that is still possible; never raises."""
-        self._client.disconnect()
-
-    def _check(self, code: MQTTErrorCode) -> None:
-        if code is not MQTTErrorCode.MQTT_ERR_SUCCESS and self._refused is None:
-            raise ConnectionResetError(self._why or f"the broker is lost: {code.name}")
-
-    def _on_connect(
-        self, _c: Client, _u: object, _f: ConnectFlags, reason: ReasonCode, said: Properties | None
-    ) -> None:
-        self.accepted = not reason.is_failure
-        if reason.is_failure:
-            self._refused = getattr(said, "ReasonString", None) or str(reason)
-
-    def _on_disconnect(
-        self, _c: Client, _u: object, by: DisconnectFlags, reason: ReasonCode, p: Properties | None
-    ) -> None:
-        if by.is_disconnect_packet_from_server:
-            why = getattr(p, "ReasonString", None) or str(reason)
-            self._why = f"the broker ended the connection: {why}"
-
-    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
-        self._inbox.append((message.topic, bytes(message.payload)))
-
-
-def _unread(client: Client) -> bool:
-    """Whether TLS has taken more from the socket than paho has: then no readiness tells of it."""
-    connection = client.socket()
-    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
-
-
-def _send_at_once(_client: Client, _userdata: object, connection: SocketLike) -> None:
-    # CRUCIAL: paho leaves Nagle on, and a PUBACK followed by a PUBLISH then waits for the hub's
-    # delayed ACK: 40 ms a step instead of 0.3.
-    assert isinstance(connection, socket.socket)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,4 +1,4 @@
-"""The hub's end of MQTT at somebody else's broker; the second door to paho.
+"""The hub's end of MQTT at somebody else's broker; a door to paho.
 
     link = HubLink(address, client_id="sheepfold-3fa9", …)
     link.on_message = take          # on the event loop; the broker keeps it until …
@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,11 +27,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from hub.errors import HubFault, OperatorFault
+from hub.mqtt_socket import send_at_once, unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paho.mqtt.client import ConnectFlags, SocketLike
+    from paho.mqtt.client import ConnectFlags
     from paho.mqtt.reasoncodes import ReasonCode
 
     from hub.address import Address
@@ -129,6 +129,8 @@ class HubLink:
         self._lost = asyncio.Event()
         self._answered = asyncio.Event()
         self._refusal: str | None = None
+        self._status_id = 0
+        """Packet id under which `online` was sent."""
         self.on_message: Callable[[Incoming], None] = _nobody
         self.connection = 0
         self.online = False
@@ -218,7 +220,8 @@ class HubLink:
         client.connect_timeout = CONNECT_S
         client.on_connect = self._on_connect
         client.on_message = self._on_message
-        client.on_socket_open = _send_at_once
+        client.on_subscribe = self._on_subscribe
+        client.on_socket_open = send_at_once
         client.on_socket_close = self._closing
         client.on_socket_register_write = self._want_write
         client.on_socket_unregister_write = self._written
@@ -291,13 +294,13 @@ class HubLink:
             before = self._read
             if self._check(self._client.loop_read()) or self._paused:
                 return
-            if self._read == before and not _unread(self._client):
+            if self._read == before and not unread(self._client):
                 return
         self._read_on()
 
     def _read_on(self) -> None:
         """In the next loop turn, if TLS has read more than we: the socket will not tell."""
-        if _unread(self._client):
+        if unread(self._client):
             self._loop.call_soon(self._read_unread)
 
     def _read_unread(self) -> None:
@@ -339,7 +342,34 @@ class HubLink:
         self.connection += 1
         self.online = True
         client.subscribe([(topic_filter, 1) for topic_filter in self._filters])
-        client.publish(self._status_topic, b"online", qos=1, retain=True)
+        client.on_publish = self._on_publish
+        self._status_id = client.publish(self._status_topic, b"online", qos=1, retain=True).mid
+
+    def _on_subscribe(
+        self, _c: Client, _u: object, _m: int, codes: list[ReasonCode], _p: object
+    ) -> None:
+        denied = [str(code) for code in codes if code.is_failure]
+        if denied:
+            self._warn_of_rules(f"hear {len(denied)} of {len(codes)} topics of devices", denied[0])
+
+    def _on_publish(
+        self, client: Client, _u: object, packet_id: int, code: ReasonCode, _p: object
+    ) -> None:
+        """Who may not say that it is online may say nothing: so much is asked of MQTT 5."""
+        if packet_id == self._status_id:
+            client.on_publish = None  # each answer to a device would come here too
+            if code.is_failure:
+                self._warn_of_rules(f"publish to {self._status_topic}", str(code))
+
+    def _warn_of_rules(self, what: str, why: str) -> None:
+        log.warning(
+            "broker %s does not let this hub %s (%s), so devices get no answers: its rules must "
+            "let the user of mqtt.broker hear and say all below the base, as deploy/mosquitto/acl "
+            "does for 'hub'",
+            self._address,
+            what,
+            why,
+        )
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         self._read += 1
@@ -362,14 +392,3 @@ class HubLink:
 
 def _nobody(_: Incoming) -> None:
     """Before anybody wants messages."""
-
-
-def _unread(client: Client) -> bool:
-    """Whether TLS has taken more from the socket than paho has: then no readiness tells of it."""
-    connection = client.socket()
-    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
-
-
-def _send_at_once(_client: Client, _userdata: object, connection: SocketLike) -> None:
-    if isinstance(connection, socket.socket):  # Nagle and a delayed ACK would take 40 ms a step
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -100,6 +100,7 @@ class Member:
         """When the broker came; None while it is gone."""
         self._refused: Counter[str] = Counter()
         self._losses = Losses()
+        self._denials = Losses()
         self._counted = Counted()
         self._given = 0
         self._tokens = float(settings.parts_per_s)
@@ -151,6 +152,26 @@ class Member:
         if self._losses.tell(why, self._clock.monotonic(), was_in=was_in):
             text = f"the broker of other hubs is gone, and tried again: {self._losses.newest}"
             self.told.append(Noted(text))
+
+    def denied(self, topic: str, why: str, *, is_heard: bool) -> None:
+        """The broker does not let this hub say that, or hear it; it is said again when it is due.
+
+        Args:
+            topic: what was retained there is not; or a filter.
+            why: in the broker's words.
+            is_heard: it was to be heard.
+        """
+        self._refused["denied"] += 1
+        for part in self._parts.values():
+            part.said.pop(topic, None)
+        what = "hear the others" if is_heard else f"speak as {self.name!r}"
+        text = f"the broker of other hubs does not let this one {what}: {why}"
+        if self._denials.tell(text, self._clock.monotonic(), was_in=True):
+            hint = (
+                "its rules may let each user speak under its own name alone, as deploy/hubs/acl "
+                "does; then federation.name must be the user in federation.credentials"
+            )
+            self.told.append(Noted(f"{self._denials.newest}; {hint}"))
 
     def _withdraw(self, name: AgentName) -> None:
         part = self._parts.pop(name)

@@ -28,7 +28,7 @@ from hub.frames import Splitter
 from hub.learner.exchange.importing import Job, import_policy
 from hub.log.messages import socket_path
 from hub.log.read import Reader
-from hub.mqtt import BrokerLink
+from hub.mqtt_meeting import BrokerLink
 
 if TYPE_CHECKING:
     import socket
@@ -159,6 +159,8 @@ class _Loop:
         if self._link.accepted and not self._is_in:
             self._is_in = True
             self._member.joined()
+        for denied in self._link.denied():
+            self._member.denied(denied.topic, denied.why, is_heard=denied.is_heard)
         self._heard += len(messages)
         if self._heard > self._settings.messages_per_s:
             self._wait_s = RETRY_S_MAX

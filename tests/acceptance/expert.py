@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from hub.mqtt import BrokerLink
+from hub.mqtt_meeting import BrokerLink
 from tests.acceptance.real_hub import HOST
 
 if TYPE_CHECKING:

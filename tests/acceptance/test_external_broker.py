@@ -5,12 +5,15 @@ The large form is `make soak-broker` (`pytest tests/acceptance/test_external_bro
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import pytest
 
 from hub import control
+from hub.address import read_address
+from hub.mqtt_hub import HubLink
 from hub.simulate.exchange import Endpoint
 from hub.simulate.over_mqtt import MqttExchange
 from hub.words import DeviceId
@@ -19,6 +22,7 @@ from tests.acceptance.mosquitto import PASSWORD, device_broker
 from tests.acceptance.paho_client import PahoClient
 from tests.acceptance.real_hub import HOST, until
 from tests.acceptance.test_kill import assert_logged_once, await_steps
+from tests.intake.house import become
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +83,26 @@ def test_devices_of_an_agent_are_answered_and_others_told_why_not(
         assert device.said("act")["s"] == 3
     rows = hub.sql("SELECT device, step FROM events WHERE kind = 'observation' ORDER BY seq")
     assert rows == [{"device": "w-0", "step": 1}, {"device": "w-0", "step": 3}]
+
+
+async def test_rules_that_do_not_let_the_hub_in_the_topics_are_said(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong user is let in by its password, and hears nothing."""
+    link = HubLink(
+        read_address(mosquitto.address.replace("//hub:", "//w-0:"), "mqtt.broker"),
+        client_id="hub",
+        filters=["rl/v1/+/obs"],
+        status_topic="rl/v1/hub/status",
+        under_way_max=1,
+        retry_s_max=0.1,
+    )
+    running = asyncio.create_task(link.run())
+    said = "does not let this hub publish to rl/v1/hub/status (Not authorized)"
+    await become(lambda: said in caplog.text or running.done())
+    assert "deploy/mosquitto/acl" in caplog.text
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_dashboards_see_state_and_command_there_too(hub: RealHub, mosquitto: Mosquitto) -> None:

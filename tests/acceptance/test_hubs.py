@@ -11,7 +11,7 @@ import pytest
 
 from hub import control
 from hub.federation.payloads import Announcement, Gains
-from hub.mqtt import BrokerLink
+from hub.mqtt_meeting import BrokerLink, Denied
 from hub.registry.key_acts import RevokeKey
 from hub.registry.user_acts import CreateUser
 from tests.acceptance.cart import Cart
@@ -153,6 +153,27 @@ def test_hubs_meet_at_the_broker_of_one_of_them_until_its_operator_ends_it(
         until(lambda: not count(a, "guests WHERE until IS NULL"), "b's leave", timeout_s=LONG_S)
         steps = one.steps
         until(lambda: one.steps > steps + 50, "steps go on at b", timeout_s=LONG_S)
+
+
+def test_a_broker_says_of_a_wrong_name_what_it_denies(guarded: Mosquitto) -> None:
+    link = BrokerLink("site-b", HOST, guarded.port, login=("site-a", PASSWORD))
+    link.open()
+    mine, another = (f"rl/v1/agents/cart/policy/{name}" for name in ("site-a", "site-b"))
+    for topic in (another, mine, another):
+        link.publish(topic, b"x", retain=True)
+    link.subscribe("rl/v1/agents/cart/policy/+")
+    denied: list[Denied] = []
+    heard: list[str] = []
+
+    def look() -> bool:
+        heard.extend(topic for topic, _ in link.receive())
+        denied.extend(link.denied())
+        return len(denied) + len(heard) == 3
+
+    until(look, "the broker's answers")
+    link.close()
+    assert denied == [Denied(another, "Not authorized", is_heard=False)] * 2
+    assert heard == [mine]
 
 
 def made(hub: RealHub, *whose: str) -> str:

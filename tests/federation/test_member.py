@@ -140,6 +140,22 @@ def test_why_the_broker_is_gone_is_shown_and_told_once(tmp_path: Path, learnt: H
     assert b.refused == {"lost": 3}
 
 
+def test_what_the_broker_denies_is_told_once_and_said_again(tmp_path: Path, learnt: Hub) -> None:
+    meeting, a, b = meet(tmp_path, learnt)
+    meeting.go(2)
+    topic = TOPIC.format(agent=ADVICE.name, hub="site-a")
+    for _ in range(3):
+        meeting.said.clear()
+        a.member.denied(topic, "Not authorized", is_heard=False)
+        meeting.go(2)
+        assert topic in [said for said, _ in meeting.said]
+    (note,) = a.notes
+    assert "speak as 'site-a': Not authorized; " in note
+    assert "federation.name" in note
+    assert a.refused == {"denied": 3}
+    assert b.notes == []
+
+
 def test_a_guest_is_replaced_by_its_newer_network_and_no_more_often_than_allowed(
     tmp_path: Path, learnt: Hub
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hub.errors import AccessDenied
 from hub.intake.mqtt.wire import ConnectCode
-from hub.mqtt import BrokerLink
+from hub.mqtt_meeting import BrokerLink
 from hub.registry.access import fingerprint, operator_of
 from hub.topics import HUB_HEARS_THERE, HUB_PUBLISHES_THERE
 from hub.words import AgentName, Key, KeyId, User

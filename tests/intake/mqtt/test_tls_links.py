@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.address import Address
-from hub.mqtt import BrokerLink
 from hub.mqtt_hub import HubLink, Incoming, trust
+from hub.mqtt_meeting import BrokerLink
 from tests.acceptance.certificates import Authority
 from tests.acceptance.real_hub import until
 from tests.intake.house import become
