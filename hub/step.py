@@ -119,8 +119,8 @@ class Held:
                 self.since_s[i], self.actions[i] = now_s, 1
 
 
-class Choice(Struct, frozen=True, gc=False):
-    """An action and where it came from."""
+class Choice(Struct, frozen=True, array_like=True, gc=False):
+    """An action and where it came from; what an actor sends is one already."""
 
     action: Floats | None
     source: Source

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from hub.facts import Advised, Guarded, PolicyMade, Updated
 from hub.frames import frame
+from hub.step import Choice
 from hub.words import FLOAT_BYTES, Floats, Source
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ class Advice(Struct, frozen=True, array_like=True, gc=False):
     standard deviations."""
 
 
-class Reply(Struct, frozen=True, array_like=True, gc=False):
-    """The action for one Question."""
+class Reply(Struct, frozen=True, gc=False):
+    """The action for one Question, as the actor finds it."""
 
     id: int
     action: Floats
@@ -134,9 +135,17 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
         """Who chose."""
         return Source.POLICY if self.advice is None else Source.ADVICE
 
-    def drawn(self, mask: bytes | None = None) -> Drawn:
-        """How it was chosen, from what was allowed."""
-        return Drawn(self.raw, mask, self.memory, self.advice, self.own)
+    def choice(self, mask: bytes | None = None) -> Choice:
+        """As the log keeps it, with how it was drawn from what was allowed."""
+        drawn = Drawn(self.raw, mask, self.memory, self.advice, self.own)
+        return Choice(
+            action=self.action,
+            source=self.source,
+            policy=self.version,
+            logprob=self.logprob,
+            value=self.value,
+            payload=payload_of(drawn),
+        )
 
 
 class Consult(Struct, frozen=True, array_like=True, tag="consult", gc=False):
@@ -158,9 +167,14 @@ class LastWords(Struct, frozen=True, array_like=True, tag="last words"):
 
 
 class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
-    """Replies to all Questions that had arrived together, in one frame."""
+    """What was chosen for all Questions that had arrived together, in one frame.
 
-    replies: list[Reply]
+    CRUCIAL for the cost of advice: choices stand here as the log will have them. What is made of a
+    reply in the actor, its payload most of all, costs the hub's loop nothing.
+    """
+
+    choices: list[tuple[int, Choice]]
+    """Each with its Question's id."""
 
 
 class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hub.facts import PolicyMade, Updated
 from hub.frames import Splitter
 from hub.learner.messages import (
+    Advice,
     Answers,
     Ask,
     Drawn,
@@ -49,7 +50,15 @@ def test_messages_to_the_actor_round_trip(message: Ask | Load | Greedy) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [Answers([Reply(1, FOUR, None, -0.5, None, 7), Reply(2, FOUR, FOUR, None, 1.5, 7)]), Loaded(7)],
+    [
+        Answers(
+            [
+                (1, Reply(1, FOUR, None, -0.5, None, 7).choice()),
+                (2, Reply(2, FOUR, FOUR, None, 1.5, 7, advice=Advice("peer", FOUR)).choice()),
+            ]
+        ),
+        Loaded(7),
+    ],
 )
 def test_messages_from_the_actor_round_trip(message: Answers | Loaded) -> None:
     (body,) = Splitter().feed(framed(message))

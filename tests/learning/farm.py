@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from hub.facts import AgentMade
 from hub.intake.mapping.bound import check_mapping
 from hub.learner.acting.flock import Choosing, open_chooser
-from hub.learner.messages import LoggedPolicy, Made, Question, payload_of, policy_path
+from hub.learner.messages import LoggedPolicy, Made, Question, policy_path
 from hub.learner.training.train import KINDS, Trainer
 from hub.learner.versions.heads import Heads, Verdict
 from hub.learner.versions.policy import read_policy
@@ -145,14 +145,15 @@ class Farm:
             first=bool(observation.first),
         )
         (reply,) = self._chooser.choose([question], greedy=False)
+        chosen = reply.choice()
         return replace(
             event,
-            action=reply.action,
-            policy=reply.version,
-            logprob=reply.logprob,
-            value=reply.value,
-            source=reply.source,
-            payload=payload_of(reply.drawn()),
+            action=chosen.action,
+            policy=chosen.policy,
+            logprob=chosen.logprob,
+            value=chosen.value,
+            source=chosen.source,
+            payload=chosen.payload,
         )
 
     # --- what the hub does ----------------------------------------------------------------------

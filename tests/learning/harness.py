@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from hub.learner.acting.flock import Choosing, open_chooser
-from hub.learner.messages import Made, Question, payload_of, policy_path
+from hub.learner.messages import Made, Question, policy_path
 from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import read_policy
 from hub.mask import TAKEN_BY
@@ -267,7 +267,8 @@ class Hub:
                 first=bool(observation.first),
             )
             (reply,) = self._chooser.choose([question], greedy=not self.agent.learning)
-            action = reply.action
+            chosen = reply.choice(mask)
+            action = chosen.action
             events.append(
                 Event(
                     Kind.ACTION,
@@ -275,12 +276,12 @@ class Hub:
                     agent=observation.agent,
                     device=observation.device,
                     step=observation.step,
-                    action=reply.action,
-                    policy=reply.version,
-                    logprob=reply.logprob,
-                    value=reply.value,
-                    source=reply.source,
-                    payload=payload_of(reply.drawn(mask)),
+                    action=chosen.action,
+                    policy=chosen.policy,
+                    logprob=chosen.logprob,
+                    value=chosen.value,
+                    source=chosen.source,
+                    payload=chosen.payload,
                 )
             )
         for event in events:

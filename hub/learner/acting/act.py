@@ -109,13 +109,18 @@ class _Actor:
         if self._chooser is None:
             return
         if not self._greedy:
-            questions, asked = self._consults.hold(self._chooser, questions)
-            for consult in asked:
+            questions, consults = self._consults.hold(self._chooser, questions)
+            for consult in consults:
                 self._connection.sendall(framed(consult))
         if questions or ready:
-            replies = self._chooser.choose([*questions, *ready], greedy=self._greedy)
+            asked = [*questions, *ready]
+            replies = self._chooser.choose(asked, greedy=self._greedy)
             self._guests.said.clear()
-            self._connection.sendall(framed(Answers(replies)))
+            chosen = [
+                (question.id, reply.choice(question.mask))
+                for question, reply in zip(asked, replies, strict=True)
+            ]
+            self._connection.sendall(framed(Answers(chosen)))
 
 
 def _load(

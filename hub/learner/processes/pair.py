@@ -27,13 +27,11 @@ from hub.learner.messages import (
     Loaded,
     LoggedPolicy,
     Question,
-    Reply,
     Waiting,
     decode_from_actor,
     decode_from_trainer,
     framed,
     guest_path,
-    payload_of,
     policy_path,
 )
 from hub.learner.processes.child import FAILURES, Child
@@ -41,7 +39,6 @@ from hub.learner.processes.memory_limit import MemoryWatch
 from hub.learner.processes.quota import Quota
 from hub.learner.processes.start import run_actor, run_trainer
 from hub.learner.versions.heads import Verdict
-from hub.step import Choice
 from hub.words import Event, Kind
 
 if TYPE_CHECKING:
@@ -55,7 +52,7 @@ if TYPE_CHECKING:
     from hub.learner.versions.heads import Heads
     from hub.registry.fold import Registry, Spec
     from hub.settings import LearnerSettings
-    from hub.step import Appender, Step
+    from hub.step import Appender, Choice, Step
     from hub.words import AgentName
 
 log: Final = logging.getLogger("hub.learner")
@@ -295,11 +292,12 @@ class Pair:
             return
         assert isinstance(message, Answers)
         # All are taken first: who looks at `choosing` meanwhile waits for none of these.
-        self._elsewhere.difference_update(reply.id for reply in message.replies)
-        answered = [(self._open.pop(reply.id, None), reply) for reply in message.replies]
-        for step, reply in answered:
+        if self._elsewhere:
+            self._elsewhere.difference_update(number for number, _ in message.choices)
+        answered = [(self._open.pop(number, None), choice) for number, choice in message.choices]
+        for step, choice in answered:
             if step is not None:
-                self._around.choose(step, _choice(reply, step.observation.mask))
+                self._around.choose(step, choice)
 
     def _trainer_opened(self) -> None:
         self._idle, self.waiting = False, 0
@@ -391,17 +389,6 @@ class Pair:
     def name(self) -> AgentName:
         """Of the agent."""
         return self._spec.agent.name
-
-
-def _choice(reply: Reply, mask: bytes | None) -> Choice:
-    return Choice(
-        action=reply.action,
-        source=reply.source,
-        policy=reply.version,
-        logprob=reply.logprob,
-        value=reply.value,
-        payload=payload_of(reply.drawn(mask)),
-    )
 
 
 def _is_first(step: Step) -> bool:
