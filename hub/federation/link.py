@@ -5,7 +5,8 @@
     link.shown                      # how it goes, for `sheepfold status`
 
 The process is told of agents that take part whenever anything of them has changed. What it brings
-is logged before anybody acts by it.
+is logged before anybody acts by it. One that stands still is told nothing until it goes on, and
+nobody waits for one that is gone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from hub.errors import SheepfoldError
 from hub.facts import GuestsTaken
+from hub.federation.handed import Handed
 from hub.federation.messages import (
     Agents,
     Ask,
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("hub.federation")
 
 CLOSE_S_MAX: Final = 2.0
+SAY_S: Final = 60.0
+"""Between two lines that the process does not answer."""
 LOOK_S: Final = 1.0
 """Between two looks at whether an agent has changed: versions come several a second."""
 
@@ -95,7 +99,17 @@ class FederationLink:
         self._looking: asyncio.Task[None] | None = None
         self._told: list[Namesake] | None = None
         """What the process knows; None = nothing yet."""
+        self._handed = Handed(settings.federation)
         self._counted = Counted()
+        """As the process that runs says."""
+        self._before = Counted()
+        """The counts of those before it."""
+        self._still = False
+        """It does not answer."""
+        self._said_s = float("-inf")
+        """When that was said last."""
+        self.unasked = 0
+        """Questions that it was not handed, for that or since too many were open."""
         self._beginning: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
@@ -109,6 +123,7 @@ class FederationLink:
         self._child.start(
             opened=self._opened,
             received=lambda body: self._heard(decode_from_federation(body)),
+            lost=self._lost,
             failing=lambda: log.error(
                 "the process for other hubs ends again and again: look at federation.broker, or at "
                 "federation.memory_mb if it was killed; devices are answered meanwhile"
@@ -117,11 +132,21 @@ class FederationLink:
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
     def consult(self, agent: AgentName, consult: Consult) -> None:
-        """Have an adviser elsewhere asked; `advise` is called, or the actor's own wait ends."""
-        if self._child is None or self._child.pid is None:
+        """Have an adviser elsewhere asked; `advise` is called, at once where nobody will answer.
+
+        Only where the process is stopped meanwhile does the actor's own wait end it.
+        """
+        if self._child is None or not self._counted.connected:
             self._advise(agent, Counsel(consult.id, None))
-        else:
-            self._child.send(framed(Ask(agent, consult)))
+            return
+        if self._handed.is_full or self._stands_still(self._child):
+            self.unasked += 1
+            self._advise(agent, Counsel(consult.id, None))
+            return
+        now_s = self._clock.monotonic()
+        self._handed.add(agent, consult.id, now_s)
+        until_s = now_s + self._settings.federation.advice_ms / 1000
+        self._child.send(framed(Ask(agent, consult, until_s)))
 
     async def close(self) -> None:
         """End the process."""
@@ -134,7 +159,30 @@ class FederationLink:
     @property
     def shown(self) -> dict[str, Any] | None:
         """How it goes, None where the hub keeps to itself."""
-        return None if self._child is None else msgspec.to_builtins(self._counted)
+        counted = self.counted
+        if counted is None:
+            return None
+        shown: dict[str, Any] = msgspec.to_builtins(counted)
+        return shown | {
+            "still": self.still,
+            "open": self.open_questions,
+            "unasked": self.unasked,
+        }
+
+    @property
+    def counted(self) -> Counted | None:
+        """How it goes, counted since the hub's start; None where the hub keeps to itself."""
+        return None if self._child is None else self._counted.after(self._before)
+
+    @property
+    def still(self) -> bool:
+        """The process runs and does not answer."""
+        return self._still
+
+    @property
+    def open_questions(self) -> int:
+        """Handed to it and not answered yet."""
+        return len(self._handed)
 
     @property
     def trouble(self) -> Trouble | None:
@@ -162,18 +210,46 @@ class FederationLink:
         self._told = None
         self._tell()
 
+    def _lost(self) -> None:
+        """It is gone: nobody waits for what it was asked; the next one is told all again."""
+        self._before, self._counted = self._counted.after(self._before), Counted()
+        self._still = False
+        for agent, number in self._handed.give_up():
+            self._advise(agent, Counsel(number, None))
+
+    def _stands_still(self, child: Child) -> bool:
+        """Whether it is to be told nothing for now; said once, and once when that is over."""
+        now_s = self._clock.monotonic()
+        still = self._handed.stands_still(now_s, child.unread_bytes)
+        if still and not self._still and now_s - self._said_s >= SAY_S:
+            self._said_s = now_s
+            log.warning(
+                "the process for other hubs (pid %s) does not answer: %d questions are open and "
+                "%d bytes unread; agents go on without advice from elsewhere. It was stopped, or "
+                "hangs: 'kill -CONT' lets it go on, 'kill -9' has the hub start another",
+                child.pid,
+                len(self._handed),
+                child.unread_bytes,
+            )
+        elif self._still and not still:
+            log.warning("the process for other hubs answers again")
+        self._still = still
+        return still
+
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             self._tell()
 
     def _tell(self) -> None:
+        if self._child is None or self._stands_still(self._child):
+            return  # it is told when it goes on
         agents = [
             self._namesake(spec)
             for spec in self._registry.agents.values()
             if spec.agent.hubs != "none" and spec.agent.algorithm != EXTERNAL
         ]
-        if agents != self._told and self._child is not None:
+        if agents != self._told:
             self._told = agents
             self._child.send(framed(Agents(agents)))
 
@@ -197,6 +273,7 @@ class FederationLink:
             case Noted(text):
                 log.warning("%s", text)
             case Told(agent, counsel):
+                self._handed.end(agent, counsel.id)
                 self._advise(agent, counsel)
             case Took(agent, _) if agent in self._registry.agents:
                 self._log_guests(message)

@@ -253,7 +253,7 @@ class Member:
     def consult(self, ask: Ask) -> None:
         """Ask what an actor wants to know of an adviser elsewhere; what comes stands in `told`."""
         part = None if self._since_s is None else self._parts.get(ask.agent)
-        self._questions.ask(ask.agent, part, ask.consult, self._clock.monotonic())
+        self._questions.ask(ask, part, self._clock.monotonic())
 
     def _give(self, part: Part, payload: bytes) -> None:
         want, name = read_want(payload), part.name
@@ -315,6 +315,7 @@ class Member:
             dict(self._refused + collect.refused + questions.refused),
             questions.asked,
             questions.heard,
+            questions.late,
             self._answers.answered,
             self._losses.newest,
         )

@@ -6,10 +6,11 @@ hub ◀──Took, Join, Told, Noted, Counted── federation
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.facts import Guest
 from hub.frames import frame
@@ -41,6 +42,8 @@ class Ask(Struct, frozen=True, tag="ask"):
 
     agent: AgentName
     consult: Consult
+    until_s: float
+    """When its actor waits no more, on the clock that all processes of a machine share."""
 
 
 class Told(Struct, frozen=True, tag="told"):
@@ -73,7 +76,7 @@ class Noted(Struct, frozen=True, tag="noted"):
 
 
 class Counted(Struct, frozen=True, tag="counted"):
-    """How it goes with other hubs, since the process started."""
+    """How it goes with other hubs; what is counted is so since the process started."""
 
     connected: bool = False
     hubs: int = 0
@@ -88,10 +91,28 @@ class Counted(Struct, frozen=True, tag="counted"):
     """Questions to advisers elsewhere."""
     heard: int = 0
     """Their answers that came in time."""
+    late: int = 0
+    """Questions that nobody answered in time."""
     answered: int = 0
     """Questions of others."""
     lost_because: str = ""
     """Why the broker was gone when it was gone last; empty = it never was."""
+
+    def after(self, before: Counted) -> Counted:
+        """With what processes before this one had counted."""
+        refused = Counter(before.refused)
+        refused.update(self.refused)
+        return structs.replace(
+            self,
+            fetched=before.fetched + self.fetched,
+            parts=before.parts + self.parts,
+            refused=dict(refused),
+            asked=before.asked + self.asked,
+            heard=before.heard + self.heard,
+            late=before.late + self.late,
+            answered=before.answered + self.answered,
+            lost_because=self.lost_because or before.lost_because,
+        )
 
 
 ToFederation = Agents | Ask

@@ -1,7 +1,7 @@
 """What replicas here ask of advisers elsewhere, and the answers that come in time.
 
     questions = Questions(settings, base, ours="site-a", random_bytes=os.urandom)
-    questions.ask(part, consult, now); questions.hear(payload, now); questions.expire(now)
+    questions.ask(ask, part, now); questions.hear(payload, now); questions.expire(now)
 
 For who has no network to give: a hub with another algorithm or too large a policy, a program, a
 person. Where a network comes (`collect.py`), it is asked in the actor, in microseconds.
@@ -33,15 +33,12 @@ from hub.words import FLOAT_BYTES, Floats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hub.federation.messages import FromFederation
-    from hub.learner.messages import Consult
+    from hub.federation.messages import Ask, FromFederation
     from hub.settings.federation import FederationSettings
     from hub.words import Agent, AgentName
 
 ID_BYTES: Final = 8
 BURST_S: Final = 1.0
-OPEN_MAX: Final = 1024
-"""Questions that wait for an answer; above, the next are not asked."""
 ADVICE_MAX: Final = 1e4
 """Of a number in an advice: what is beyond, either way, says no more than this."""
 
@@ -71,6 +68,7 @@ class Questions:
         refused: what was left alone, by reason.
         asked: questions.
         heard: answers that came in time.
+        late: questions whose answer did not.
     """
 
     def __init__(
@@ -83,8 +81,9 @@ class Questions:
         self.out: list[Publish] = []
         self.told: list[FromFederation] = []
         self.refused: Counter[str] = Counter()
-        self.asked = self.heard = 0
+        self.asked = self.heard = self.late = 0
         self._ms = settings.advice_ms
+        self._open_max = settings.questions_open_max
         self._base = base
         self._ours = ours
         self._random_bytes = random_bytes
@@ -92,21 +91,26 @@ class Questions:
         self._open: dict[str, _Open] = {}
         """By id; all have as long, so the first is the next to be late."""
 
-    def ask(self, agent: AgentName, part: Part | None, consult: Consult, now_s: float) -> None:
+    def ask(self, ask: Ask, part: Part | None, now_s: float) -> None:
         """Send a question to whom it is for, or say at once that nobody answers."""
+        agent, consult = ask.agent, ask.consult
         name = consult.adviser.removesuffix(f"/{ASKED}")
         count = len(consult.values) // FLOAT_BYTES
         if part is None or name not in part.advisers or count > OBSERVATION_MAX:
             self._tell(agent, consult.id, None)
             return
-        if len(self._open) >= OPEN_MAX or self._bucket.take(now_s):
+        if ask.until_s <= now_s:  # this process stood still, and its actor has gone on
+            self.late += 1
+            self._tell(agent, consult.id, None)
+            return
+        if len(self._open) >= self._open_max or self._bucket.take(now_s):
             self.refused["rate"] += 1
             self._tell(agent, consult.id, None)
             return
         question = self._random_bytes(ID_BYTES).hex()
-        declared, until_s = part.namesake.agent, now_s + self._ms / 1000
+        declared = part.namesake.agent
         width = advice_width(declared)
-        self._open[question] = _Open(agent, declared, consult.id, width, until_s)
+        self._open[question] = _Open(agent, declared, consult.id, width, ask.until_s)
         values = list(struct.unpack(f"<{count}f", consult.values))
         sent = AskSent(question, self._ours, values, self._ms)
         self.out.append(Publish(agent_topic(self._base, agent, "ask", name), encode(sent)))
@@ -123,6 +127,7 @@ class Questions:
         if asked is None:
             raise Unheard("answer", "nobody asked, or it is too late")
         if asked.until_s < now_s:
+            self.late += 1
             self._tell(asked.agent, asked.number, None)
             raise Unheard("answer", "it is too late")
         advice = answer.advice
@@ -142,6 +147,7 @@ class Questions:
             if asked.until_s >= now_s:
                 return
             del self._open[question]
+            self.late += 1
             self._tell(asked.agent, asked.number, None)
 
     def abandon(self) -> None:

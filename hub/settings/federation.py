@@ -66,6 +66,15 @@ class FederationSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0, description="That are asked, and that are answered, for all agents together."),
     ] = 200.0
+    questions_open_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65_536,
+            description="Asked and not answered yet; above, the next are not asked, and replicas "
+            "act by themselves.",
+        ),
+    ] = 1024
     hubs_max: Annotated[int, Meta(ge=1, le=1024, description="Others heard for one agent.")] = 16
     policy_mb_max: Annotated[
         int, Meta(ge=1, le=256, description="Largest network that is given out or fetched.")

@@ -152,7 +152,9 @@ class Site:
     def ask(self, number: int, adviser: str, *values: float) -> None:
         """As its actor would."""
         seen = Floats(struct.pack(f"<{len(values)}f", *values))
-        self.member.consult(Ask(self.namesake.agent.name, Consult(number, adviser, seen)))
+        until_s = self.meeting.clock.now_s + self.meeting.settings.advice_ms / 1000
+        consult = Consult(number, adviser, seen)
+        self.member.consult(Ask(self.namesake.agent.name, consult, until_s))
 
     def returned(self, device: str, *returns: float) -> None:
         """Episodes that ended; one number = as many as are needed."""

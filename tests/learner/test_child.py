@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
 SETTINGS: Final = LearnerSettings(restart_s_first=0.01)
+BEYOND_SOCKET_BYTES: Final = 4 << 20
 OPENED_S: Final = 20.0
 """The first child waits for the fork server to import torch."""
 
@@ -130,6 +131,24 @@ def test_stopping_ends_the_wait_before_the_next_start(
                 await asyncio.sleep(0)
         child.stop()
         await asyncio.wait_for(child.ended(), OPENED_S)
+
+    asyncio.run(go())
+
+
+def test_what_it_does_not_read_is_known_until_it_is_gone(child: Child) -> None:
+    async def go() -> None:
+        lost = asyncio.Event()
+        opened = asyncio.Event()
+        child.start(opened=opened.set, received=lambda _: None, lost=lost.set)
+        await asyncio.wait_for(opened.wait(), OPENED_S)
+        child.signal(signal.SIGSTOP)
+        child.send(bytes(BEYOND_SOCKET_BYTES))
+        assert child.unread_bytes > 0
+        child.signal(signal.SIGKILL)
+        await asyncio.wait_for(lost.wait(), OPENED_S)
+        assert child.unread_bytes == 0
+        child.stop()
+        await child.ended()
 
     asyncio.run(go())
 

@@ -74,6 +74,7 @@ class Child:
         *,
         opened: Callable[[], None],
         received: Callable[[bytes], None],
+        lost: Callable[[], None] = lambda: None,
         failing: Callable[[], None] = lambda: None,
     ) -> None:
         """Keep the process running.
@@ -81,9 +82,10 @@ class Child:
         Args:
             opened: called at each start.
             received: called with each frame it sends.
+            lost: called as soon as it is gone, after each `opened` once.
             failing: called when it has ended `FAILURES` times in a row without being healthy.
         """
-        keeping = self._keep(opened, received, failing)
+        keeping = self._keep(opened, received, lost, failing)
         self._task = asyncio.get_running_loop().create_task(keeping)
 
     @property
@@ -105,6 +107,11 @@ class Child:
         """To the process; lost when it does not run: `opened` tells it again all it must know."""
         if self._pipe is not None:
             self._pipe.write(frame)
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of what it was sent: those that wait here, since it has not read what came before."""
+        return 0 if self._pipe is None else self._pipe.unread_bytes
 
     def signal(self, number: signal.Signals) -> None:
         """To the process; nothing when it does not run."""
@@ -141,6 +148,7 @@ class Child:
         self,
         opened: Callable[[], None],
         received: Callable[[bytes], None],
+        lost: Callable[[], None],
         failing: Callable[[], None],
     ) -> None:
         wait_s = 0.0
@@ -148,7 +156,7 @@ class Child:
         while not self._stopping.is_set():
             self._began = self._clock.monotonic()
             self._wanted, self._last_words = False, None
-            ended = await self._run(opened, received)
+            ended = await self._run(opened, received, lost)
             if self._stopping.is_set():
                 return
             if self._clock.monotonic() - self._began > HEALTHY_S and not self._at_fault:
@@ -167,7 +175,12 @@ class Child:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 
-    async def _run(self, opened: Callable[[], None], received: Callable[[bytes], None]) -> str:
+    async def _run(
+        self,
+        opened: Callable[[], None],
+        received: Callable[[bytes], None],
+        lost: Callable[[], None],
+    ) -> str:
         """From its start to its end; how it ended."""
         ours, theirs = socket.socketpair()
         function, arguments = self._target()
@@ -192,6 +205,7 @@ class Child:
         opened()
         await pipe.lost.wait()
         self._pipe = None
+        lost()
         return await asyncio.to_thread(_reap, process)
 
 
@@ -221,6 +235,10 @@ class _Pipe(asyncio.Protocol):
     def write(self, frame: bytes) -> None:
         if self._transport is not None:
             self._transport.write(frame)
+
+    @property
+    def unread_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close(self) -> None:
         if self._transport is not None:
