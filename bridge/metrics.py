@@ -1,8 +1,8 @@
 """`GET /metrics`: what the hub counts, for Prometheus or whoever speaks its format.
 
-Series have at most these labels: agent, stage, source, code, process, rule, outcome. Agents beyond
-the setting `http.metrics_agents_max` are one, `agent="*"`, so that the number of series is bounded;
-no series is of a device. The picture is taken on the hub's loop; it is written in a thread.
+Series have at most these labels: agent, stage, source, code, process, rule, outcome, reason. Agents
+beyond the setting `http.metrics_agents_max` are one, `agent="*"`, so that the number of series is
+bounded; no series is of a device. The picture is taken on the hub's loop, and written in a thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bridge.errors import not_found, unauthorized
 from bridge.http import Response
 from bridge.native import secret_of
 from hub.errors import AccessDenied
-from hub.figures import AgentFigures, Figures, figures, role_of
+from hub.figures import AgentFigures, FederationFigures, Figures, figures, role_of
 from hub.histogram import Seen, merged
 from hub.registry.access import operator_of
 
@@ -131,6 +131,8 @@ class Picture:
         yield from self._log()
         yield from self._steps()
         yield from self._learning()
+        if self._now.federation is not None:
+            yield from _federation(self._now.federation)
         yield self._memory()
 
     def _hub(self) -> Iterator[Metric]:
@@ -251,6 +253,31 @@ class Picture:
             yield agent.name, [agent]
         if self._others:
             yield OTHERS, self._others
+
+
+def _federation(now: FederationFigures) -> Iterator[Metric]:
+    """Of a hub that meets others."""
+    yield _gauge("federation_connected", "1 while the broker has let it in.", now.connected)
+    yield _gauge("federation_still", "1 while its process does not answer.", now.still)
+    yield _gauge("federation_hubs", "Others that are heard, for each agent.", now.hubs)
+    yield _count("federation_networks_fetched", "Of other hubs, whole.", now.fetched)
+    yield _count("federation_parts_given", "Of networks, to other hubs.", now.given)
+    yield _count("federation_questions_asked", "Of advisers elsewhere.", now.asked)
+    yield _count("federation_questions_answered", "That advisers elsewhere asked.", now.answered)
+    yield _gauge("federation_questions_open", "That wait for an answer.", now.open)
+    became = CounterMetricFamily(
+        "sheepfold_federation_questions",
+        "To advisers elsewhere, by what became of them.",
+        labels=("outcome",),
+    )
+    for outcome, count in sorted(now.questions.items()):
+        became.add_metric([outcome], count)
+    refused = CounterMetricFamily(
+        "sheepfold_federation_refused", "What was left alone, by reason.", labels=("reason",)
+    )
+    for reason, count in sorted(now.refused.items()):
+        refused.add_metric([reason], count)
+    yield from (became, refused)
 
 
 def resident_bytes(pid: int) -> int:

@@ -80,6 +80,31 @@ class AlertFigures(Struct, frozen=True):
     """Since it was raised."""
 
 
+class FederationFigures(Struct, frozen=True):
+    """How it goes with other hubs; what is counted is counted since the hub started."""
+
+    connected: bool
+    """The broker where hubs meet has let this one in."""
+    still: bool
+    """The process that speaks to them does not answer the hub."""
+    hubs: int
+    """Others that are heard, counted for each agent."""
+    fetched: int
+    """Networks taken in whole."""
+    given: int
+    """Parts of networks, to others."""
+    refused: dict[str, int]
+    """What was left alone, by reason: docs/hubs.md."""
+    questions: dict[str, int]
+    """To advisers elsewhere, by what became of them: `heard late unasked`."""
+    asked: int
+    """Those that were sent."""
+    open: int
+    """Those that wait for an answer."""
+    answered: int
+    """Questions of others."""
+
+
 class Figures(Struct, frozen=True):
     """A hub at one moment."""
 
@@ -117,6 +142,8 @@ class Figures(Struct, frozen=True):
     """Those that are open, the oldest first."""
     webhook: dict[str, int]
     """Alerts that were `sent`, `failed` and `dropped`; empty where nobody is to be told."""
+    federation: FederationFigures | None
+    """None where the hub keeps to itself."""
     processes: dict[str, int]
     """Process ids, by name: `trainer-heating`."""
     agents: list[AgentFigures]
@@ -158,6 +185,7 @@ def figures(hub: Hub) -> Figures:
         raised=dict(hub.alerts.raised),
         alerts=alerts_open(hub),
         webhook={} if hub.alerts.webhook is None else dict(hub.alerts.webhook.counts),
+        federation=_federation(hub),
         processes={name: pid for name, pid in hub.processes.items() if pid is not None},
         agents=[
             _agent(hub, spec, devices[name], waiting.get(name))
@@ -203,6 +231,25 @@ def devices_heard(hub: Hub, most: int) -> list[DeviceFigures]:
 def role_of(process: str) -> str:
     """What a process is, of the name that `Figures.processes` has it by: `trainer-heating`."""
     return process.partition("-")[0]
+
+
+def _federation(hub: Hub) -> FederationFigures | None:
+    link = hub.federation
+    counted = link.counted
+    if counted is None:
+        return None
+    return FederationFigures(
+        connected=counted.connected,
+        still=link.still,
+        hubs=counted.hubs,
+        fetched=counted.fetched,
+        given=counted.parts,
+        refused=counted.refused,
+        questions={"heard": counted.heard, "late": counted.late, "unasked": link.unasked},
+        asked=counted.asked,
+        open=link.open_questions,
+        answered=counted.answered,
+    )
 
 
 def _agent(hub: Hub, spec: Spec, devices: int, waiting: int | None) -> AgentFigures:

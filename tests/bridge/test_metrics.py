@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.metrics import written
-from hub.figures import AgentFigures, AlertFigures, Figures
+from hub.figures import AgentFigures, AlertFigures, FederationFigures, Figures
 from hub.histogram import Histogram, Seen
 from hub.registry.access import fingerprint
 from hub.settings import Settings
@@ -79,6 +79,18 @@ PICTURE: Final = Figures(
         AlertFigures("disk", "", "", "is full", "free some", 2.0),
     ],
     webhook={"sent": 4, "failed": 1, "dropped": 0},
+    federation=FederationFigures(
+        connected=True,
+        still=False,
+        hubs=3,
+        fetched=8,
+        given=70,
+        refused={"unfit": 2, "late": 1},
+        questions={"heard": 90, "late": 7, "unasked": 4},
+        asked=100,
+        open=3,
+        answered=50,
+    ),
     processes={"hub": os.getpid(), "trainer-a": os.getpid(), "trainer-b": os.getpid()},
     agents=[agent("a"), agent("b"), agent("c")],
 )
@@ -129,6 +141,25 @@ def test_open_alerts_are_told_by_rule_and_agent() -> None:
     assert found["sheepfold_alerts_open", "*", "silent"] == 2
     assert found["sheepfold_alerts_open", "", "disk"] == 1
     assert found["sheepfold_webhook_total", "failed"] == 1
+
+
+def test_how_it_goes_with_other_hubs_is_told_where_there_are_any() -> None:
+    found = samples()
+    assert found["sheepfold_federation_connected",] == 1
+    assert found["sheepfold_federation_still",] == 0
+    assert found["sheepfold_federation_hubs",] == 3
+    assert found["sheepfold_federation_networks_fetched_total",] == 8
+    assert found["sheepfold_federation_parts_given_total",] == 70
+    assert found["sheepfold_federation_refused_total", "unfit"] == 2
+    assert found["sheepfold_federation_questions_asked_total",] == 100
+    assert found["sheepfold_federation_questions_answered_total",] == 50
+    assert found["sheepfold_federation_questions_open",] == 3
+    became = {
+        key[1]: n for key, n in found.items() if key[0] == "sheepfold_federation_questions_total"
+    }
+    assert became == {"heard": 90, "late": 7, "unasked": 4}
+    alone = samples(msgspec.structs.replace(PICTURE, federation=None))
+    assert not [name for name, *_ in alone if "federation" in name]
 
 
 def test_memory_is_told_by_kind_of_process() -> None:

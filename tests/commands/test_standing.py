@@ -42,6 +42,7 @@ HUB: Final = Figures(
     {},
     [],
     {},
+    None,
     {},
     [AGENT],
 )
