@@ -16,6 +16,7 @@ class Rule(StrEnum):
     """What is noticed; the names stand in the log, on topics and in metrics."""
 
     SILENT = "silent"
+    SAME_ID = "same_id"
     FALLING = "falling"
     LAG = "lag"
     PAUSED = "paused"
@@ -30,6 +31,9 @@ class Rule(StrEnum):
 DO: Final = {
     Rule.SILENT: "see whether it has power and its network; 'sheepfold device forget' it if it is "
     "gone for good, or give its agent a longer --silent-s",
+    Rule.SAME_ID: "see whether two devices have one id, as copies of one card do: give each its "
+    "own, 'sheepfold device add' and 'key create --device'; where all came from one address it may "
+    "be one device that keeps losing its line: look at its network",
     Rule.FALLING: "look at its curve and at what changed (devices, rewards); 'sheepfold policy "
     "rollback' brings an older version back; clearing the curve takes what it earns now as usual",
     Rule.LAG: "give it more processor time (--cpu-percent), a smaller network or fewer gradient "
@@ -44,7 +48,10 @@ DO: Final = {
     "verify' says whether all is well again",
     Rule.ARCHIVE: "'sheepfold doctor' says more; until then the log's file grows",
 }
-ENDS: Final[dict[str, str]] = {Rule.SILENT: "heard again, or its agent waits for it no more"}
+ENDS: Final[dict[str, str]] = {
+    Rule.SILENT: "heard again, or its agent waits for it no more",
+    Rule.SAME_ID: "it was left alone since",
+}
 """What ended it, where its text alone would read as if it were still so."""
 
 

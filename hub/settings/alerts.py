@@ -46,6 +46,20 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "one together, for then it is not about a device.",
         ),
     ] = 8
+    same_id_times: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=32,
+            description="So many takeovers of one device's MQTT connection by another within "
+            "same_id_s are two devices under one id: each comes in anew when the other has. One "
+            "device with a bad line is taken over now and then; 0 = never.",
+        ),
+    ] = 8
+    same_id_s: Annotated[
+        float,
+        Meta(gt=0, description="Within so long; some clients wait a minute until they try again."),
+    ] = 600.0
     lag_s: Annotated[
         float,
         Meta(

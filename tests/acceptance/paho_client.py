@@ -62,7 +62,9 @@ class PahoClient(Listening):
         client_id: str = "anything",
         clean: bool = True,
         will: tuple[str, bytes] | None = None,
+        address: str = "",
     ) -> None:
+        self._address = address
         paho = Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -83,7 +85,7 @@ class PahoClient(Listening):
         self.paho.on_unsubscribe = lambda _c, _u, mid, *_: self._unsubscribed.add(mid)
 
     def __enter__(self) -> Self:
-        self.paho.connect(HOST, self._port, keepalive=60)
+        self.paho.connect(HOST, self._port, keepalive=60, bind_address=self._address)
         self.paho.loop_start()
         until(lambda: self.code is not None, "CONNACK", timeout_s=WAIT_S)
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -30,6 +30,8 @@ look_s = 0.1
 hold_s = 0.1
 silent_s = 1.2
 disk_free_mb = 1e15
+same_id_times = 4
+same_id_s = 2.0
 webhook = "{url}"
 webhook_secret = "{secret}"
 """
@@ -199,3 +201,22 @@ def test_metrics_top_and_the_console_show_what_is_open(hub: RealHub) -> None:
         assert "MB are free" in page
         assert "What to do: free some" in page
         assert "device &#39;b&#39; of agent &#39;admins&#39;" in root.see("/agents/admins")
+
+
+def test_two_devices_under_one_id_are_told_with_both_addresses_until_they_are_told_apart(
+    hub: RealHub, receiver: Receiver
+) -> None:
+    key = hub.ask_key("anns")
+    with ExitStack() as stack:
+        for i in range(5):
+            address = ("127.0.0.1", "127.0.0.2")[i % 2]
+            stack.enter_context(PahoClient(hub.ready.mqtt, "twin", key, address=address))
+        until(lambda: is_open(hub, "same_id", "twin"), "they throw each other out")
+    (row,) = hub.sql("SELECT * FROM alerts WHERE rule = 'same_id'")
+    assert row["agent"] == "anns"
+    assert "device 'twin' of agent 'anns' was taken over by another 4 times" in row["says"]
+    assert row["says"].endswith("from 127.0.0.1 and 127.0.0.2")
+    assert "two devices have one id" in row["do"]
+    until(lambda: not is_open(hub, "same_id", "twin"), "it ends by itself")
+    told_of = {"rule": "same_id", "device": "twin"}
+    until(lambda: len(told(receiver, **told_of)) == 2, "raised and cleared")

@@ -10,6 +10,7 @@ from hub.alerts.of_agents import OfAgents
 from hub.alerts.of_hub import OfHub
 from hub.alerts.segments import Segments
 from hub.intake.endings import Ended
+from hub.intake.mqtt.takeovers import Takeovers
 from hub.intake.session import Sessions
 from hub.registry.fold import Begun, Registry
 from hub.settings import AlertSettings, Settings
@@ -52,7 +53,10 @@ class AHub:
         self.sessions = Sessions(self.registry, EagerLog(), self.clock)
         self.pool = Learners()
         self.log = SimpleNamespace(restarts=0, hub="hub-1", append=lambda events, done: done(9))
-        self.gate = SimpleNamespace(connection=1, announce=lambda topic, payload: None)
+        self.takeovers = Takeovers(self.clock)
+        self.gate = SimpleNamespace(
+            connection=1, announce=lambda topic, payload: None, takeovers=self.takeovers
+        )
         self.analyst = SimpleNamespace(restarts=0)
         self.federation = SimpleNamespace(trouble=None)
         self.archive = SimpleNamespace(failed=None)

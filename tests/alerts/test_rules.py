@@ -12,6 +12,7 @@ from hub.alerts.of_agents import OfAgents
 from hub.alerts.standing import Open, Standing
 from hub.alerts.watch import Alerts
 from hub.facts import AgentMade, AlertRaised, PolicyMade
+from hub.intake.mqtt.takeovers import DEVICES_MAX
 from hub.learner.messages import policy_path
 from hub.learner.processes.child import FAILURES, Trouble
 from hub.log.recover import Recovered, Tail
@@ -154,6 +155,78 @@ async def test_a_device_that_speaks_too_seldom_all_day_is_one_alert(look_s: floa
         causes = await of_agents.look()
         changes += standing.look(causes, hub.clock.monotonic(), hub.clock.now_us())
     assert [type(change.fact) for change in changes] == [AlertRaised]
+
+
+# --- same_id ---------------------------------------------------------------------------------
+
+BOTH = ("10.0.0.7", "10.0.0.9")
+
+
+def fight(hub: AHub, times: int, addresses: tuple[str, ...] = BOTH, every_s: float = 1.0) -> None:
+    """The device's connection is taken over from one address after the other."""
+    for i in range(times):
+        hub.clock.seconds += every_s
+        before, now = (addresses[(i + shift) % len(addresses)] for shift in (0, 1))
+        hub.takeovers.note(DeviceId("heater"), before=before, now=now)
+
+
+async def test_a_device_that_is_taken_over_again_and_again_is_two() -> None:
+    hub = AHub(same_id_times=8, same_id_s=600)
+    hub.device()
+    fight(hub, 7)
+    assert await seen(hub, Rule.SAME_ID) == []
+    fight(hub, 1)
+    (cause,) = await seen(hub, Rule.SAME_ID)
+    assert cause.subject == Subject(Rule.SAME_ID, AGENT, "heater")
+    assert cause.says == (
+        "the connection of device 'heater' of agent 'walker' was taken over by another 8 times "
+        "within 7 s, from 10.0.0.9 and 10.0.0.7"
+    )
+    assert cause.figures == {"times": 8, "within_s": 7}
+    hub.clock.seconds += 593.5
+    assert await seen(hub, Rule.SAME_ID) == [], "it ends by itself"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "whence"),
+    [
+        (("10.0.0.7",), "all from 10.0.0.7"),
+        (("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"), "10.0.0.1 and 10.0.0.4 and 2 more"),
+    ],
+)
+async def test_it_is_said_whence_they_come(addresses: tuple[str, ...], whence: str) -> None:
+    hub = AHub(same_id_times=8)
+    hub.device()
+    fight(hub, 8, addresses)
+    (cause,) = await seen(hub, Rule.SAME_ID)
+    assert cause.says.endswith(whence)
+
+
+async def test_a_line_that_breaks_now_and_then_is_one_device() -> None:
+    hub = AHub(same_id_times=8, same_id_s=600)
+    hub.device()
+    fight(hub, 40, every_s=90)
+    assert await seen(hub, Rule.SAME_ID) == []
+
+
+async def test_who_shall_not_hear_of_takeovers_and_a_forgotten_device_raise_none() -> None:
+    never = AHub(same_id_times=0)
+    never.device()
+    fight(never, 100)
+    assert await seen(never, Rule.SAME_ID) == []
+    forgotten = AHub(same_id_times=8)
+    fight(forgotten, 100)
+    assert await seen(forgotten, Rule.SAME_ID) == []
+
+
+async def test_only_so_many_devices_are_remembered() -> None:
+    hub = AHub(same_id_times=1)
+    hub.device("first")
+    hub.device("second")
+    for name in ("first", "second", *(f"other-{i}" for i in range(DEVICES_MAX - 1))):
+        hub.takeovers.note(DeviceId(name), before="10.0.0.7", now="10.0.0.9")
+    (cause,) = await seen(hub, Rule.SAME_ID)
+    assert cause.subject.device == "second"
 
 
 # --- falling ---------------------------------------------------------------------------------

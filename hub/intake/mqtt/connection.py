@@ -226,6 +226,7 @@ class Connection(asyncio.Protocol):
         self._limit = admission.packet_bytes_max
         old = gate.connections.get(device)
         if old is not None:
+            gate.takeovers.note(device, before=old.peer[0], now=self.peer[0])
             old.end(Reason.SESSION_TAKEN_OVER)
         gate.connections[device] = self
         outbox, resumed = gate.outboxes.open(device, packet, self._dialect)

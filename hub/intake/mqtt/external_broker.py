@@ -22,6 +22,7 @@ from hub.errors import DeviceFault, SheepfoldError
 from hub.intake.mqtt.admission import packet_bytes_max
 from hub.intake.mqtt.outbox import Outbox
 from hub.intake.mqtt.publish import MqttReply, Publications
+from hub.intake.mqtt.takeovers import Takeovers
 from hub.intake.mqtt.wire import Publish
 from hub.mqtt_hub import HubLink, Incoming, trust
 from hub.payloads import Err
@@ -92,6 +93,8 @@ class ExternalBroker:
         self._strangers: Buckets[str] = Buckets(1.0, burst_s=1.0, most=STRANGERS_MAX)
         self.connections: frozenset[DeviceId] = frozenset()
         """Devices' sockets are the broker's: nobody's is known here."""
+        self.takeovers = Takeovers(clock)
+        """None either."""
         self.logins_refused = 0
         """Messages of devices that have no agent."""
 

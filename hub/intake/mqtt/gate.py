@@ -17,6 +17,7 @@ from hub.intake.mqtt.outbox import HUB_STATUS
 from hub.intake.mqtt.outboxes import Outboxes
 from hub.intake.mqtt.reasons import Reason
 from hub.intake.mqtt.strangers import Strangers
+from hub.intake.mqtt.takeovers import Takeovers
 from hub.topics import device_topic, hub_status
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Gate:
             filters_max=settings.person_filters_max,
         )
         self.strangers = Strangers(settings, clock)
+        self.takeovers = Takeovers(clock)
         self.keep_alive = KeepAlive(asyncio.get_running_loop())
         self.on_birth: Callable[[bytes], None] = _nobody
         """Called with what Home Assistant says of itself."""
