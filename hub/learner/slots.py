@@ -27,6 +27,10 @@ NAME: Final = "~device"
 OBSERVATION: Final = "observation"
 """Of what the device sent, where that has no names."""
 NOBODY: Final = 0
+LOG_FACTORS: Final = "features_extractor.log_factors"
+"""Name of a version's tensor (slots, features): by exp(QUICKER * it) what a device sends weighs."""
+QUICKER: Final = 2.0
+"""Factors are learnt so many times as fast as weights are."""
 
 
 def with_slot(space: Space, count: int) -> Space:

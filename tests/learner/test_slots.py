@@ -12,14 +12,17 @@ from msgspec.structs import replace
 from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.experience.transitions import Transition
 from hub.learner.messages import Question
+from hub.learner.sb3.factors import log_factors, without_factors
 from hub.learner.sb3.identity import Identity
 from hub.learner.sb3.library import Library
+from hub.learner.sb3.snapshot import with_second_names
 from hub.learner.sb3.spaces import shaped
-from hub.learner.slots import NOBODY, Slots, with_slot
+from hub.learner.slots import LOG_FACTORS, NOBODY, Slots, with_slot
 from hub.learner.versions.policy import PolicyFile
 from hub.spaces import Dict, parse
-from hub.words import Floats
+from hub.words import Floats, Source
 from tests.learner.test_choose import (
     FIRST,
     IMAGES,
@@ -32,6 +35,7 @@ from tests.learner.test_choose import (
 )
 
 if TYPE_CHECKING:
+    from hub.learner.interface import Update
     from hub.words import Agent
 
 SLOTS: Final = 5
@@ -175,6 +179,82 @@ def test_slot_zero_is_the_mean_of_the_devices_and_a_new_one_begins_there() -> No
     assert np.array_equal(columns(learner)[:, 4:], drawn[:, 4:])
 
 
+def learn_factors(learner: Library) -> None:
+    """As if updates had: each slot's another, where there are any."""
+    factors = log_factors(learner.inner.model)
+    if factors is not None:
+        factors[1:] = torch.linspace(-0.5, 0.5, factors[1:].numel()).reshape(factors[1:].shape)
+
+
+def factors(learner: Library) -> np.ndarray[Any, Any]:
+    """(slot, feature), as logarithms."""
+    return learner.tensors()[LOG_FACTORS]
+
+
+def test_factors_begin_as_one_and_a_new_device_has_the_mean_of_those_in_use() -> None:
+    learner, identity = library()
+    assert not factors(learner).any()
+    identity.begin(1)
+    identity.begin(2)
+    learn_factors(learner)
+    learnt = factors(learner)
+    identity.average(2)
+    mean = learnt[1:3].mean(axis=0)
+    assert factors(learner)[NOBODY] == pytest.approx(mean)
+    identity.arrange(["a", "b"], ["b", "new"])
+    assert np.array_equal(factors(learner)[1], learnt[2])
+    assert factors(learner)[2] == pytest.approx(mean)
+
+
+def learn(learner: Library, agent: Agent) -> Update | None:
+    """What an update comes to of transitions by its own policy."""
+    card = learner.card(agent, version=0, parent=None, position=0)
+    chooser = Chooser(PolicyFile(card, learner.tensors(), ""), agent.seed)
+    values = observed(agent.observations)
+    update = None
+    for i, observation in enumerate(values * 8):
+        (reply,) = chooser.choose([Question(0, "a", 0, i, observation)], greedy=False)
+        update = update or learner.learn(
+            Transition(
+                device="a",
+                observation=observation,
+                action=reply.action,
+                executed=None,
+                reward=float(i % 3),
+                next_observation=values[(i + 1) % len(values)],
+                terminated=False,
+                truncated=False,
+                source=Source.POLICY,
+                policy=0,
+                logprob=reply.logprob,
+                value=reply.value,
+                raw=reply.raw,
+                seq_first=2 * i + 1,
+                seq_last=2 * i + 3,
+            ),
+            version=0,
+            behind=False,
+        )
+    return update
+
+
+@pytest.mark.parametrize("actions", ["choices", "box"])
+def test_a_version_from_before_there_were_factors_is_taken_up(actions: str) -> None:
+    agent = shared(agent_of("PPO", "box", actions, n_steps="8", batch_size="8", n_epochs="2"))
+    learner = Library(agent, read_parameters(agent))
+    assert learn(learner, agent) is not None
+    assert factors(learner).any(), "they are learnt"
+    tensors = learner.tensors()
+    tensors[LOG_FACTORS] = np.zeros_like(tensors[LOG_FACTORS])
+    before = without_factors(tensors, learner.inner.model, direct=False)
+    again = learner.fitted(before, had=SLOTS)
+    lacks = {name.rpartition("/")[2] for name in tensors if name not in again}
+    assert lacks == {"step", "exp_avg", "exp_avg_sq"}, "the optimizer begins with factors anew"
+    assert all(np.array_equal(tensors[name], again[name]) for name in again)
+    learner.restore(before)
+    assert learn(learner, agent) is not None
+
+
 def test_columns_follow_their_devices_into_another_order_of_slots() -> None:
     learner, identity = library()
     for slot in (1, 2, 3):
@@ -188,14 +268,17 @@ def test_columns_follow_their_devices_into_another_order_of_slots() -> None:
     assert np.array_equal(after[:, 3], before[:, 1])
 
 
-def test_a_policy_without_slots_treats_all_devices_as_the_average_one() -> None:
-    agent = shared(agent_of("SAC", "box", "box"))
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC"])
+def test_a_policy_without_slots_treats_all_devices_as_the_average_one(algorithm: str) -> None:
+    agent = shared(agent_of(algorithm, "box", "box"))
     learner = Library(agent, read_parameters(agent))
     assert learner.identity is not None
     for slot in (1, 2):
         learner.identity.begin(slot)
+    learn_factors(learner)
     learner.identity.average(2)
-    agent = replace(agent, sharing="none", parameters={"buffer_size": "10"})
+    buffer = {"buffer_size": "10"} if algorithm == "SAC" else {}
+    agent = replace(agent, sharing="none", parameters=buffer)
     alone = Library(agent, read_parameters(agent))
     narrow = alone.fitted(learner.tensors(), had=SLOTS)
     alone.restore(narrow)
@@ -208,9 +291,9 @@ def test_a_policy_without_slots_treats_all_devices_as_the_average_one() -> None:
     )
     weights = {name: tensor for name, tensor in narrow.items() if not name.startswith("resume/")}
     wider = learner.fitted(weights, had=0)
-    learner.inner.model.policy.load_state_dict(
-        {name: torch.from_numpy(tensor) for name, tensor in wider.items()}
-    )
+    model = learner.inner.model
+    given = {name: torch.from_numpy(tensor) for name, tensor in wider.items()}
+    model.policy.load_state_dict(with_second_names(model, given))
     for slot in (1, 5):
         again, _ = learner.inner.model.predict(
             {"observation": observation, "~device": np.array([slot])}, deterministic=True

@@ -31,6 +31,8 @@ import numpy as np
 from msgspec import Struct
 
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.sb3.model import takes_factors
+from hub.learner.slots import QUICKER
 from tests.bench.table import table
 from tests.learning.book import Runs, in_time, long_run
 from tests.learning.harness import Device, Hub, cartpole, pendulum
@@ -97,6 +99,8 @@ def _beside(name: str, mode: Mode, *replicas: Replica) -> Case:
     return msgspec.structs.replace(_cartpole(*replicas), beside=(name, mode))
 
 
+POISONED_BESIDE: Final = "three alike"
+"""What those among whom one lies are held against."""
 _ALIKE: Final = (AS_IT_COMES,) * 3
 CASES: Final = {
     "alike": _cartpole(*_ALIKE, AS_IT_COMES),
@@ -114,9 +118,9 @@ CASES: Final = {
         -600.0,
         {"gamma": "0.9", "gae_lambda": "0.95", "n_steps": "512", "batch_size": "128"},
     ),
-    "three alike": _cartpole(*_ALIKE),
-    "one paid at random": _beside("three alike", "shared", *_ALIKE, Replica(pay="random")),
-    "one paid the reverse": _beside("three alike", "shared", *_ALIKE, Replica(pay="flipped")),
+    POISONED_BESIDE: _cartpole(*_ALIKE),
+    "one paid at random": _beside(POISONED_BESIDE, "shared", *_ALIKE, Replica(pay="random")),
+    "one paid the reverse": _beside(POISONED_BESIDE, "shared", *_ALIKE, Replica(pay="flipped")),
     "16 alike": _beside("alike", "lone", *(AS_IT_COMES,) * 16),
     "64 alike": _beside("alike", "lone", *(AS_IT_COMES,) * 64),
 }
@@ -242,8 +246,10 @@ def parameters_of(name: str, mode: Mode) -> str:
     """A digest of what a case is learnt with, defaults and all."""
     case = CASES[name]
     named = msgspec.structs.replace(case, agent_of=case.agent_of.__name__)
-    parameters = read_parameters(agent_of(case, mode, seed=0))
-    return hashlib.sha256(repr((named, parameters)).encode()).hexdigest()[:12]
+    agent = agent_of(case, mode, seed=0)
+    parameters = read_parameters(agent)
+    factors = (QUICKER,) if takes_factors(agent, parameters) else ()
+    return hashlib.sha256(repr((named, parameters, *factors)).encode()).hexdigest()[:12]
 
 
 # --- what they come to ------------------------------------------------------------------------
@@ -280,6 +286,13 @@ def verdict(lone: Sequence[Run], together: Sequence[Run]) -> Verdict:
     )
 
 
+def modes_of(name: str) -> tuple[Mode, ...]:
+    """Advice is looked at beside lone learners, and not for those with false pay."""
+    if name == POISONED_BESIDE:
+        return ("lone", "shared")
+    return MODES if CASES[name].beside is None else ("shared", "guarded")
+
+
 class Book:
     """The runs so far, in a file."""
 
@@ -297,8 +310,7 @@ class Book:
         """What is still to be run: one seed of everything after the other."""
         for seed in range(seeds):
             for name in names:
-                # Advice is looked at where lone learners are, and not for those with false pay.
-                for mode in MODES if CASES[name].beside is None else ("shared", "guarded"):
+                for mode in modes_of(name):
                     if (name, mode, seed) not in self.runs:
                         yield name, mode, seed
 

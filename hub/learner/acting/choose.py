@@ -22,7 +22,7 @@ from hub.learner.acting.memory import Memory, each_device_once
 from hub.learner.features import features
 from hub.learner.interface import Choice
 from hub.learner.messages import Question, Reply
-from hub.learner.slots import NOBODY, numbered, with_slot
+from hub.learner.slots import LOG_FACTORS, NOBODY, QUICKER, numbered, with_slot
 from hub.learner.versions.scaling import Scale, scale_of
 from hub.spaces import Box, Dict, Discrete, MultiBinary, Space, choices, parse, size
 from hub.words import Floats
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hub.learner.algorithms.row import PolicyKind
     from hub.learner.versions.parts import Part
-    from hub.learner.versions.policy import PolicyFile
+    from hub.learner.versions.policy import PolicyFile, Tensors
 
     Matrix = NDArray[np.float32]
 
@@ -76,6 +76,7 @@ class Chooser:
         own = self._drawing.own
         count = own.uniforms if own else UNIFORMS[card.kind](self._actions)
         self._chance = Chance(seed, count)
+        self._factors = _factors_of(tensors, 0 if added else card.device_slots + 1)
         self._size = size(sent)
         self._plain = own is not None or added or isinstance(self._observations, Box | MultiBinary)
         self._features = features
@@ -136,9 +137,13 @@ class Chooser:
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         if self._scale is not None:
             observations = self._scale(observations)
+        slots: list[int] = []
         if self._slots is not None:
-            observations = self._told_apart(questions, observations)
+            slots = [self._slots.get(question.device, NOBODY) for question in questions]
+            observations = self._told_apart(slots, observations)
         x = observations if self._plain else self._features(self._observations, observations)
+        if self._factors is not None:
+            x = x * self._factors.take(slots, axis=0)
         seen: list[int] = []
         if self.memory is not None:
             x, seen = self.memory.remember(questions, x)
@@ -159,10 +164,8 @@ class Chooser:
             replies = [structs.replace(r, memory=n) for r, n in zip(replies, seen, strict=True)]
         return replies
 
-    def _told_apart(self, questions: Sequence[Question], observations: Matrix) -> Matrix:
+    def _told_apart(self, slots: list[int], observations: Matrix) -> Matrix:
         """The observations with their devices' slots behind them, or the net told of these."""
-        assert self._slots is not None, "only asked where there are some"
-        slots = [self._slots.get(question.device, NOBODY) for question in questions]
         if self._plain:
             self._drawing.net.slots = slots[0] if len(slots) == 1 else np.array(slots)
             return observations
@@ -188,6 +191,14 @@ class Chooser:
                 raws[i] = Floats(choice.raw[i].tobytes())
         ids = [question.id for question in questions]
         return list(map(Reply, ids, rows, raws, logprobs, values, repeat(self.version)))
+
+
+def _factors_of(tensors: Tensors, behind: int) -> Matrix | None:
+    """Of each slot, by what its features are multiplied, and 1 for the numbers `behind` them."""
+    if LOG_FACTORS not in tensors:
+        return None
+    factors = np.exp(np.float32(QUICKER) * tensors[LOG_FACTORS])
+    return np.pad(factors, ((0, 0), (0, behind)), constant_values=1.0)
 
 
 GAUSSIAN: Final = ("gaussian", "squashed_gaussian")

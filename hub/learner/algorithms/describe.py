@@ -54,8 +54,9 @@ beside degrees, or bounds of ±3.4e38. The log keeps what devices sent. A versio
 statistics that it acts by; a ZIP for SB3 has them folded into its first layers.
 
 `device_slots` is how many devices are told apart. With `sharing=shared` all learn one policy, in
-whose first layers each device has weights of its own: one that is wired in reverse still learns
-from the others. A device that is new acts as the average of them, from its first step. 0 = the
+whose first layers each device has weights of its own, and on-policy a factor for each number that
+it sends: one that is wired in reverse, or has a longer arm, still learns from the others. A device
+that is new acts as the average of them, from its first step. 0 = the
 policy does not see which device it acts for
 ([why](decisions/0014-a-policy-knows-its-device.md)). With `sharing=none` each device has a network
 of its own and learns what it would learn alone, bit for bit; one that is new, or comes after

@@ -4,7 +4,8 @@
     identity.begin(slot)                             # a device was given its slot
     identity.average(devices)                        # an update was made
 
-One policy for machines that are alike, or not quite: a column is all that it knows of a device.
+One policy for machines that are alike, or not quite: a column is all that it knows of a device, and
+on-policy the factors of what it sends, which are kept with it (`factors.py`).
 
 Rule 1: slot zero is the mean of the columns in use, so a device without a slot is treated as the
     average one.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
+from hub.learner.sb3.factors import log_factors, with_factors, without_factors
 from hub.learner.sb3.first_layers import EXTRACTOR, first_layers
 from hub.learner.sb3.snapshot import moments_of
 from hub.learner.slots import NOBODY, OBSERVATION, numbered
@@ -33,10 +35,11 @@ if TYPE_CHECKING:
 
 WIDER: Final = {"on_policy": 2.0, "off_policy": 0.5}
 """Columns are drawn so many times as wide as those of observations, by the algorithm's family. Four
-devices of PPO on CartPole then need 44 % of the steps of lone ones, and 52 % when one of them is
+devices of PPO on CartPole then needed 44 % of the steps of lone ones, and 52 % when one of them is
 wired in reverse; drawn like those of observations 56 and 55 %, four times as wide 58 and 63 % (8
-seeds each). A Q-network has no entropy to begin with: four devices of DQN learn half as fast with
-columns as wide as that, and as fast as without any with narrow ones (5 seeds)."""
+seeds each, before there were factors). A Q-network has no entropy to begin with: four devices of
+DQN learn half as fast with columns as wide as that, and as fast as without any with narrow ones
+(5 seeds)."""
 ALONE: Final = f"{EXTRACTOR}."
 BESIDE: Final = f"{EXTRACTOR}.extractors.{OBSERVATION}."
 """Where SB3 has what looks at an image that is alone, and at one beside the slot."""
@@ -58,6 +61,9 @@ class Identity:
         self._count = count
         self._columns = [layer.weight.detach()[:, end - count - 1 : end] for layer in self._layers]
         self._draw(wider, orthogonal=getattr(model.policy, "ortho_init", False))
+        factors = log_factors(model)
+        if factors is not None:  # a column a device too, drawn as zeros
+            self._columns.append(factors.T)
 
     def _draw(self, wider: float, *, orthogonal: bool) -> None:
         """Have observations weigh what they would without slots, and slots `wider`.
@@ -123,7 +129,8 @@ def refitted(
         has: slots of the model.
     """
     if had == has:
-        return tensors
+        return with_factors(tensors, model)
+    tensors = without_factors(tensors, model, direct=direct)
     named = set(model.policy.state_dict())
     given, wanted = (ALONE, BESIDE) if has else (BESIDE, ALONE)
     fitted = {}
@@ -135,6 +142,7 @@ def refitted(
         if layer.name in fitted:
             bias = layer.name.replace("weight", "bias")
             fitted[bias] = fitted[bias] + fitted[layer.name][:, start + NOBODY]
+    fitted = with_factors(fitted, model)
     for name, ours in [*model.policy.state_dict().items(), *moments_of(model)]:
         theirs = fitted.get(name, np.empty(0))
         for axis, (width, other) in enumerate(zip(ours.shape, theirs.shape, strict=False)):

@@ -105,7 +105,7 @@ class Library:
     def restore(self, tensors: Tensors) -> None:
         """Weights, optimizers, both random generators, and the statistics of the last version."""
         self.inner.random.hold()
-        snapshot.restore(self.inner.model, tensors)
+        snapshot.restore(self.inner.model, self.fitted(tensors, had=self._slots.count))
         if self.inner.normal is not None:
             self.inner.normal.fall_back()
         self._arrange()
@@ -121,7 +121,7 @@ class Library:
     def go_on(self, tensors: Tensors) -> None:
         """Statistics as they are now; what it sees stays scaled by those of the version."""
         self.inner.random.hold()
-        snapshot.restore(self.inner.model, tensors)
+        snapshot.restore(self.inner.model, self.fitted(tensors, had=self._slots.count))
         self.inner.take_back(tensors)
         if self.inner.normal is not None:
             self.inner.normal.go_on(tensors)

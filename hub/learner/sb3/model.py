@@ -14,10 +14,11 @@ import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule
 
-from hub.learner.algorithms.observed import is_image
+from hub.learner.algorithms.observed import has_images, is_image
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.algorithms.row import Fall
 from hub.learner.sb3.advised import AdvisedPolicy, Unadvised, with_advice
+from hub.learner.sb3.factors import Factored
 from hub.learner.sb3.hindsight import open_spaces, replay_arguments
 from hub.learner.slots import with_slot
 from hub.spaces import Dict, parse
@@ -93,6 +94,13 @@ def open_model(agent: Agent, parameters: Parameters, spaces: Seen, normal: Norma
     return model
 
 
+def takes_factors(agent: Agent, parameters: Parameters) -> bool:
+    """Whether devices have factors of their own: on-policy, of what is no image."""
+    slots = parameters.device_slots > 0
+    on_policy = algorithm_of(agent).family == "on_policy"
+    return slots and on_policy and not has_images(parse(agent.observations))
+
+
 def policy_kwargs(parameters: Parameters) -> dict[str, Any]:
     """What the library's policy is made of."""
     kwargs: dict[str, Any] = {
@@ -108,6 +116,8 @@ def _extractor_kwargs(agent: Agent, parameters: Parameters) -> dict[str, Any]:
     """An image beside a slot keeps as many features as SB3 gives an image alone."""
     if is_advised(agent, parameters):
         return {"features_extractor_class": Unadvised}
+    if takes_factors(agent, parameters):
+        return {"features_extractor_class": Factored}
     if parameters.device_slots and is_image(parse(agent.observations)):
         return {"features_extractor_kwargs": {"cnn_output_dim": IMAGE_FEATURES}}
     return {}
