@@ -25,6 +25,7 @@ import hashlib
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +39,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import Question
 from hub.learner.sb3.drive import drive
+from hub.learner.sb3.model import takes_factors
+from hub.learner.slots import QUICKER
 from hub.spaces import Discrete, parse
 from hub.words import Floats, Kind
 from tests.bench.table import table
@@ -74,13 +77,15 @@ class Task(Struct, frozen=True):
     """Of a policy that chooses anything."""
     margin: float
     """Share of the gain of `learn()`."""
+    handover_steps: int
+    """Of all devices, from when a version is made to when it acts."""
 
 
 TASKS: Final = {
-    "PPO": Task("CartPole-v1", cartpole, 20_000, 22.0, 0.10),
-    "DQN": Task("CartPole-v1", cartpole, 20_000, 22.0, 0.20),
-    "SAC": Task("Pendulum-v1", pendulum, 8_000, -1_230.0, 0.20),
-    "TD3": Task("Pendulum-v1", pendulum, 10_000, -1_230.0, 0.10),
+    "PPO": Task("CartPole-v1", cartpole, 20_000, 22.0, 0.10, 64),
+    "DQN": Task("CartPole-v1", cartpole, 20_000, 22.0, 0.20, 8),
+    "SAC": Task("Pendulum-v1", pendulum, 8_000, -1_230.0, 0.20, 8),
+    "TD3": Task("Pendulum-v1", pendulum, 10_000, -1_230.0, 0.10, 8),
 }
 """In 4,000 steps of Pendulum TD3 learns nothing that could be compared."""
 LEARN: Final = "learn()"
@@ -118,16 +123,23 @@ def run(algorithm: str, arrangement: str, seed: int, folder: Path) -> Run:
         returns = _learnt(agent, task)
     else:
         devices, churn = ARRANGEMENTS[arrangement]
-        returns = farmed(Hub(agent, folder), task, devices, churn)
+        hub = Hub(agent, folder, handover_steps=task.handover_steps)
+        returns = farmed(hub, task, devices, churn)
     took_s = time.process_time() - began
-    return Run(algorithm, arrangement, seed, mean(returns), took_s, parameters_of(algorithm))
+    learnt_with = parameters_of(algorithm, arrangement)
+    return Run(algorithm, arrangement, seed, mean(returns), took_s, learnt_with)
 
 
-def parameters_of(algorithm: str) -> str:
-    """A digest of the parameters of a task, defaults and all."""
+def parameters_of(algorithm: str, arrangement: str) -> str:
+    """A digest of what is learnt with, defaults and all."""
     task = TASKS[algorithm]
     agent = task.agent_of(algorithm, seed=0, total_timesteps=str(task.transitions))
-    return hashlib.sha256(repr(read_parameters(agent)).encode()).hexdigest()[:12]
+    parameters = read_parameters(agent)
+    parts: list[object] = [parameters]
+    if arrangement != LEARN:
+        parts.append(task.handover_steps)
+        parts += [QUICKER] if takes_factors(agent, parameters) else []
+    return hashlib.sha256("".join(map(repr, parts)).encode()).hexdigest()[:12]
 
 
 def _learnt(agent: Agent, task: Task) -> list[float]:
@@ -203,8 +215,10 @@ class Book:
     """The runs so far, in a file."""
 
     def __init__(self, path: Path) -> None:
-        now = {algorithm: parameters_of(algorithm) for algorithm in TASKS}
-        self._kept = Runs(path, Run, lambda made: made.parameters == now[made.algorithm])
+        now = {one: parameters_of(*one) for one in product(TASKS, [LEARN, *ARRANGEMENTS])}
+        self._kept = Runs(
+            path, Run, lambda made: made.parameters == now[made.algorithm, made.arrangement]
+        )
         self.add = self._kept.add
 
     @property

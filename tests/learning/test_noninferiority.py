@@ -61,7 +61,8 @@ def test_the_book_goes_on_where_it_was_stopped_and_ends_what_is_decided(tmp_path
     for seed in range(6):
         for arrangement in (LEARN, *ARRANGEMENTS):
             area = 200.0 + seed if arrangement != "8 devices" else 100.0 + 30 * seed
-            Book(path).add(Run("PPO", arrangement, seed, area, 1.0, parameters_of("PPO")))
+            learnt_with = parameters_of("PPO", arrangement)
+            Book(path).add(Run("PPO", arrangement, seed, area, 1.0, learnt_with))
     Book(path).add(Run("DQN", LEARN, 0, 200.0, 1.0, "of other defaults"))
     book = Book(path)
     assert book.area("PPO", LEARN, 0) == 200.0
