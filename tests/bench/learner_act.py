@@ -73,8 +73,7 @@ def lateness(folder: Path, seconds: float, *, quick: bool) -> Iterator[Lateness]
 def questions(count: int, chooser: Chooser) -> list[Question]:
     """From 32 devices, with observations about zero."""
     chance = np.random.default_rng(1)
-    width = chooser._drawing.net._action[0][0].shape[0]
-    values = chance.normal(size=(count, width)).astype("<f4")
+    values = chance.normal(size=(count, chooser._size)).astype("<f4")
     return [
         Question(i, f"device-{i % DEVICES}", 1, i, Floats(row.tobytes()))
         for i, row in enumerate(values)

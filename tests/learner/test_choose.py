@@ -308,7 +308,10 @@ def test_what_a_mask_forbids_is_never_chosen_and_the_rest_is_as_likely_as_in_tor
         Question(i, "heater", 0, i, one, mask)
         for i, (one, mask) in enumerate(zip(values, masks, strict=True))
     ]
-    replies = Chooser(policy, agent.seed).choose(asked, greedy=greedy)
+    chooser = Chooser(policy, agent.seed)
+    replies = chooser.choose(asked, greedy=greedy)
+    alone = [chooser.choose([question], greedy=greedy)[0] for question in asked]
+    assert [reply.action for reply in alone] == [reply.action for reply in replies]
     space = parse(agent.actions)
     drawn = np.array([np.frombuffer(reply.action, "<f4") for reply in replies])
     for reply, mask in zip(replies, masks, strict=True):
@@ -353,6 +356,9 @@ def test_an_action_does_not_depend_on_who_else_asked() -> None:
     together = chooser.choose(asked, greedy=False)
     alone = [chooser.choose([one], greedy=False)[0] for one in reversed(asked)]
     assert [reply.action for reply in together] == [reply.action for reply in alone[::-1]]
+    for reply, other in zip(together, alone[::-1], strict=True):
+        drawn = (other.logprob, other.value)
+        assert (reply.logprob, reply.value) == pytest.approx(drawn, rel=NEAR, abs=NEAR)
 
 
 def test_features_are_in_the_order_of_names_with_choices_one_hot() -> None:

@@ -8,6 +8,9 @@ same numbers in any batch, any order and after any restart.
 A stream is SplitMix64 (Steele, Lea & Flood 2014, figure 16): number i is a mix of key + i * GAMMA,
 so that any of them can be had without those before it, and many in one go. (A BLAKE2b for each row
 was half of what an action costs in a batch.)
+
+A key is remembered by device, and the device's slot stands behind it: what is to be looked up for
+each question of a batch is found at once.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hub.learner.slots import NOBODY
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,7 +42,8 @@ ALONE_MAX: Final = 4
 """So many numbers are mixed one by one: numpy's calls would cost more than they save."""
 NEVER: Final = (None, b"")
 """The newest boot of a device that has not asked before."""
-BOOT: Final = struct.Struct("<Q").pack
+NO_SLOTS: Final[Mapping[str, int]] = {}
+U64: Final = struct.Struct("<Q").pack
 KEY_BYTES: Final = 8
 SHIFT: Final = 64 - UNIFORM_BITS
 UNIT: Final = 2.0**-UNIFORM_BITS
@@ -52,48 +58,56 @@ class Chance:
         count: numbers that one action uses up.
     """
 
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, seed: int, count: int, slots: Mapping[str, int] = NO_SLOTS) -> None:
+        """`slots` of devices that have one; the others' is `NOBODY`."""
         self.count = count
+        self._slots = slots
         self._keyed = hashlib.blake2b(key=str(seed).encode(), digest_size=KEY_BYTES)
-        self._keys: dict[str, tuple[int, bytes]] = {}
-        """Of each device, its newest boot and where that boot's stream begins."""
+        self._found: dict[str, tuple[int, bytes]] = {}
+        """Of each device, its newest boot, and what `find` says of that."""
         self._stride = count * GAMMA & WORD
         self._ahead = [i * GAMMA & WORD for i in range(1, count + 1)]
         self._ahead_all = np.array(self._ahead, dtype=np.uint64)
 
-    def uniforms(self, questions: Sequence[Question]) -> NDArray[np.float64]:
-        """Numbers in (0, 1), float64 (len(questions), count)."""
-        known = self._keys.get
-        keys = [
+    def find(self, questions: Sequence[Question]) -> NDArray[np.uint64]:
+        """Of each, where the stream of its device's boot begins, and its slot: (batch, 2)."""
+        known = self._found.get
+        found = [
             newest[1]
             if (newest := known(question.device, NEVER))[0] == question.boot
-            else self._key(question.device, question.boot)
+            else self._find(question.device, question.boot)
             for question in questions
         ]
-        if len(keys) * self.count <= ALONE_MAX:
-            rows = [self._alone(key, q.step) for key, q in zip(keys, questions, strict=True)]
+        return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)
+
+    def uniforms(
+        self, questions: Sequence[Question], found: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.float64]:
+        """Numbers in (0, 1), float64 (len(questions), count); `found` = what `find` says."""
+        begins = (self.find(questions) if found is None else found)[:, 0]
+        steps = [question.step for question in questions]
+        if len(steps) * self.count <= ALONE_MAX:
+            rows = [self._alone(*one) for one in zip(begins.tolist(), steps, strict=True)]
             return np.array(rows, dtype=np.float64)
-        packed = struct.pack(f"<{len(keys)}Q", *[question.step for question in questions])
-        steps = np.frombuffer(packed, dtype="<u8")
-        starts = np.frombuffer(b"".join(keys), dtype="<u8") + steps * np.uint64(self._stride)
+        places = np.frombuffer(struct.pack(f"<{len(steps)}Q", *steps), dtype=np.uint64)
+        starts = begins + places * np.uint64(self._stride)
         words = mixed_all(starts[:, None] + self._ahead_all)
         # Half a unit up: 0 would have an infinite normal quantile.
         return np.asarray(((words >> np.uint64(SHIFT)).astype(np.float64) + 0.5) * UNIT)
 
-    def _alone(self, key: bytes, step: int) -> list[float]:
+    def _alone(self, start: int, step: int) -> list[float]:
         """The same of one question, without numpy."""
-        start = int.from_bytes(key, "little") + step * self._stride
+        start += step * self._stride
         return [((mixed(start + ahead) >> SHIFT) + 0.5) * UNIT for ahead in self._ahead]
 
-    def _key(self, device: str, boot: int) -> bytes:
-        """Where the stream of a device's boot begins: a little-endian u64."""
-        if len(self._keys) >= KEYS_MAX:
-            self._keys.clear()
+    def _find(self, device: str, boot: int) -> bytes:
+        if len(self._found) >= KEYS_MAX:
+            self._found.clear()
         keyed = self._keyed.copy()
-        keyed.update(BOOT(boot) + device.encode())
-        key = keyed.digest()
-        self._keys[device] = boot, key
-        return key
+        keyed.update(U64(boot) + device.encode())
+        found = keyed.digest() + U64(self._slots.get(device, NOBODY))
+        self._found[device] = boot, found
+        return found
 
 
 def mixed(word: int) -> int:

@@ -22,8 +22,9 @@ from hub.learner.acting.memory import Memory, each_device_once
 from hub.learner.features import features
 from hub.learner.interface import Choice
 from hub.learner.messages import Question, Reply
-from hub.learner.slots import LOG_FACTORS, NOBODY, QUICKER, numbered, with_slot
+from hub.learner.slots import LOG_FACTORS, QUICKER, numbered, with_slot
 from hub.learner.versions.scaling import Scale, scale_of
+from hub.mask import TAKEN_BY
 from hub.spaces import Box, Dict, Discrete, MultiBinary, Space, choices, parse, size
 from hub.words import Floats
 
@@ -51,15 +52,12 @@ class Chooser:
         self._actions = parse(card.actions)
         self._name = card.kind
         self._kind = KINDS[card.kind]
-        self._slots = numbered(card.devices) if card.device_slots else None
+        self._takes_masks = card.algorithm in TAKEN_BY
+        self._told_apart = card.device_slots > 0 and card.kind != "own"
         flat = isinstance(sent, Box | MultiBinary) and card.extractor is None
         # Then the net adds the column of a slot to its first layer, and nothing is one-hot.
-        added = (
-            flat
-            and bool(card.action_layers[:-1])
-            and not card.recurrent
-            and self._slots is not None
-        )
+        added = flat and bool(card.action_layers[:-1]) and not card.recurrent and self._told_apart
+        self._added = added
         self._drawing: Drawing = Drawing(
             policy,
             seed,
@@ -71,11 +69,10 @@ class Chooser:
         if card.recurrent:
             memory = None if before is None else before.memory
             self.memory = Memory(tensors, card.recurrent, memory)
-            self._drawing.net.split = self.memory.width
         self._first = self._actions.start if isinstance(self._actions, Discrete) else 0
         own = self._drawing.own
         count = own.uniforms if own else UNIFORMS[card.kind](self._actions)
-        self._chance = Chance(seed, count)
+        self._chance = Chance(seed, count, numbered(card.devices))
         self._factors = _factors_of(tensors, 0 if added else card.device_slots + 1)
         self._size = size(sent)
         self._plain = own is not None or added or isinstance(self._observations, Box | MultiBinary)
@@ -92,12 +89,12 @@ class Chooser:
 
     def advise(self, question: Question) -> Matrix:
         """What it would do, (1, k), as in `Advice`; Q-values as the log of their softmax."""
-        net = self._drawing.net
-        x, _ = self._inputs([question])
+        asked = [question]
+        x, _ = self._inputs(asked, self._chance.find(asked))
+        logits, log_std, _, _ = self._drawing.net.look(x)
         if self._name in GAUSSIAN:
-            mean, log_std = net.mean_and_log_std(x)
-            return np.concatenate([mean, np.broadcast_to(log_std, mean.shape)], axis=1)
-        logits = net.action(x)
+            assert log_std is not None, "a Gaussian has a spread"
+            return np.concatenate([logits, np.broadcast_to(log_std, logits.shape)], axis=1)
         if isinstance(self._actions, Discrete):
             logits = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         return logits
@@ -131,16 +128,17 @@ class Chooser:
         if self.memory is not None:
             self.memory.forget()
 
-    def _inputs(self, questions: Sequence[Question]) -> tuple[Matrix, list[int]]:
+    def _inputs(
+        self, questions: Sequence[Question], found: NDArray[np.uint64]
+    ) -> tuple[Matrix, list[int]]:
         """What the first layer sees, and of a recurrent policy how much it had seen before."""
         joined = b"".join([question.values for question in questions])
         observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
         if self._scale is not None:
             observations = self._scale(observations)
-        slots: list[int] = []
-        if self._slots is not None:
-            slots = [self._slots.get(question.device, NOBODY) for question in questions]
-            observations = self._told_apart(slots, observations)
+        slots = found[:, 1].view(np.int64)
+        if self._told_apart:
+            observations = self._with_slots(observations, slots)
         x = observations if self._plain else self._features(self._observations, observations)
         if self._factors is not None:
             x = x * self._factors.take(slots, axis=0)
@@ -150,10 +148,11 @@ class Chooser:
         return x, seen
 
     def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
-        x, seen = self._inputs(questions)
+        found = self._chance.find(questions)
+        x, seen = self._inputs(questions, found)
         self._drawing.asked = questions
-        uniforms = None if greedy else self._chance.uniforms(questions)
-        if any([question.mask is not None for question in questions]):  # noqa: C419 - half the time
+        uniforms = None if greedy else self._chance.uniforms(questions, found)
+        if self._takes_masks and any(question.mask is not None for question in questions):
             choice = MASKED[self._name](self._drawing, x, uniforms, self._masks(questions))
         else:
             choice = self._kind(self._drawing, x, uniforms)
@@ -164,12 +163,12 @@ class Chooser:
             replies = [structs.replace(r, memory=n) for r, n in zip(replies, seen, strict=True)]
         return replies
 
-    def _told_apart(self, slots: list[int], observations: Matrix) -> Matrix:
+    def _with_slots(self, observations: Matrix, slots: NDArray[np.int64]) -> Matrix:
         """The observations with their devices' slots behind them, or the net told of these."""
-        if self._plain:
-            self._drawing.net.slots = slots[0] if len(slots) == 1 else np.array(slots)
+        if self._added:
+            self._drawing.net.slots = slots
             return observations
-        return np.column_stack([observations, np.array(slots, dtype=np.float32)])
+        return np.column_stack([observations, slots.astype(np.float32)])
 
     def _masks(self, questions: Sequence[Question]) -> NDArray[np.bool_]:
         """What each question allows, (batch, choices)."""

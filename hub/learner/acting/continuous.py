@@ -27,25 +27,27 @@ SQUASH_EPSILON: Final = 1e-6
 """SAC's bounds on log(standard deviation), and what keeps its log(1 - tanh²) finite; as in SB3."""
 SDE_MEAN_MAX: Final = 2.0
 """SAC's and TQC's own bound on the mean with gSDE."""
+ONE: Final = np.ones(1, dtype=np.float32)
 LOG_SQRT_2PI: Final = 0.5 * math.log(2.0 * math.pi)
 
 
 def gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
     """The log-probability is that of the sample before the bounds cut it."""
-    mean, log_std = drawing.net.mean_and_log_std(x)
-    values = drawing.net.value(x)
+    mean, log_std, values, _ = drawing.net.look(x)
+    assert log_std is not None, "a Gaussian has a spread"
     if uniforms is None:
-        return Choice(mean.clip(drawing.low, drawing.high), None, values)
+        return Choice(_within(mean, drawing.low, drawing.high), None, values)
     noise = normals(uniforms).astype(np.float32)
     raw = (mean + np.exp(log_std) * noise).astype(np.float32, copy=False)
     logprobs = _normal_logprobs(noise, log_std)
-    return Choice(raw.clip(drawing.low, drawing.high), logprobs, values, raw)
+    return Choice(_within(raw, drawing.low, drawing.high), logprobs, values, raw)
 
 
 def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
     """A Gaussian through tanh, scaled to the bounds (Haarnoja et al. 2018, appendix C)."""
     low, high = drawing.low, drawing.high
-    mean, log_std = drawing.net.mean_and_log_std(x)
+    mean, log_std, _, _ = drawing.net.look(x)
+    assert log_std is not None, "a Gaussian has a spread"
     if uniforms is None:
         squashed = np.tanh(mean)
         logprobs = None
@@ -58,7 +60,7 @@ def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64]
         correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
         logprobs = _normal_logprobs(noise, log_std) - correction
     actions = low + 0.5 * (squashed + 1.0) * (high - low)
-    return Choice(actions.clip(low, high), logprobs, None)
+    return Choice(_within(actions, low, high), logprobs, None)
 
 
 def state_dependent(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
@@ -66,14 +68,13 @@ def state_dependent(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] |
 
     The log-probability is that over all matrices, which is what SB3's ratio is of.
     """
-    mean, latent = drawing.net.mean_and_latent(x)
-    values = drawing.net.value(x)
+    mean, _, values, seen = drawing.net.look(x)
     if uniforms is None:
-        return Choice(mean.clip(drawing.low, drawing.high), None, values)
-    noise, standard, log_std = _of_the_state(drawing, latent)
+        return Choice(_within(mean, drawing.low, drawing.high), None, values)
+    noise, standard, log_std = _of_the_state(drawing, seen[:, : drawing.net.latent])
     raw = mean + noise
     logprobs = _normal_logprobs(standard, log_std)
-    return Choice(raw.clip(drawing.low, drawing.high), logprobs, values, raw)
+    return Choice(_within(raw, drawing.low, drawing.high), logprobs, values, raw)
 
 
 def squashed_state_dependent(
@@ -81,7 +82,7 @@ def squashed_state_dependent(
 ) -> Choice:
     """The same noise before tanh, and around a mean that is bounded itself, as in SB3."""
     low, high = drawing.low, drawing.high
-    mean, latent = drawing.net.mean_and_latent(x)
+    mean, _, _, seen = drawing.net.look(x)
     mean = mean.clip(-SDE_MEAN_MAX, SDE_MEAN_MAX)
     logprobs = None
     if uniforms is None:
@@ -89,12 +90,12 @@ def squashed_state_dependent(
     elif drawing.exploration >= 1.0:
         squashed, logprobs = _anywhere(uniforms, mean.shape[1])
     else:
-        noise, standard, log_std = _of_the_state(drawing, latent)
+        noise, standard, log_std = _of_the_state(drawing, seen[:, : drawing.net.latent])
         squashed = np.tanh(mean + noise)
         correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
         logprobs = _normal_logprobs(standard, log_std) - correction
     actions = low + 0.5 * (squashed + 1.0) * (high - low)
-    return Choice(actions.clip(low, high), logprobs, None)
+    return Choice(_within(actions, low, high), logprobs, None)
 
 
 def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
@@ -104,7 +105,7 @@ def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | N
     drifts has that of its newest step.
     """
     low, high = drawing.low, drawing.high
-    scaled = np.tanh(drawing.net.action(x))
+    scaled = np.tanh(drawing.net.look(x).action)
     logprobs = None
     if uniforms is not None and drawing.exploration >= 1.0:
         scaled, logprobs = _anywhere(uniforms, scaled.shape[1])
@@ -115,11 +116,11 @@ def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | N
             scaled = scaled + np.float32(scale) * noise
         else:
             scaled, scale = scaled + drawing.drift.walk(drawing.asked, drawn), drawing.drift.scale
-        scaled = scaled.clip(-1.0, 1.0)
+        scaled = _within(scaled, -ONE, ONE)
         log_std = np.full(noise.shape[1], math.log(scale), dtype=np.float32)
         logprobs = _normal_logprobs(noise, log_std)
     actions = low + 0.5 * (scaled + 1.0) * (high - low)
-    return Choice(actions.clip(low, high), logprobs, None)
+    return Choice(_within(actions, low, high), logprobs, None)
 
 
 def _of_the_state(drawing: Drawing, latent: Matrix) -> tuple[Matrix, Matrix, Matrix]:
@@ -139,4 +140,10 @@ def _anywhere(uniforms: NDArray[np.float64], width: int) -> tuple[Matrix, Matrix
 
 def _normal_logprobs(noise: Matrix, log_std: Matrix) -> Matrix:
     """Log-density of mean + std * noise, summed over the dimensions."""
-    return np.asarray((-0.5 * noise**2 - log_std - np.float32(LOG_SQRT_2PI)).sum(axis=1))
+    each = -0.5 * noise**2 - log_std - np.float32(LOG_SQRT_2PI)
+    return np.asarray(np.add.reduce(each, axis=1))
+
+
+def _within(x: Matrix, low: Matrix, high: Matrix) -> Matrix:
+    """`x.clip` without 2 µs of Python around it."""
+    return np.minimum(np.maximum(x, low), high)

@@ -27,6 +27,7 @@ class Drawing:
 
     Attributes:
         asked: the batch at hand.
+        net: of every kind but `own`.
         exploration: share of actions drawn uniformly from the action space.
         noise: standard deviation, on an action scaled to [-1, 1].
         low: bounds of a Box, float32 (m,).
@@ -44,8 +45,10 @@ class Drawing:
         card, tensors = policy.card, policy.tensors
         self.actions = parse(card.actions)
         self.own = own_chooser(card, tensors) if card.kind == "own" else None
-        layers = (card.action_layers, card.value_layers)
-        self.net = Net(tensors, card.activation, *layers, card.spread, slots)
+        if self.own is None:
+            layers = (card.action_layers, card.value_layers)
+            apart = bool(card.recurrent)
+            self.net = Net(tensors, card.activation, *layers, card.spread, slots=slots, apart=apart)
         self.drift: Drift | None = None
         """Of noise that goes on from step to step."""
         if card.noise_drifts:

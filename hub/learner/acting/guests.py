@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import structs
 
 from hub.errors import HubFault
 from hub.learner.acting.choose import Chooser
@@ -76,7 +77,9 @@ class Guests:
 
 
 def _open(path: Path) -> Chooser:
-    return Chooser(read_policy(path, acting=True), seed=0)
+    policy = read_policy(path, acting=True)
+    card = structs.replace(policy.card, value_layers=[])  # nobody asks a guest for V(o)
+    return Chooser(structs.replace(policy, card=card), seed=0)
 
 
 def _say(message: str) -> None:
