@@ -33,7 +33,7 @@ DO: Final = {
     "gone for good, or give its agent a longer --silent-s",
     Rule.SAME_ID: "see whether two devices have one id, as copies of one card do: give each its "
     "own, 'sheepfold device add' and 'key create --device'; where all came from one address it may "
-    "be one device that keeps losing its line: look at its network",
+    "be one device that keeps losing its line or starting anew: look at its network and power",
     Rule.FALLING: "look at its curve and at what changed (devices, rewards); 'sheepfold policy "
     "rollback' brings an older version back; clearing the curve takes what it earns now as usual",
     Rule.LAG: "give it more processor time (--cpu-percent), a smaller network or fewer gradient "

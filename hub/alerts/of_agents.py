@@ -155,9 +155,9 @@ class OfAgents:
         if not times:
             return
         for often in self._hub.gate.takeovers.often(times, within_s):
-            name = self._hub.registry.devices.get(often.device)
-            if name is None:
-                continue  # it was forgotten since
+            name = often.agent
+            if self._hub.registry.devices.get(often.device) != name:
+                continue  # it was forgotten since, or is another agent's: not its owner's business
             first, *others = often.addresses
             whence = f"all from {first}" if not others else f"from {first} and {others[0]}"
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""

@@ -53,7 +53,8 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
             le=32,
             description="So many takeovers of one device's MQTT connection by another within "
             "same_id_s are two devices under one id: each comes in anew when the other has. One "
-            "device with a bad line is taken over now and then; 0 = never.",
+            "device with a bad line is taken over now and then; one that was silent for 15 s, from "
+            "its own address, does not count; 0 = never.",
         ),
     ] = 8
     same_id_s: Annotated[

@@ -162,12 +162,18 @@ async def test_a_device_that_speaks_too_seldom_all_day_is_one_alert(look_s: floa
 BOTH = ("10.0.0.7", "10.0.0.9")
 
 
-def fight(hub: AHub, times: int, addresses: tuple[str, ...] = BOTH, every_s: float = 1.0) -> None:
-    """The device's connection is taken over from one address after the other."""
+def fight(
+    hub: AHub,
+    times: int,
+    addresses: tuple[str, ...] = BOTH,
+    every_s: float = 1.0,
+    agent: AgentName = AGENT,
+) -> None:
+    """The device's connection is taken over from one address after the other, silent meanwhile."""
     for i in range(times):
         hub.clock.seconds += every_s
         before, now = (addresses[(i + shift) % len(addresses)] for shift in (0, 1))
-        hub.takeovers.note(DeviceId("heater"), before=before, now=now)
+        hub.takeovers.note(agent, DeviceId("heater"), before=before, now=now, silent_s=every_s)
 
 
 async def test_a_device_that_is_taken_over_again_and_again_is_two() -> None:
@@ -209,6 +215,25 @@ async def test_a_line_that_breaks_now_and_then_is_one_device() -> None:
     assert await seen(hub, Rule.SAME_ID) == []
 
 
+@pytest.mark.parametrize("every_s", [30.0, 60.0])
+async def test_one_device_that_sleeps_without_a_goodbye_is_one(every_s: float) -> None:
+    sleeps, two = AHub(), AHub()
+    for hub, addresses in ((sleeps, BOTH[:1]), (two, BOTH)):
+        hub.device()
+        fight(hub, 40, addresses, every_s)
+    assert await seen(sleeps, Rule.SAME_ID) == []
+    assert len(await seen(two, Rule.SAME_ID)) == 1, "as slow as that two may be, at two addresses"
+
+
+async def test_its_next_owner_is_not_told_of_what_was_another_agents() -> None:
+    hub = AHub()
+    hub.device(agent=AgentName("runner"))
+    fight(hub, 8)
+    assert await seen(hub, Rule.SAME_ID) == []
+    fight(hub, 7, agent=AgentName("runner"))
+    assert await seen(hub, Rule.SAME_ID) == []
+
+
 async def test_who_shall_not_hear_of_takeovers_and_a_forgotten_device_raise_none() -> None:
     never = AHub(same_id_times=0)
     never.device()
@@ -224,7 +249,8 @@ async def test_only_so_many_devices_are_remembered() -> None:
     hub.device("first")
     hub.device("second")
     for name in ("first", "second", *(f"other-{i}" for i in range(DEVICES_MAX - 1))):
-        hub.takeovers.note(DeviceId(name), before="10.0.0.7", now="10.0.0.9")
+        device = DeviceId(name)
+        hub.takeovers.note(AGENT, device, before="10.0.0.7", now="10.0.0.9", silent_s=1)
     (cause,) = await seen(hub, Rule.SAME_ID)
     assert cause.subject.device == "second"
 

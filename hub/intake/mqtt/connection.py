@@ -226,7 +226,13 @@ class Connection(asyncio.Protocol):
         self._limit = admission.packet_bytes_max
         old = gate.connections.get(device)
         if old is not None:
-            gate.takeovers.note(device, before=old.peer[0], now=self.peer[0])
+            gate.takeovers.note(
+                admission.agent,
+                device,
+                before=old.peer[0],
+                now=self.peer[0],
+                silent_s=self._loop.time() - old.heard_s,
+            )
             old.end(Reason.SESSION_TAKEN_OVER)
         gate.connections[device] = self
         outbox, resumed = gate.outboxes.open(device, packet, self._dialect)

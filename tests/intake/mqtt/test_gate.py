@@ -12,6 +12,7 @@ from msgspec import structs
 
 from hub.intake.mqtt import wire
 from hub.intake.mqtt.connection import SKIP_BYTES_MAX
+from hub.intake.mqtt.takeovers import SILENT_S
 from hub.intake.mqtt.wire import ConnectCode, PacketType
 from hub.registry.access import fingerprint
 from hub.registry.fold import spec_of
@@ -156,6 +157,19 @@ async def test_a_take_over_ends_the_old_connection_first_and_sends_its_will(hous
         assert [packet.type for packet in await step(new, 1)] == [PUBACK, PUBLISH]
         assert await new.subscribed("rl/v1/heater/status") == [1]
         assert (await new.read()).payload == b"offline"
+
+
+async def test_a_take_over_of_what_was_silent_is_not_remembered_as_one_of_a_second_device(
+    house: House,
+) -> None:
+    async with house.client() as first, house.client() as second, house.client() as third:
+        await first.connected("heater", KEY)
+        await second.connected("heater", KEY)
+        (often,) = house.gate.takeovers.often(1, within_s=60.0)
+        assert often[:2] == (WALKER, "heater")
+        house.connection().heard_s -= 2 * SILENT_S
+        await third.connected("heater", KEY)
+        assert list(house.gate.takeovers.often(2, within_s=60.0)) == []
 
 
 async def test_of_three_connections_the_newest_wins(house: House) -> None:
