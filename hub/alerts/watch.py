@@ -105,6 +105,8 @@ class Alerts:
             return settings.moment_s - max(0, now_us - alert.raised_us) / MICROSECONDS
         if fact.rule == Rule.SILENT:
             return fact.figures.get("limit_s", settings.silent_s) + 2 * settings.look_s
+        if fact.rule == Rule.SAME_ID:
+            return settings.same_id_s + settings.hold_s  # it was counted in memory, from nought now
         return settings.hold_s
 
     def _is_known(self, subject: Subject) -> bool:

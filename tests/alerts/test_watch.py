@@ -12,6 +12,7 @@ import msgspec
 from hub.alerts.cause import Rule, Subject
 from hub.alerts.watch import Alerts
 from hub.facts import AlertCleared, AlertRaised
+from hub.intake.mqtt.takeovers import Takeovers
 from hub.log.recover import Recovered
 from hub.payloads import AlertTold
 from hub.words import AgentName, DeviceId, Event, Kind
@@ -52,6 +53,14 @@ class Outside(AHub):
         committed(len(self.events))
 
 
+def facts(hub: Outside) -> list[AlertRaised | AlertCleared]:
+    """What the log was told."""
+    return [
+        msgspec.json.decode(event.payload or "", type=AlertRaised | AlertCleared)
+        for event in hub.events
+    ]
+
+
 async def run_until(alerts: Alerts, condition: Callable[[], bool]) -> None:
     """Run it as the hub does, and end it."""
     running = asyncio.create_task(alerts.run())
@@ -76,12 +85,9 @@ async def test_damage_at_the_opening_is_not_swallowed_by_the_damage_before() -> 
     await hub.alerts("events 5 to 9 are gone").look()
     assert len(hub.events) == 1, "a restart tells nothing twice"
     await hub.alerts("events 20 to 30 are gone").look()
-    facts = [
-        msgspec.json.decode(event.payload or "", type=AlertRaised | AlertCleared)
-        for event in hub.events
-    ]
-    assert [type(fact) for fact in facts] == [AlertRaised, AlertCleared, AlertRaised]
-    assert "20 to 30" in facts[-1].says
+    told = facts(hub)
+    assert [type(fact) for fact in told] == [AlertRaised, AlertCleared, AlertRaised]
+    assert "20 to 30" in told[-1].says
 
 
 async def test_what_is_over_is_printed_as_what_is_raised_is(
@@ -98,6 +104,34 @@ async def test_what_is_over_is_printed_as_what_is_raised_is(
         "alert archive",
         "alert archive is over after 0 s",
     ]
+
+
+async def test_two_under_one_id_are_still_two_when_the_hub_is_started_anew() -> None:
+    hub = Outside(silent_s=0)
+    hub.device()
+
+    def take_over() -> None:
+        hub.clock.seconds += 60
+        hub.takeovers.note(
+            AGENT, DeviceId("heater"), before="10.0.0.7", now="10.0.0.9", silent_s=60
+        )
+
+    for _ in range(8):
+        take_over()
+    await hub.alerts().look()
+    assert len(hub.events) == 1
+    hub.gate.takeovers = hub.takeovers = Takeovers(hub.clock)
+    again = hub.alerts()
+    for _ in range(8):
+        await again.look()
+        take_over()
+    await again.look()
+    assert len(hub.events) == 1, "neither over nor raised anew"
+    hub.clock.seconds += 600
+    await again.look()
+    hub.clock.seconds += 60
+    await again.look()
+    assert [type(change) for change in facts(hub)] == [AlertRaised, AlertCleared]
 
 
 async def test_a_clock_that_jumped_is_told_for_as_long_when_the_hub_is_started_anew() -> None:
