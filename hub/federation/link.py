@@ -106,8 +106,10 @@ class FederationLink:
         """The counts of those before it."""
         self._still = False
         """It does not answer."""
+        self._is_said = False
+        """That it does not answer now."""
         self._said_s = float("-inf")
-        """When that was said last."""
+        """When such was said last."""
         self.unasked = 0
         """Questions that it was not handed, for that or since too many were open."""
         self._beginning: set[asyncio.Task[None]] = set()
@@ -213,16 +215,19 @@ class FederationLink:
     def _lost(self) -> None:
         """It is gone: nobody waits for what it was asked; the next one is told all again."""
         self._before, self._counted = self._counted.after(self._before), Counted()
-        self._still = False
+        self._still = self._is_said = False
         for agent, number in self._handed.give_up():
             self._advise(agent, Counsel(number, None))
 
     def _stands_still(self, child: Child) -> bool:
-        """Whether it is to be told nothing for now; said once, and once when that is over."""
+        """Whether it is to be told nothing for now; said once, and once when that is over.
+
+        One that stands still again and again is not said each time, but when it lasts.
+        """
         now_s = self._clock.monotonic()
         still = self._handed.stands_still(now_s, child.unread_bytes)
-        if still and not self._still and now_s - self._said_s >= SAY_S:
-            self._said_s = now_s
+        if still and not self._is_said and now_s - self._said_s >= SAY_S:
+            self._is_said, self._said_s = True, now_s
             log.warning(
                 "the process for other hubs (pid %s) does not answer: %d questions are open and "
                 "%d bytes unread; agents go on without advice from elsewhere. It was stopped, or "
@@ -231,7 +236,8 @@ class FederationLink:
                 len(self._handed),
                 child.unread_bytes,
             )
-        elif self._still and not still:
+        elif self._is_said and not still:
+            self._is_said = False
             log.warning("the process for other hubs answers again")
         self._still = still
         return still

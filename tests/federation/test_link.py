@@ -15,7 +15,8 @@ import pytest
 
 from hub.clock import SystemClock
 from hub.facts import AgentMade
-from hub.federation.link import FederationLink
+from hub.federation.handed import STILL_S
+from hub.federation.link import SAY_S, FederationLink
 from hub.learner.messages import Consult, Counsel
 from hub.learner.processes.start import learner_context
 from hub.log.link import LogLink
@@ -57,10 +58,20 @@ def expert(broker: Mosquitto) -> Iterator[Expert]:
         yield expert
 
 
+class LaterClock(SystemClock):
+    """The machine's, on which time may also be said to have passed."""
+
+    later_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.later_s
+
+
 class Desk:
     """An agent's hub, as far as it is needed to ask."""
 
     def __init__(self, folder: Path, broker: Mosquitto, advice_ms: float) -> None:
+        self.clock = LaterClock()
         self._numbers = itertools.count(1)
         self._counsels: dict[int, asyncio.Future[Counsel]] = {}
         self._registry = Registry()
@@ -75,7 +86,7 @@ class Desk:
             self._registry,
             self._log,
             folder,
-            SystemClock(),
+            self.clock,
             join=_nobody_joins,
             changed=lambda _: None,
             advise=lambda _, counsel: self._counsels[counsel.id].set_result(counsel),
@@ -143,9 +154,33 @@ async def test_a_process_that_stands_still_is_asked_nothing_until_it_goes_on(
         await until(lambda: not desk.link.still)
         assert expert.asked == asked, "nobody wants that answer any more"
         await desk.answered()
+
+        desk.signal(signal.SIGSTOP)
+        waiting = desk.ask()
+        desk.clock.later_s += 1.0 + 2 * STILL_S
+        await until(lambda: desk.link.still)
+        assert still_said(caplog) == [True, False], "it had just been said"
+        desk.clock.later_s += SAY_S
+        await until(lambda: still_said(caplog) == [True, False, True])
+        desk.signal(signal.SIGCONT)
+        await asyncio.wait_for(waiting, AT_ONCE_S)
+        await until(lambda: still_said(caplog) == [True, False, True, False])
+
+        desk.signal(signal.SIGSTOP)
+        waiting = desk.ask()
+        desk.clock.later_s += 1.0 + 2 * STILL_S
+        await until(lambda: desk.link.still)
+        desk.signal(signal.SIGCONT)
+        await asyncio.wait_for(waiting, AT_ONCE_S)
+        await until(lambda: not desk.link.still)
+    assert still_said(caplog) == [True, False, True, False], "nor that a short one is over"
+
+
+def still_said(caplog: pytest.LogCaptureFixture) -> list[bool]:
+    """Whether each line says that the process does not answer, or that it does again."""
     said = [record.message for record in caplog.records if record.name == "hub.federation"]
-    assert ["does not answer" in text for text in said] == [True, False]
-    assert "answers again" in said[1]
+    assert all("does not answer" in text or "answers again" in text for text in said)
+    return ["does not answer" in text for text in said]
 
 
 async def test_nobody_waits_for_a_process_that_is_gone(
