@@ -7,8 +7,9 @@ from collections import Counter
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hub.alerts.cause import Cause, Rule, Subject, moment, span, still
+from hub.alerts.cause import Cause, Rule, Subject, moment, still
 from hub.alerts.returns import Fall, Returns
+from hub.alerts.same_id import same_id
 from hub.learner.processes.child import FAILURES
 from hub.topics import is_device_id
 from hub.words import AgentName, DeviceId, EndedBy
@@ -63,7 +64,7 @@ class OfAgents:
             for name, theirs in silent.items()
             for cause in self._silent(name, theirs, named[name])
         ]
-        causes += self._same_id()
+        causes += same_id(self._hub, self._open)
         for name, spec in self._hub.registry.agents.items():
             causes += self._of_agent(name, spec)
         for gone in self._returns.keys() - self._hub.registry.agents.keys():
@@ -145,28 +146,6 @@ class OfAgents:
                 f"as {first[room].device!r}",
                 {"devices": float(len(silent)), "limit_s": first[room].limit_s},
                 clear_s=first[room].limit_s + longer_s,
-            )
-
-    # --- devices under one id ------------------------------------------------------------------
-
-    def _same_id(self) -> Iterator[Cause]:
-        """Each throws the other out, for ever, and neither learns anything by it."""
-        times, within_s = self._settings.same_id_times, self._settings.same_id_s
-        if not times:
-            return
-        for often in self._hub.gate.takeovers.often(times, within_s):
-            name = often.agent
-            if self._hub.registry.devices.get(often.device) != name:
-                continue  # it was forgotten since, or is another agent's: not its owner's business
-            first, *others = often.addresses
-            whence = f"all from {first}" if not others else f"from {first} and {others[0]}"
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            yield Cause(
-                Subject(Rule.SAME_ID, name, often.device),
-                f"the connection of device {often.device!r} of agent {name!r} was taken over by "
-                f"another {times} times within {span(often.within_s)}, {whence}{more}",
-                {"times": float(times), "within_s": round(often.within_s, 1)},
-                clear_s=self._settings.hold_s,
             )
 
     # --- returns -------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(
             ge=1,
-            description="Silent devices of an agent that are an alert each; the others of it are "
-            "one together, for then it is not about a device.",
+            description="Silent devices of an agent that are an alert each, and as many that share "
+            "an id; the others of it are one together, for then it is not about a device.",
         ),
     ] = 8
     same_id_times: Annotated[

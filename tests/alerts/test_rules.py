@@ -168,12 +168,13 @@ def fight(
     addresses: tuple[str, ...] = BOTH,
     every_s: float = 1.0,
     agent: AgentName = AGENT,
+    device: str = "heater",
 ) -> None:
     """The device's connection is taken over from one address after the other, silent meanwhile."""
     for i in range(times):
         hub.clock.seconds += every_s
         before, now = (addresses[(i + shift) % len(addresses)] for shift in (0, 1))
-        hub.takeovers.note(agent, DeviceId("heater"), before=before, now=now, silent_s=every_s)
+        hub.takeovers.note(agent, DeviceId(device), before=before, now=now, silent_s=every_s)
 
 
 async def test_a_device_that_is_taken_over_again_and_again_is_two() -> None:
@@ -242,6 +243,26 @@ async def test_who_shall_not_hear_of_takeovers_and_a_forgotten_device_raise_none
     forgotten = AHub(same_id_times=8)
     fight(forgotten, 100)
     assert await seen(forgotten, Rule.SAME_ID) == []
+
+
+async def test_of_a_whole_fleet_under_one_id_each_some_are_named_and_the_others_are_one_alert() -> (
+    None
+):
+    hub = AHub(silent_named_max=2)
+    for name in "abcde":
+        hub.device(name)
+        fight(hub, 8, device=name)
+    causes = await seen(hub, Rule.SAME_ID)
+    assert [cause.subject.device for cause in causes] == ["a", "b", ""]
+    assert causes[2].says == (
+        "the connections of 3 more devices of agent 'walker' were taken over by others 8 times "
+        "each, as that of 'c', from 10.0.0.7 and 10.0.0.9"
+    )
+    assert causes[2].figures == {"devices": 3, "times": 8}
+    for device in "de":
+        opened(hub, Subject(Rule.SAME_ID, AGENT, device))
+    causes = await seen(hub, Rule.SAME_ID)
+    assert [cause.subject.device for cause in causes] == ["d", "e", ""], "who is named stays so"
 
 
 async def test_only_so_many_devices_are_remembered() -> None:
