@@ -287,11 +287,13 @@ class Flock:
                 raise HubFault(f"the network of device {device!r} was not read with the version")
             own = structs.replace(replica.card, counts=replica.counts)
             learner.take_up(own, own_tensors(device, tensors))
+            # As it has them, not as they were read: a version from before may lack some.
+            written = learner.tensors()
             learner.go_on(whole(device, tensors))
             one = Own(learner, before=replica.before, changed=replica.changed)
             if card.version > newest:  # it was put in place again: all are as old as that
                 one.before, one.changed = card.version - 1, card.version
-            one.card, one.tensors = replica.card, own_tensors(device, tensors)
+            one.card, one.tensors = replica.card, written
             one.first_seq = replica.counts.get(REPLAY_FIRST, 0)
             if device == SEEDLING:
                 self._seedling = one

@@ -13,16 +13,19 @@ from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.experience.transitions import Transition
+from hub.learner.flock import Flock
 from hub.learner.messages import Question
+from hub.learner.open import open_one
 from hub.learner.sb3.factors import log_factors, without_factors
 from hub.learner.sb3.identity import Identity
 from hub.learner.sb3.library import Library
 from hub.learner.sb3.snapshot import with_second_names
 from hub.learner.sb3.spaces import shaped
 from hub.learner.slots import LOG_FACTORS, NOBODY, Slots, with_slot
+from hub.learner.versions.parts import SEEDLING, own_name, own_tensors
 from hub.learner.versions.policy import PolicyFile
 from hub.spaces import Dict, parse
-from hub.words import Floats, Source
+from hub.words import Event, Floats, Kind, Source
 from tests.learner.test_choose import (
     FIRST,
     IMAGES,
@@ -35,7 +38,11 @@ from tests.learner.test_choose import (
 )
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
     from hub.learner.interface import Update
+    from hub.learner.versions.parts import Part
+    from hub.learner.versions.policy import Tensors
     from hub.words import Agent
 
 SLOTS: Final = 5
@@ -206,9 +213,9 @@ def test_factors_begin_as_one_and_a_new_device_has_the_mean_of_those_in_use() ->
     assert factors(learner)[2] == pytest.approx(mean)
 
 
-def learn(learner: Library, agent: Agent) -> Update | None:
+def learn(learner: Library | Flock, agent: Agent, version: int = 0) -> Update | None:
     """What an update comes to of transitions by its own policy."""
-    card = learner.card(agent, version=0, parent=None, position=0)
+    card = learner.card(agent, version=version, parent=None, position=0)
     chooser = Chooser(PolicyFile(card, learner.tensors(), ""), agent.seed)
     values = observed(agent.observations)
     update = None
@@ -225,17 +232,28 @@ def learn(learner: Library, agent: Agent) -> Update | None:
                 terminated=False,
                 truncated=False,
                 source=Source.POLICY,
-                policy=0,
+                policy=version,
                 logprob=reply.logprob,
                 value=reply.value,
                 raw=reply.raw,
                 seq_first=2 * i + 1,
                 seq_last=2 * i + 3,
             ),
-            version=0,
+            version=version,
             behind=False,
         )
     return update
+
+
+def small() -> Agent:
+    """Of few transitions an update."""
+    return shared(agent_of("PPO", "box", "choices", n_steps="8", batch_size="8", n_epochs="2"))
+
+
+def from_before(tensors: Tensors, model: BaseAlgorithm) -> Tensors:
+    """As a version from before there were factors has them, all of them 1."""
+    ones = {LOG_FACTORS: np.zeros_like(tensors[LOG_FACTORS])}
+    return without_factors(tensors | ones, model, direct=False)
 
 
 @pytest.mark.parametrize("actions", ["choices", "box"])
@@ -246,13 +264,43 @@ def test_a_version_from_before_there_were_factors_is_taken_up(actions: str) -> N
     assert factors(learner).any(), "they are learnt"
     tensors = learner.tensors()
     tensors[LOG_FACTORS] = np.zeros_like(tensors[LOG_FACTORS])
-    before = without_factors(tensors, learner.inner.model, direct=False)
+    before = from_before(tensors, learner.inner.model)
     again = learner.fitted(before, had=SLOTS)
     lacks = {name.rpartition("/")[2] for name in tensors if name not in again}
     assert lacks == {"step", "exp_avg", "exp_avg_sq"}, "the optimizer begins with factors anew"
     assert all(np.array_equal(tensors[name], again[name]) for name in again)
     learner.restore(before)
+    steps = learner.gradient_steps
     assert learn(learner, agent) is not None
+    assert learner.gradient_steps == 2 * steps
+    learner.restore(dict(sorted(learner.tensors().items())))
+    assert learner.gradient_steps == 2 * steps, "those of factors are fewer, and no matter"
+
+
+def test_the_version_after_one_from_before_there_were_factors_is_whole_for_each_replica() -> None:
+    agent = small()
+    model = Library(agent, read_parameters(agent)).inner.model
+    flock = Flock(agent, open_one, 1)
+    flock.see(Event(Kind.OBSERVATION, ts=0, agent=agent.name, device="a", boot=0, step=0), None)
+    written(flock, agent, version=0)
+    assert learn(flock, agent) is not None
+    card, tensors = written(flock, agent, version=1)
+    before = {Flock.folded: tensors[Flock.folded]}
+    for device in (SEEDLING, "a"):
+        own = from_before(own_tensors(device, tensors), model)
+        before |= {own_name(device, name): tensor for name, tensor in own.items()}
+    upgraded = Flock(agent, open_one, 1)
+    upgraded.take_up(card, before)
+    again = Flock(agent, open_one, 1)
+    again.take_up(*written(upgraded, agent, version=2))
+    assert learn(again, agent, version=2) is not None
+
+
+def written(flock: Flock, agent: Agent, *, version: int) -> Part:
+    card = flock.card(agent, version=version, parent=None, position=0)
+    tensors = flock.tensors()
+    flock.published()
+    return card, tensors
 
 
 def test_columns_follow_their_devices_into_another_order_of_slots() -> None:

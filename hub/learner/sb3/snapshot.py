@@ -214,8 +214,8 @@ def loose_tensors(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
 def gradient_steps(model: BaseAlgorithm) -> int:
     """Optimizer steps since the agent began, as the optimizer itself counts them."""
     optimizer = next(iter(_optimizers(model).values()))
-    states = list(optimizer.state.values())
-    return int(states[0]["step"]) if states else 0
+    # A parameter that a version from before had not has fewer, and which is first is chance.
+    return max((int(state["step"]) for state in optimizer.state.values()), default=0)
 
 
 def _layers(hidden: str | None, last: str | None, depth: int) -> list[str]:
