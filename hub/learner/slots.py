@@ -31,6 +31,8 @@ LOG_FACTORS: Final = "features_extractor.log_factors"
 """Name of a version's tensor (slots, features): by exp(QUICKER * it) what a device sends weighs."""
 QUICKER: Final = 2.0
 """Factors are learnt so many times as fast as weights are."""
+LOG_FACTORS_BOUND: Final = 20.0
+"""Of QUICKER times a logarithm, to either side: a factor never overflows, whatever was learnt."""
 
 
 def with_slot(space: Space, count: int) -> Space:

@@ -303,6 +303,26 @@ def written(flock: Flock, agent: Agent, *, version: int) -> Part:
     return card, tensors
 
 
+def test_no_factor_overflows_whatever_was_learnt() -> None:
+    learner, identity = library()
+    agent = shared(agent_of("PPO", "box", "choices"))
+    identity.begin(1)
+    learnt = log_factors(learner.inner.model)
+    assert learnt is not None
+    learnt[1] = torch.tensor([100.0, -100.0, 100.0, 0.0])
+    identity.average(1)
+    card = replace(learner.card(agent, version=0, parent=None, position=0), devices=["a"])
+    chooser = Chooser(PolicyFile(card, learner.tensors(), ""), agent.seed)
+    values = np.array([0.0, 1.0, -0.5, 2.0], dtype="<f4")
+    (reply,) = chooser.choose([Question(0, "a", 0, 0, Floats(values.tobytes()))], greedy=True)
+    policy: Any = learner.inner.model.policy
+    row = {"observation": torch.from_numpy(values[None]), "~device": torch.tensor([1])}
+    with torch.no_grad():
+        wanted = policy.predict_values(row)
+    assert torch.isfinite(wanted).all()
+    assert reply.value == pytest.approx(wanted.item(), rel=NEAR)
+
+
 def test_columns_follow_their_devices_into_another_order_of_slots() -> None:
     learner, identity = library()
     for slot in (1, 2, 3):

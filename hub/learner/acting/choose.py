@@ -19,10 +19,10 @@ from hub.learner.acting import continuous, discrete
 from hub.learner.acting.chance import Chance
 from hub.learner.acting.drawing import Drawing
 from hub.learner.acting.memory import Memory, each_device_once
-from hub.learner.features import features
+from hub.learner.features import factors_of, features
 from hub.learner.interface import Choice
 from hub.learner.messages import Question, Reply
-from hub.learner.slots import LOG_FACTORS, QUICKER, numbered, with_slot
+from hub.learner.slots import LOG_FACTORS, numbered, with_slot
 from hub.learner.versions.scaling import Scale, scale_of
 from hub.mask import TAKEN_BY
 from hub.spaces import Box, Dict, Discrete, MultiBinary, Space, choices, parse, size
@@ -196,8 +196,7 @@ def _factors_of(tensors: Tensors, behind: int) -> Matrix | None:
     """Of each slot, by what its features are multiplied, and 1 for the numbers `behind` them."""
     if LOG_FACTORS not in tensors:
         return None
-    factors = np.exp(np.float32(QUICKER) * tensors[LOG_FACTORS])
-    return np.pad(factors, ((0, 0), (0, behind)), constant_values=1.0)
+    return np.pad(factors_of(tensors[LOG_FACTORS]), ((0, 0), (0, behind)), constant_values=1.0)
 
 
 GAUSSIAN: Final = ("gaussian", "squashed_gaussian")

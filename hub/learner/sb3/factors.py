@@ -11,6 +11,8 @@ features (Perez et al. 2018), learnt for each device as any weight is.
 
 Rule 1: factors begin as 1, so a policy begins as it would without.
 Rule 2: slot zero's are the (geometric) mean of those in use, as its column is.
+Rule 3: a factor is bounded (`LOG_FACTORS_BOUND`). An infinite one, of finite weights, would be a
+    version, and every update after it be dropped.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ import numpy as np
 import torch
 from stable_baselines3.common.torch_layers import CombinedExtractor
 
+from hub.learner.features import factors_of
 from hub.learner.sb3.first_layers import first_layers
-from hub.learner.slots import LOG_FACTORS, NOBODY, QUICKER
+from hub.learner.slots import LOG_FACTORS, LOG_FACTORS_BOUND, NOBODY, QUICKER
 
 if TYPE_CHECKING:
     import gymnasium
@@ -48,7 +51,9 @@ class Factored(CombinedExtractor):
         """(batch, features) with the factors of each row's slot."""
         features: torch.Tensor = super().forward(observations)
         seen, slots = features[:, : self._seen], features[:, self._seen :]
-        return torch.cat([seen * torch.exp(QUICKER * (slots @ self.log_factors)), slots], dim=1)
+        exponents = QUICKER * (slots @ self.log_factors)
+        factors = torch.exp(exponents.clamp(-LOG_FACTORS_BOUND, LOG_FACTORS_BOUND))
+        return torch.cat([seen * factors, slots], dim=1)
 
 
 def log_factors(model: BaseAlgorithm) -> torch.Tensor | None:
@@ -71,7 +76,7 @@ def without_factors(tensors: Tensors, model: BaseAlgorithm, *, direct: bool) -> 
     """The same network for slot zero alone, its factors in the weights that they stood before."""
     if LOG_FACTORS not in tensors:
         return tensors
-    factors = np.exp(np.float32(QUICKER) * tensors[LOG_FACTORS][NOBODY])
+    factors = factors_of(tensors[LOG_FACTORS])[NOBODY]
     place = _place(model)
     left = {
         name: tensor
