@@ -190,7 +190,9 @@ def learn_factors(learner: Library) -> None:
     """As if updates had: each slot's another, where there are any."""
     factors = log_factors(learner.inner.model)
     if factors is not None:
-        factors[1:] = torch.linspace(-0.5, 0.5, factors[1:].numel()).reshape(factors[1:].shape)
+        factors.detach()[1:] = torch.linspace(-0.5, 0.5, factors[1:].numel()).reshape(
+            factors[1:].shape
+        )
 
 
 def factors(learner: Library) -> np.ndarray[Any, Any]:
@@ -260,6 +262,8 @@ def from_before(tensors: Tensors, model: BaseAlgorithm) -> Tensors:
 def test_a_version_from_before_there_were_factors_is_taken_up(actions: str) -> None:
     agent = shared(agent_of("PPO", "box", actions, n_steps="8", batch_size="8", n_epochs="2"))
     learner = Library(agent, read_parameters(agent))
+    for device in DEVICES:
+        learner._slots.see(device)
     assert learn(learner, agent) is not None
     assert factors(learner).any(), "they are learnt"
     tensors = learner.tensors()
@@ -321,6 +325,28 @@ def test_no_factor_overflows_whatever_was_learnt() -> None:
         wanted = policy.predict_values(row)
     assert torch.isfinite(wanted).all()
     assert reply.value == pytest.approx(wanted.item(), rel=NEAR)
+
+
+def test_a_device_that_is_alone_learns_as_without_slots() -> None:
+    agent = shared(agent_of("PPO", "box", "choices", n_steps="8", batch_size="8", n_epochs="2"))
+    learner = Library(agent, read_parameters(agent))
+    identity = learner.identity
+    assert identity is not None
+    drawn = columns(learner)
+    first = learner._slots.see("a")
+    assert first is not None
+    identity.begin(first)
+    assert not columns(learner)[:, :2].any(), "nothing tells it apart"
+    assert learn(learner, agent) is not None
+    assert not factors(learner).any()
+    learnt = columns(learner)
+    second = learner._slots.see("b")
+    assert second is not None
+    identity.begin(second)
+    assert np.array_equal(columns(learner)[:, 1], learnt[:, 1]), "what it has learnt stays"
+    assert columns(learner)[:, 2] == pytest.approx(drawn[:, 2] + learnt[:, NOBODY])
+    assert learn(learner, agent) is not None
+    assert factors(learner)[1].any()
 
 
 def test_columns_follow_their_devices_into_another_order_of_slots() -> None:

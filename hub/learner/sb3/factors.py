@@ -56,11 +56,11 @@ class Factored(CombinedExtractor):
         return torch.cat([seen * factors, slots], dim=1)
 
 
-def log_factors(model: BaseAlgorithm) -> torch.Tensor | None:
-    """Of a model, (slots, features); None where it has none. No copy."""
+def log_factors(model: BaseAlgorithm) -> torch.nn.Parameter | None:
+    """Of a model, (slots, features); None where it has none."""
     modules = model.policy.modules()
     found = next((module for module in modules if isinstance(module, Factored)), None)
-    return None if found is None else found.log_factors.detach()
+    return None if found is None else found.log_factors
 
 
 def with_factors(tensors: Tensors, model: BaseAlgorithm) -> Tensors:

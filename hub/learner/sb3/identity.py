@@ -11,6 +11,9 @@ Rule 1: slot zero is the mean of the columns in use, so a device without a slot 
     average one.
 Rule 2: a column begins as it was drawn plus slot zero's: for the first devices as any weight does,
     for later ones with what the others have learnt in common.
+Rule 3: a device that is alone begins without: its column is zero and its factors stay 1, so it
+    learns as it would without slots. (Columns are drawn wide: of 100 lone heaters of the README 9
+    learnt to leave the room cold, without slots none, and by this rule 1.)
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from hub.learner.sb3.factors import log_factors, with_factors, without_factors
@@ -40,6 +44,8 @@ wired in reverse; drawn like those of observations 56 and 55 %, four times as wi
 seeds each, before there were factors). A Q-network has no entropy to begin with: four devices of
 DQN learn half as fast with columns as wide as that, and as fast as without any with narrow ones
 (5 seeds)."""
+FIRST: Final = 1
+"""Slot of the device that was seen first."""
 ALONE: Final = f"{EXTRACTOR}."
 BESIDE: Final = f"{EXTRACTOR}.extractors.{OBSERVATION}."
 """Where SB3 has what looks at an image that is alone, and at one beside the slot."""
@@ -63,7 +69,12 @@ class Identity:
         self._draw(wider, orthogonal=getattr(model.policy, "ortho_init", False))
         factors = log_factors(model)
         if factors is not None:  # a column a device too, drawn as zeros
-            self._columns.append(factors.T)
+            self._columns.append(factors.detach().T)
+            factors.register_hook(self._held)  # type: ignore[no-untyped-call]
+        self.alone = False
+        """There is one device, or none: nobody is told apart, and no factor is learnt."""
+        self._aside: list[torch.Tensor] = []
+        """The first device's columns as they were drawn, until an update or a second one."""
 
     def _draw(self, wider: float, *, orthogonal: bool) -> None:
         """Have observations weigh what they would without slots, and slots `wider`.
@@ -87,6 +98,14 @@ class Identity:
         """A device has this slot from now on."""
         for columns in self._columns:
             columns[:, slot] += columns[:, NOBODY]
+        if slot == FIRST:
+            self._aside = [columns[:, FIRST].clone() for columns in self._columns]
+            for columns in self._columns:
+                columns[:, FIRST] = columns[:, NOBODY]
+        elif self._aside:
+            for columns, drawn in zip(self._columns, self._aside, strict=True):
+                columns[:, FIRST] = drawn
+            self._aside = []
 
     def arrange(self, before: list[str], devices: list[str]) -> None:
         """Give the columns that devices had in one order of slots to those of another.
@@ -101,12 +120,18 @@ class Identity:
             drawn = columns.clone()
             for slot, device in enumerate(devices, 1):
                 own = slots.get(device)
-                columns[:, slot] = drawn[:, slot] + had[:, NOBODY] if own is None else had[:, own]
+                columns[:, slot] = had[:, NOBODY if own is None else own]
+                if own is None and len(devices) > 1:
+                    columns[:, slot] += drawn[:, slot]
 
     def average(self, devices: int) -> None:
         """Slots 1 to `devices` are in use."""
+        self._aside = []
         for columns in self._columns if devices else ():
             columns[:, NOBODY] = columns[:, 1 : devices + 1].mean(dim=1)
+
+    def _held(self, gradient: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(gradient) if self.alone else gradient
 
     def disown(self) -> None:
         """The weights came from outside: who had a slot there is nobody here."""

@@ -70,6 +70,8 @@ class Library:
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """In the order of the library's own `learn()`."""
+        if self.identity is not None:
+            self.identity.alone = len(self._slots.devices) < 2
         try:
             update = self.inner.learn(self._seen(transition), version=version, behind=behind)
         except ValueError as error:  # torch's distributions take no NaN
