@@ -313,7 +313,7 @@ def test_no_factor_overflows_whatever_was_learnt() -> None:
     identity.begin(1)
     learnt = log_factors(learner.inner.model)
     assert learnt is not None
-    learnt[1] = torch.tensor([100.0, -100.0, 100.0, 0.0])
+    learnt.detach()[1] = torch.tensor([100.0, -100.0, 100.0, 0.0])
     identity.average(1)
     card = replace(learner.card(agent, version=0, parent=None, position=0), devices=["a"])
     chooser = Chooser(PolicyFile(card, learner.tensors(), ""), agent.seed)

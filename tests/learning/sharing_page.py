@@ -110,7 +110,7 @@ def _row(name: str, mode: Mode, one: Verdict, book: Book) -> list[str]:
 
 
 def _joined_row(newcomer: str, mode: Mode, one: Share) -> list[str]:
-    aim = JOINING_AIM if mode == "guarded" else None
+    aim = JOINING_AIM if (newcomer, mode) == ("alike", "guarded") else None
     reached = aim is not None and one.share >= aim and one.bound >= aim - BEYOND
     return [
         newcomer,
