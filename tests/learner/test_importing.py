@@ -22,6 +22,7 @@ from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.exchange.exporting import export_policy
 from hub.learner.exchange.importing import Job, make_version
 from hub.learner.messages import Question, policy_path
+from hub.learner.slots import LOG_FACTORS
 from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import IMPORTED, read_policy, write_policy
 from hub.learner.versions.scaling import MEAN, VARIANCE
@@ -188,6 +189,20 @@ def test_statistics_that_are_none_are_refused(
     harmed = policy_path(tmp_path / "harmed", agent.name, sha256)
     with pytest.raises(OperatorFault, match=f"statistics {name} that do not fit"):
         imported(agent, harmed, tmp_path / "there")
+
+
+@pytest.mark.parametrize("harm", [np.float32(1.0), np.zeros(4), np.zeros((65, 9))])
+def test_factors_that_are_none_are_refused(tmp_path: Path, harm: np.ndarray[Any, Any]) -> None:
+    agent = small("PPO")
+    sound = read_policy(version(agent, tmp_path / "here"))
+    tensors = {**sound.tensors, LOG_FACTORS: np.asarray(harm, dtype=np.float32)}
+    sha256 = write_policy(tmp_path / "harmed", agent.name, sound.card, tensors)
+    harmed = policy_path(tmp_path / "harmed", agent.name, sha256)
+    for slots in ("64", "2"):
+        parameters = agent.parameters | {"device_slots": slots}
+        other = msgspec.structs.replace(agent, parameters=parameters)
+        with pytest.raises(OperatorFault, match="the policy does not fit agent"):
+            imported(other, harmed, tmp_path / "there")
 
 
 def learnt(agent: Agent, folder: Path) -> Path:

@@ -201,7 +201,13 @@ def _load(learner: Library, checkpoint: Checkpoint, agent: Agent) -> None:
 
     model = learner.inner.model
     had = 0 if checkpoint.outline is None else checkpoint.outline.device_slots
-    found = learner.fitted(checkpoint.weights, had=had)
+    try:
+        found = learner.fitted(checkpoint.weights, had=had)
+    except (IndexError, TypeError, ValueError) as error:
+        raise OperatorFault(
+            f"the policy does not fit agent {agent.name!r}: it says that it tells {had} devices "
+            f"apart, and its tensors are not of so many ({error})"
+        ) from error
     weights = with_second_names(
         model, {name: torch.from_numpy(t.copy()) for name, t in found.items()}
     )

@@ -73,9 +73,14 @@ def with_factors(tensors: Tensors, model: BaseAlgorithm) -> Tensors:
 
 
 def without_factors(tensors: Tensors, model: BaseAlgorithm, *, direct: bool) -> Tensors:
-    """The same network for slot zero alone, its factors in the weights that they stood before."""
+    """The same network for slot zero alone, its factors in the weights that they stood before.
+
+    Raises:
+        ValueError: factors of another network.
+    """
     if LOG_FACTORS not in tensors:
         return tensors
+    slots, features = tensors[LOG_FACTORS].shape
     factors = factors_of(tensors[LOG_FACTORS])[NOBODY]
     place = _place(model)
     left = {
@@ -87,7 +92,9 @@ def without_factors(tensors: Tensors, model: BaseAlgorithm, *, direct: bool) -> 
     for layer in first_layers(model.policy, direct=direct):
         if layer.name in left:
             weight = left[layer.name].copy()
-            weight[:, : len(factors)] *= factors
+            if weight.shape[1] != features + slots:
+                raise ValueError(f"{features} factors of {slots} slots before {weight.shape[1]}")
+            weight[:, :features] *= factors
             left[layer.name] = weight
     return left
 
