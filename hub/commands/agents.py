@@ -30,6 +30,7 @@ NUMBERS: Final = ("deadline_ms", *LIMITS)
 """Fields whose value may be none."""
 SHARING: Final = click.Choice(get_args(Sharing))
 HUBS: Final = click.Choice(get_args(Hubs))
+SHARING_HELP: Final = "One policy for all devices, or one for each, which may advise each other."
 HUBS_HELP: Final = "What agents of this name on other hubs get, and it of them."
 
 
@@ -51,7 +52,7 @@ def agent() -> None:
 @click.option(
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Parameter of the algorithm."
 )
-@click.option("--sharing", type=SHARING, default="shared")
+@click.option("--sharing", type=SHARING, default="shared", help=SHARING_HELP)
 @click.option("--hubs", type=HUBS, default="none", help=HUBS_HELP)
 @click.option("--owner", default="admin", metavar="USER", help="Who may see and change it.")
 @click.option(
@@ -112,7 +113,7 @@ def show(name: str, data: Path) -> None:
 @agent.command()
 @click.argument("name")
 @click.option("--set", "sets", multiple=True, metavar="NAME=VALUE")
-@click.option("--sharing", type=SHARING)
+@click.option("--sharing", type=SHARING, help=SHARING_HELP)
 @click.option("--hubs", type=HUBS, help=HUBS_HELP)
 @click.option("--owner", metavar="USER", help="Give it to this user, or to admin.")
 @click.option("--fallback", metavar="hold|none|JSON")

@@ -64,6 +64,10 @@ of its own and learns what it would learn alone, bit for bit; one that is new, o
 ([how](decisions/0015-a-flock-is-one-learner.md)). Each takes a trainer's time and memory for
 itself.
 
+`sheepfold agent update NAME --sharing …` changes it while devices run, and what was learnt goes on.
+From one policy to networks of their own, and back, every device begins as the average one was:
+machines that differ lose what set them apart, and learn it anew within minutes.
+
 A shared policy is guarded (`guard=off` leaves it alone). A device whose episodes earn less than its
 peers' median too often (its score rises by 1 for each such episode, falls by 2 for any other, and
 `guard_episodes`, 50, is the limit) gets a control: a copy of the policy
@@ -71,8 +75,9 @@ that is trained on its data alone and acts in every other of its episodes. If th
 the device's policy from then on, until the shared one, which acts in every fifth, has caught up;
 else it is dropped, and the next one waits twice as long. At most `guard_forks` (4) devices have one
 at a time. And a device whose rewards have nothing to do with what its peers get for the like
-(random, reversed, constant) is muted: it is answered as before, and trains the shared policy no
-more, until its rewards are like theirs again. That takes three devices, and rewards that follow
+(random around zero, reversed, a constant of the wrong sign) is muted: it is answered as before, and
+trains the shared policy no more, until its rewards are like theirs again. Too high a reward of the
+right sign is not seen by that. That takes three devices, and rewards that follow
 from what is seen and done. Off-policy, what it had said before stays in the replay buffer until
 newer rows push it out. Each decision is a row of the view `guard`
 ([why, and what it brings](decisions/0018-a-shared-policy-is-guarded.md)).
