@@ -70,7 +70,7 @@ class Identity:
         factors = log_factors(model)
         if factors is not None:  # a column a device too, drawn as zeros
             self._columns.append(factors.detach().T)
-            factors.register_hook(self._held)  # type: ignore[no-untyped-call]
+            factors.register_hook(self._held)  # type: ignore[no-untyped-call]  # torch has no types there
         self.alone = False
         """There is one device, or none: nobody is told apart, and no factor is learnt."""
         self._aside: list[torch.Tensor] = []
