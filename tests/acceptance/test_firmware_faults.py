@@ -19,6 +19,7 @@ import pytest
 from msgspec import Struct
 
 from hub import control
+from hub.clock import SystemClock
 from tests.acceptance.bad_day import BadDay
 from tests.acceptance.boards import (
     EXAMPLES,
@@ -73,6 +74,10 @@ WHERE (boots, observations, joined, cut) IS DISTINCT FROM (1, steps, steps - 1, 
 """
 """Devices of which the log lacks a step, has one twice, or has not joined each to the next; those
 of Shepherd's protocol number no steps, and begin anew in another session."""
+PATIENCE_S: Final = 5.0
+IMPATIENT: Final = ("bad-lamp",)
+"""Goes on by itself after ten seconds without an answer, and leaves a step out, as it says; the
+hub's first answer comes some seconds after it has started."""
 DAYS: Final = (
     "SELECT ended_by, steps FROM episodes WHERE device LIKE 'http-%' AND ended_by = 'terminated'"
 )
@@ -240,9 +245,12 @@ def test_every_example_outlives_a_bad_day_and_joins_nothing_that_did_not_follow(
             timeout_s=KILL_S_MAX,
         )
         hub.kill_nine()
+        clock = SystemClock()
+        killed = clock.monotonic()
         for day in days.values():
             day.go_on()
         hub.start()
+        away_s = clock.monotonic() - killed
         ended = {device: process.wait(END_S_MAX) for device, process in running.items()}
     said = {device: _said(workbench, device) for device, code in ended.items() if code}
     assert said == {}
@@ -250,7 +258,8 @@ def test_every_example_outlives_a_bad_day_and_joins_nothing_that_did_not_follow(
     for example in examples:
         for device in (example.device, *example.others):
             assert_true_transitions(hub, device, example.law, at_least=STEPS - 1)
-    assert hub.sql(NOT_WHOLE) == []
+    on_their_own = IMPATIENT if away_s > PATIENCE_S else ()
+    assert [row for row in hub.sql(NOT_WHOLE) if row["device"] not in on_their_own] == []
     assert hub.sql(DAYS) == [{"ended_by": "terminated", "steps": 24}] * 3
 
 
