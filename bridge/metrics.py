@@ -35,7 +35,7 @@ from hub.histogram import Seen, merged
 from hub.registry.access import operator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from litestar.types import ControllerRouterHandler, Scope
     from prometheus_client.core import Metric
@@ -149,9 +149,7 @@ class Picture:
         yield from self._alerts()
 
     def _alerts(self) -> Iterator[Metric]:
-        raised = CounterMetricFamily("sheepfold_alerts", "Raised, by rule.", labels=("rule",))
-        for rule, count in sorted(self._now.raised.items()):
-            raised.add_metric([rule], count)
+        yield _counts("alerts", "Raised, by rule.", "rule", self._now.raised)
         shown = {agent.name for agent in self._agents}
         standing = Counter(
             (alert.rule, alert.agent if not alert.agent or alert.agent in shown else OTHERS)
@@ -164,14 +162,9 @@ class Picture:
         )
         for labels, count in sorted(standing.items()):
             opened.add_metric(labels, count)
-        told = CounterMetricFamily(
-            "sheepfold_webhook",
-            "Alerts for the webhook, by what became of them.",
-            labels=("outcome",),
-        )
-        for outcome, count in sorted(self._now.webhook.items()):
-            told.add_metric([outcome], count)
-        yield from (raised, opened, told)
+        yield opened
+        says = "Alerts for the webhook, by what became of them."
+        yield _counts("webhook", says, "outcome", self._now.webhook)
 
     def _log(self) -> Iterator[Metric]:
         now = self._now
@@ -265,19 +258,9 @@ def _federation(now: FederationFigures) -> Iterator[Metric]:
     yield _count("federation_questions_asked", "Of advisers elsewhere.", now.asked)
     yield _count("federation_questions_answered", "That advisers elsewhere asked.", now.answered)
     yield _gauge("federation_questions_open", "That wait for an answer.", now.open)
-    became = CounterMetricFamily(
-        "sheepfold_federation_questions",
-        "To advisers elsewhere, by what became of them.",
-        labels=("outcome",),
-    )
-    for outcome, count in sorted(now.questions.items()):
-        became.add_metric([outcome], count)
-    refused = CounterMetricFamily(
-        "sheepfold_federation_refused", "What was left alone, by reason.", labels=("reason",)
-    )
-    for reason, count in sorted(now.refused.items()):
-        refused.add_metric([reason], count)
-    yield from (became, refused)
+    says = "To advisers elsewhere, by what became of them."
+    yield _counts("federation_questions", says, "outcome", now.questions)
+    yield _counts("federation_refused", "What was left alone, by reason.", "reason", now.refused)
 
 
 def resident_bytes(pid: int) -> int:
@@ -294,6 +277,14 @@ def _gauge(name: str, says: str, value: float) -> GaugeMetricFamily:
 
 def _count(name: str, says: str, value: int) -> CounterMetricFamily:
     return CounterMetricFamily(f"sheepfold_{name}", says, value)
+
+
+def _counts(name: str, says: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    """A series for each value of a label."""
+    family = CounterMetricFamily(f"sheepfold_{name}", says, labels=(label,))
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
 
 
 def _histogram(name: str, says: str, labels: tuple[str, ...]) -> HistogramMetricFamily:
