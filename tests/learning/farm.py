@@ -24,7 +24,7 @@ from hub.registry.acts import Acts, Chosen
 from hub.registry.fold import Registry, Trained
 from hub.spaces import parse, size
 from hub.words import Agent, Event, Floats, Kind, Source
-from tests.learning.harness import StoppedClock
+from tests.learning.harness import StoppedClock, chosen_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,16 +145,7 @@ class Farm:
             first=bool(observation.first),
         )
         (reply,) = self._chooser.choose([question], greedy=False)
-        chosen = reply.choice()
-        return replace(
-            event,
-            action=chosen.action,
-            policy=chosen.policy,
-            logprob=chosen.logprob,
-            value=chosen.value,
-            source=chosen.source,
-            payload=chosen.payload,
-        )
+        return chosen_as(event, reply.choice())
 
     # --- what the hub does ----------------------------------------------------------------------
 

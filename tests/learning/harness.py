@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hub.learner.acting.guests import Guests
     from hub.learner.versions.policy import PolicyFile
+    from hub.step import Choice
 
 HANDOVER_STEPS: Final = 64
 SLOWEST: Final = 4.0
@@ -269,21 +270,14 @@ class Hub:
             (reply,) = self._chooser.choose([question], greedy=not self.agent.learning)
             chosen = reply.choice(mask)
             action = chosen.action
-            events.append(
-                Event(
-                    Kind.ACTION,
-                    ts=0,
-                    agent=observation.agent,
-                    device=observation.device,
-                    step=observation.step,
-                    action=chosen.action,
-                    policy=chosen.policy,
-                    logprob=chosen.logprob,
-                    value=chosen.value,
-                    source=chosen.source,
-                    payload=chosen.payload,
-                )
+            event = Event(
+                Kind.ACTION,
+                ts=0,
+                agent=observation.agent,
+                device=observation.device,
+                step=observation.step,
             )
+            events.append(chosen_as(event, chosen))
         for event in events:
             self._append(event)
         return action
@@ -307,6 +301,19 @@ class Hub:
             _, made = self._next.pop(0)
             before, seed = self._chooser, self.agent.seed
             self._chooser = open_chooser(file_of(self, made), seed, before, self._guests)
+
+
+def chosen_as(event: Event, chosen: Choice) -> Event:
+    """The event of an action with what was chosen, as the hub logs it."""
+    return msgspec.structs.replace(
+        event,
+        action=chosen.action,
+        policy=chosen.policy,
+        logprob=chosen.logprob,
+        value=chosen.value,
+        source=chosen.source,
+        payload=chosen.payload,
+    )
 
 
 def file_of(hub: Hub, made: Made) -> PolicyFile:

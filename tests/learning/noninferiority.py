@@ -139,6 +139,7 @@ def parameters_of(algorithm: str, arrangement: str) -> str:
     if arrangement != LEARN:
         parts.append(task.handover_steps)
         parts += [QUICKER] if takes_factors(agent, parameters) else []
+        # Since a device that is alone has no column: its earlier runs are of another network.
         parts += ["alone"] if ARRANGEMENTS[arrangement] == (1, 0.0) else []
     return hashlib.sha256("".join(map(repr, parts)).encode()).hexdigest()[:12]
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hub.learner.versions.policy import Tensors
 
-MOMENTS: Final = "resume/policy.optimizer/"
+OPTIMIZER: Final = "resume/policy.optimizer/"
 """Of tensors that an optimizer keeps, by the number of their parameter (`snapshot.py`)."""
 
 
@@ -86,7 +86,7 @@ def without_factors(tensors: Tensors, model: BaseAlgorithm, *, direct: bool) -> 
     left = {
         name: tensor
         for name, tensor in tensors.items()
-        if name != LOG_FACTORS and not name.startswith(f"{MOMENTS}{place}/")
+        if name != LOG_FACTORS and not name.startswith(f"{OPTIMIZER}{place}/")
     }
     left = _moved(left, place, by=-1)
     for layer in first_layers(model.policy, direct=direct):
@@ -108,8 +108,8 @@ def _moved(tensors: Tensors, place: int, *, by: int) -> Tensors:
     """What the optimizer keeps of the parameters from `place` on, numbered anew."""
     moved = {}
     for name, tensor in tensors.items():
-        number, _, kept = name.removeprefix(MOMENTS).partition("/")
-        if name.startswith(MOMENTS) and int(number) >= place:
-            name = f"{MOMENTS}{int(number) + by}/{kept}"
+        number, _, kept = name.removeprefix(OPTIMIZER).partition("/")
+        if name.startswith(OPTIMIZER) and int(number) >= place:
+            name = f"{OPTIMIZER}{int(number) + by}/{kept}"
         moved[name] = tensor
     return moved
