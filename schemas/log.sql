@@ -94,7 +94,7 @@ SELECT
     policy,  -- version that chose the action
     logprob,  -- of the action, when it was drawn
     value,  -- of the observation, as the policy held it
-    source,  -- who chose: policy, advice, fallback, clamp, override
+    source,  -- who chose: policy, advice, fallback, clamp, override; refused with one: it was late
     reason,  -- why a fallback, a clamp or a refusal
     latency_us,  -- from the observation's arrival to the choice
     CASE WHEN starts_with(payload, 'sealed:1:') THEN reveal(device, payload) ELSE payload END
@@ -261,7 +261,7 @@ FROM log
 WHERE kind = 'episode';
 
 -- devices: each device that was added or ever sent something, and where it was last; the agent is
--- NULL once the device was forgotten.
+-- NULL once the device was forgotten. `refused` is what it sent, not an action that came too late.
 CREATE VIEW devices AS
 WITH named AS (
     SELECT
@@ -289,7 +289,7 @@ heard AS (
         max(ts) FILTER (kind IN ('hello', 'observation')) AS last_seen,
         count(*) FILTER (kind = 'observation') AS observations,
         count(*) FILTER (kind = 'action') AS actions,
-        count(*) FILTER (kind = 'refused') AS refused,
+        count(*) FILTER (kind = 'refused' AND source IS NULL) AS refused,
         count(*) FILTER (kind = 'episode') AS episodes,
         max(seq) AS seq
     FROM log

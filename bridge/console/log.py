@@ -41,7 +41,7 @@ EXAMPLES: Final[dict[str, str]] = {
     "    reason, latency_us\n"
     "FROM events WHERE kind = 'action' ORDER BY seq DESC LIMIT 50",
     "What was refused": "SELECT ts, device, reason, payload ->> 'message' AS message FROM events\n"
-    "WHERE kind = 'refused' ORDER BY seq DESC LIMIT 50",
+    "WHERE kind = 'refused' AND source IS NULL ORDER BY seq DESC LIMIT 50",
     "Steps a minute": "SELECT time_bucket(INTERVAL 1 MINUTE, ts) AS minute, count(*) AS steps\n"
     "FROM events WHERE kind = 'observation' GROUP BY minute ORDER BY minute",
     "Who gains by whose advice": "SELECT device, adviser, count(*) AS episodes,\n"

@@ -32,8 +32,9 @@ SENT: Final = """
 """Newest observations whose payload begins as `Mapper.message` has it."""
 REFUSED: Final = """
     SELECT count(*) AS count, max_by(payload, seq) AS newest FROM events
-    WHERE kind = 'refused' AND device = '{device}'
+    WHERE kind = 'refused' AND source IS NULL AND device = '{device}'
 """
+"""Of what it sent; an action that came too late is of this kind as well, and has a source."""
 
 
 class Sent(Struct, frozen=True):

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
+from bridge.console.log import EXAMPLES
 from hub.facts import (
     Advised,
     AlertCleared,
@@ -18,15 +20,17 @@ from hub.facts import (
     Guest,
     GuestsTaken,
     PolicyMade,
+    Refusal,
     Sealed,
     SessionOpened,
     UserMade,
     UserRemoved,
 )
+from hub.intake.mapping import again
 from hub.log.analyst import relations
 from hub.log.analyst.guard import VIEWS
 from hub.log.payload_keys import PREFIX, PayloadKeys
-from hub.words import DeviceId, Event, Hello, Kind, Protocol, Source, User
+from hub.words import Code, DeviceId, Event, Hello, Kind, Protocol, Source, User
 from tests.log.analyst.asking import HUB, Asked
 from tests.log.events import NOW_US, action, agent_made, episode, floats, observation, steps, text
 
@@ -63,6 +67,7 @@ def query(log: Asked, request: pytest.FixtureRequest) -> Callable[[str], Rows]:
     return ask
 
 
+REFUSAL = {"reason": "shape", "message": "obs has 3 values, agent expects 4"}
 JOINED = (
     "SELECT device, boot, step, action[1]::INTEGER AS did, reward FROM transitions ORDER BY seq"
 )
@@ -183,6 +188,25 @@ def test_devices_were_added_or_heard(log: Asked, query: Any) -> None:
     )  # fmt: skip
     assert (heard["session"], heard["boot"], heard["step"]) == (4, 2, 1)
     assert (heard["observations"], heard["actions"], heard["episodes"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT refused, actions FROM devices", {"refused": 1, "actions": 0}),
+        (f"SELECT reason, message FROM ({EXAMPLES['What was refused']})", REFUSAL),
+        (f"SELECT count FROM ({again.REFUSED.format(device='a')})", {"count": 1}),
+    ],
+    ids=["devices", "console", "mapping"],
+)
+def test_an_action_that_came_too_late_does_not_count_as_what_the_device_was_refused(
+    log: Asked, query: Any, sql: str, expected: dict[str, Any]
+) -> None:
+    late = structs.replace(action(1), kind=Kind.REFUSED, reason="late", payload='{"own":true}')
+    said = text(Refusal(Code.SHAPE, REFUSAL["message"]))
+    shape = Event(Kind.REFUSED, NOW_US, "walker", "a", step=2, reason="shape", payload=said)
+    log.append([observation(1), shape, late])
+    assert query(sql) == [expected]
 
 
 def test_policies_have_their_metrics(log: Asked, query: Any) -> None:
