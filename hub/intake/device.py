@@ -214,8 +214,8 @@ class Device:
         if first:
             return None  # the counter began anew on the very number it had reached
         text = (
-            f"step {step} was sent before with other content; count on from {self.wire_last}, or, "
-            "after a reboot, send another b, or f:1 with the first step"
+            f"step {step} was sent before with other content; number what is new "
+            f"{self.wire_last + 1}, or, after a reboot, send another b, or f:1 with the first step"
         )
         raise DeviceFault(Code.STEP, text, step=step)
 

@@ -211,13 +211,16 @@ def test_an_older_repeat_is_late() -> None:
     assert caught.value.code is Code.LATE
 
 
-def test_the_same_step_with_other_content_is_refused() -> None:
+def test_the_same_step_with_other_content_is_refused_and_told_the_number_that_is_taken() -> None:
     counter = Counter()
+    counter.place(4, 1, boot=7)
     counter.place(5, 1, boot=7)
-    with pytest.raises(DeviceFault) as caught:
-        counter.send(5, 2, boot=7)
-    assert (caught.value.code, caught.value.step) == (Code.STEP, 5)
-    assert "after a reboot, send another b, or f:1 with the first step" in str(caught.value)
+    for step in (4, 5):
+        with pytest.raises(DeviceFault) as caught:
+            counter.send(step, 2, boot=7)
+        assert (caught.value.code, caught.value.step) == (Code.STEP, step)
+        assert "number what is new 6, or, after a reboot, send another b" in str(caught.value)
+        assert "or f:1 with the first step" in str(caught.value)
     assert counter.place(6, boot=7) == Place(7, 6, first=False)
 
 
