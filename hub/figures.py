@@ -34,6 +34,8 @@ class AgentFigures(Struct, frozen=True):
 
     name: str
     algorithm: str
+    sharing: str
+    """How its devices learn from each other: `shared advice none`."""
     status: str
     awake: bool
     """Its actor and trainer run."""
@@ -259,6 +261,7 @@ def _agent(hub: Hub, spec: Spec, devices: int, waiting: int | None) -> AgentFigu
     return AgentFigures(
         name=name,
         algorithm=spec.agent.algorithm,
+        sharing=spec.agent.sharing,
         status=spec.agent.status,
         awake=waiting is not None,
         devices=devices,

@@ -236,6 +236,7 @@ class Hub:
             "waiting": self.deliver.waiting,
             "answered": self.deliver.answered,
             "fallbacks": self.deliver.fallbacks,
+            "sharing": {name: spec.agent.sharing for name, spec in self.registry.agents.items()},
             "clamped": self.guard.clamped,
             "alerts": len(self.alerts.standing.open),
             "paused_by_hub": self.guard.alerts,

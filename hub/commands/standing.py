@@ -28,6 +28,7 @@ class AgentStanding(Struct, frozen=True):
 
     agent: str
     algorithm: str
+    sharing: str
     status: str
     awake: bool
     devices: int
@@ -107,6 +108,7 @@ def _agent(before: AgentFigures, now: AgentFigures, seconds: float) -> AgentStan
     return AgentStanding(
         agent=now.name,
         algorithm=now.algorithm,
+        sharing=now.sharing,
         status=now.status,
         awake=now.awake,
         devices=now.devices,

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from hub.commands.standing import AgentStanding, DeviceStanding, Standing, Took
 
 LINES_OF_FRAME: Final = 10
-"""Of a screen: the first line, two heads, rules."""
+"""Of a screen: the first two lines, two heads, rules."""
+WIDE: Final = 100
+"""Columns of a terminal that has room for all; one of 80 has none for when actions were chosen."""
 ALERTS_MAX: Final = 5
 """Of them on a screen, the oldest."""
 NONE: Final = "–"  # noqa: RUF001 - a dash for a number that is none
@@ -57,14 +59,14 @@ def top(data: Path, *, once: bool, as_json: bool, interval_s: float) -> None:
                 return
     console = Console()
     if once or not console.is_terminal:
-        console.print(_screen(next(looks), len_max=None))
+        console.print(_screen(next(looks), console.width, len_max=None))
         return
     with (
         suppress(KeyboardInterrupt),
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         for standing in looks:
-            live.update(_screen(standing, len_max=console.height), refresh=True)
+            live.update(_screen(standing, console.width, len_max=console.height), refresh=True)
 
 
 def _looks(data: Path, interval_s: float) -> Iterator[Standing]:
@@ -81,30 +83,41 @@ def _look(data: Path) -> Watched:
     return msgspec.convert(answer, Watched, strict=False)
 
 
-def _screen(standing: Standing, *, len_max: int | None) -> Group:
+def _screen(standing: Standing, width: int, *, len_max: int | None) -> Group:
     """All of it, or so many lines: agents first, then as many devices as fit."""
     left = sys.maxsize if len_max is None else max(0, len_max - LINES_OF_FRAME)
     alerts = standing.alerts[:ALERTS_MAX]
     agents = standing.agents[: max(0, left - len(alerts))]
     devices = standing.devices[: max(0, left - len(alerts) - len(agents))]
     return Group(
-        _headline(standing), *_alerts(alerts, standing), _agents(agents), _devices(devices)
+        _headline(standing),
+        *_alerts(alerts, standing),
+        Text(),
+        _agents(agents, chosen=width >= WIDE),
+        Text(),
+        _devices(devices),
     )
 
 
 def _headline(standing: Standing) -> Text:
     state = "ready" if standing.not_ready is None else standing.not_ready
-    parts = [
-        f"sheepfold {standing.version}  {state}",
-        f"{standing.steps_per_s:,.0f} steps/s",
-        f"answered {_took(standing.answered)} ms",
-        f"commit {_took(standing.commit)} ms",
-        f"waiting {standing.waiting}",
-        f"log {standing.fill:.0%} full",
-        f"event {standing.seq:,}",
-        f"{standing.sockets} sockets",
-    ]
-    return Text("  ".join(parts), style="bold" if standing.not_ready is None else "bold red")
+    lines = (
+        (
+            f"sheepfold {standing.version}",
+            state,
+            f"event {standing.seq:,}",
+            f"{standing.sockets:,} sockets",
+            f"log {standing.fill:.0%} full",
+        ),
+        (
+            f"{standing.steps_per_s:,.0f} steps/s",
+            f"answered {_took(standing.answered)} ms",
+            f"commit {_took(standing.commit)} ms",
+            f"waiting {standing.waiting:,}",
+        ),
+    )
+    text = "\n".join("  ".join(line) for line in lines)
+    return Text(text, style="bold" if standing.not_ready is None else "bold red")
 
 
 def _alerts(shown: list[AlertFigures], standing: Standing) -> Iterator[Text]:
@@ -117,24 +130,26 @@ def _alerts(shown: list[AlertFigures], standing: Standing) -> Iterator[Text]:
         yield Text(f"and {more} more alerts", style="red")
 
 
-def _agents(agents: list[AgentStanding]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in ("agent", "state"):
-        table.add_column(name, no_wrap=True)
-    numbers = ("devices", "steps\n/s", "chosen\nms", "answered\nms", "fallback\n/s", "refused\n/s")
-    for name in (*numbers, "policy", "to\nlearn"):
-        table.add_column(name, justify="right")
+def _agents(agents: list[AgentStanding], *, chosen: bool) -> Table:
+    """A line each; with or without when its actions were chosen."""
+    table = _table("agent", "state", "sharing", narrow="agent")
+    times = ("chosen\nms", "answered\nms") if chosen else ("answered\nms",)
+    for name in ("devices", "steps\n/s", *times, "fall-\nback/s", "refused\n/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("policy", "to\nlearn"):
+        table.add_column(name, justify="right", no_wrap=True)
     for agent in agents:
         state = agent.status if agent.status != "active" else "awake" if agent.awake else "asleep"
         table.add_row(
             agent.agent,
             state,
+            agent.sharing,
             f"{agent.devices:,}",
-            f"{agent.steps_per_s:,.1f}",
-            _took(agent.chosen),
+            _number(agent.steps_per_s),
+            *([_took(agent.chosen)] if chosen else []),
             _took(agent.answered),
-            f"{agent.fallbacks_per_s:,.1f}",
-            f"{agent.refused_per_s:,.1f}",
+            _number(agent.fallbacks_per_s),
+            _number(agent.refused_per_s),
             NONE if agent.policy is None else str(agent.policy),
             NONE if agent.waiting is None else f"{agent.waiting:,}",
         )
@@ -142,26 +157,39 @@ def _agents(agents: list[AgentStanding]) -> Table:
 
 
 def _devices(devices: list[DeviceStanding]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in ("device", "agent", "MQTT"):
-        table.add_column(name, no_wrap=True)
-    for name in ("steps/s", "refused/s", "heard", "last return"):
-        table.add_column(name, justify="right")
+    table = _table("device", "agent", "MQTT", narrow="agent")
+    for name in ("steps\n/s", "refused\n/s", "heard", "last\nreturn"):
+        table.add_column(name, justify="right", no_wrap=True)
     for device in devices:
         table.add_row(
             device.device,
             device.agent,
             "online" if device.online else NONE,
-            f"{device.steps_per_s:,.1f}",
-            f"{device.refused_per_s:,.1f}",
-            NONE if device.heard_s is None else f"{device.heard_s:,.0f} s ago",
-            NONE if device.last_return is None else f"{device.last_return:,.1f}",
+            _number(device.steps_per_s),
+            _number(device.refused_per_s),
+            NONE if device.heard_s is None else f"{span(device.heard_s)} ago",
+            NONE if device.last_return is None else _number(device.last_return),
         )
     return table
+
+
+def _table(*words: str, narrow: str) -> Table:
+    """With columns of words, of which one is cut where the screen is too narrow for all."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
+    for name in words:
+        table.add_column(name, no_wrap=name != narrow, overflow="ellipsis")
+    return table
+
+
+def _number(value: float) -> str:
+    """No wider than 9; a tenth more or less tells nothing of a hundred."""
+    if abs(value) < 100:
+        return f"{value:,.1f}"
+    return f"{value:,.0f}" if abs(value) < 1e6 else f"{value:.2g}"
 
 
 def _took(took: Took) -> str:
     """p50 and p99."""
     if took.p50_ms is None or took.p99_ms is None:
         return NONE
-    return f"{took.p50_ms:.1f} / {took.p99_ms:.1f}"
+    return f"{_number(took.p50_ms)} / {_number(took.p99_ms)}"

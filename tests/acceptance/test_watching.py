@@ -80,8 +80,16 @@ def test_top_counts_what_comes_between_two_looks_as_json(hub: RealHub) -> None:
     (line,) = typed(hub.data, "top", "--once", "--json", "--interval", "0.1").lines
     (agent,) = msgspec.convert(line["agents"], list[dict[str, object]])
     assert (agent["agent"], agent["devices"], agent["steps_per_s"]) == ("cart", 1, 0)
+    assert agent["sharing"] == "shared"
     (device,) = msgspec.convert(line["devices"], list[dict[str, object]])
     assert device["device"] == "d"
+
+
+def test_status_says_how_each_agents_devices_learn_from_each_other(hub: RealHub) -> None:
+    hub.make_agent("alone", sharing="none")
+    (status,) = typed(hub.data, "status").lines
+    assert status["sharing"] == {"alone": "none", "cart": "shared"}
+    assert typed(hub.data, "agent", "delete", "alone").code == 0
 
 
 def test_top_without_a_hub_says_how_to_start_one(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def agent(name: str) -> AgentFigures:
     return AgentFigures(
         name=name,
         algorithm="PPO",
+        sharing="shared",
         status="active",
         awake=True,
         devices=3,

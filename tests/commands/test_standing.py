@@ -19,7 +19,7 @@ def took(*values: int) -> Seen:
 
 
 AGENT: Final = AgentFigures(
-    "a", "PPO", "active", True, 1, {"policy": 10}, {"shape": 1}, 0, took(1), took(4), 3, 0
+    "a", "PPO", "shared", "active", True, 1, {"policy": 10}, {"shape": 1}, 0, took(1), took(4), 3, 0
 )
 DEVICE: Final = DeviceFigures("d", "a", True, 10, 1, 0.5, None)
 HUB: Final = Figures(
