@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from hub.learner.algorithms.elsewhere import REMOTE
+from hub.learner.algorithms.help import fields
 from hub.learner.algorithms.libraries import ALGORITHMS
-from hub.learner.algorithms.parameters import OWN, table_of
 from hub.learner.algorithms.reference import BDPI, TABULAR
 from hub.learner.algorithms.row import Algorithm
 
@@ -141,12 +141,11 @@ def _spaces(row: Algorithm) -> str:
 
 
 def _parameters(row: Algorithm) -> str:
-    names = [*table_of(row), *(name for name in OWN if name in row.defaults)]
     about = f"{ABOUT[row.name]}\n\n" if row.name in ABOUT else ""
-    if not names:
-        return f"\n## {row.name}\n\n{about[:-1]}"
     listed = ", ".join(
-        f"`{name}` ({row.defaults[name]})" if name in row.defaults else f"`{name}`"
-        for name in names
+        f"`{field.name}`" if field.default is None else f"`{field.name}` ({field.default})"
+        for field in fields(row)
     )
+    if not listed:
+        return f"\n## {row.name}\n\n{about[:-1]}"
     return f"\n## {row.name}\n\n{about}{listed}\n"
