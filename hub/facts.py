@@ -337,7 +337,7 @@ class PolicyMade(Struct, frozen=True, tag="policy_made"):
     """Seq of the last event the trainer had read when it made this version."""
     metrics: dict[str, float] = field(default_factory=dict)
     devices: list[str] = field(default_factory=list)
-    """Those that it tells apart and its parent did not, in the order of their slots."""
+    """Those that it tells apart and its parent did not, or by another sharing; by slot."""
 
 
 class Advised(Struct, frozen=True, tag="advised"):

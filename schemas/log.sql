@@ -326,7 +326,8 @@ FULL JOIN named USING (device)
 LEFT JOIN greeted USING (device);
 
 -- policies: each version of each agent's policy, what was measured when it was made, and the
--- devices that it tells apart and its parent did not (by a slot, or by a network of their own).
+-- devices that it tells apart and its parent did not: by a slot, or by a network of their own, as its
+-- agent's `sharing` was at `position`. The first after a change of that names all anew.
 CREATE VIEW policies AS
 SELECT
     agent,

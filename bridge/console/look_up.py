@@ -47,9 +47,20 @@ FROM advice WHERE agent = '{agent}' AND adviser IS NOT NULL
 """
 """What advice gained the agent's devices together."""
 JOINED: Final = """
+WITH said AS (
+    SELECT seq, payload -> 'agent' ->> 'sharing' AS sharing FROM events
+    WHERE kind = 'admin' AND agent = '{agent}' AND starts_with(payload, '{{"type":"agent_made"')
+),
+changed AS (
+    SELECT min(seq) AS seq FROM said
+    WHERE seq > (SELECT coalesce(max(seq), 0) FROM said WHERE sharing <> '{sharing}')
+)
 SELECT version, created, devices FROM policies
-WHERE agent = '{agent}' AND len(devices) > 0 ORDER BY version DESC LIMIT 50
+WHERE agent = '{agent}' AND len(devices) > 0 AND seq > {since}
+    AND position >= (SELECT seq FROM changed)
+ORDER BY version DESC LIMIT 50
 """
+"""Versions by which the policy told more devices apart than before, as they share now."""
 GUARDED: Final = """
 SELECT device, decision, version, own, shared, flock, episodes, relation, peers, ts FROM guard
 WHERE agent = '{agent}' AND seq > {since}
@@ -92,14 +103,14 @@ async def about_agent(desk: Desk, sight: Sight, spec: Spec) -> dict[str, Any]:
         "actions": ACTIONS.format(agent=name, limit=ACTIONS_SHOWN, likelihood=likelihood),
         "notices": NOTICES.format(agent=name),
     }
-    if spec.agent.sharing == "shared" and spec.agent.algorithm != EXTERNAL:
-        begun = desk.hub.registry.begun[name]
-        asked["guard"] = GUARDED.format(agent=name, since=begun.seq)
-    if spec.agent.sharing == "advice":
+    sharing, since = spec.agent.sharing, desk.hub.registry.begun[name].seq
+    if sharing == "shared" and spec.agent.algorithm != EXTERNAL:
+        asked["guard"] = GUARDED.format(agent=name, since=since)
+    if sharing == "advice":
         asked["advice"] = ADVICE.format(agent=name, gained=GAINED)
         asked["advised"] = ADVISED.format(agent=name, gained=GAINED)
     elif spec.agent.algorithm in ALGORITHMS:
-        asked["joined"] = JOINED.format(agent=name)
+        asked["joined"] = JOINED.format(agent=name, sharing=sharing, since=since)
     found = await asyncio.gather(*(_or_none(desk, sight, sql) for sql in asked.values()))
     return dict(zip(asked, found, strict=True)) | {"density": density}
 

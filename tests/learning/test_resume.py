@@ -377,6 +377,23 @@ def test_other_parameters_count_from_where_the_log_has_them(
     assert names(hub.versions)[len(before) :] != names(versions)[len(before) :]
 
 
+def test_the_first_version_after_a_change_of_sharing_names_all_whom_it_tells_apart(
+    tmp_path: Path,
+) -> None:
+    hub = devices(PPO, tmp_path / "before", steps=1000)
+    hub.folder = tmp_path
+    at = hub.versions[-2].policy.position
+    hub.log = said(AgentMade(replace(hub.agent, sharing="none"), "ann"), hub.log, at=at)
+    _, versions = resumed(hub, None)
+    before: list[str] = []
+    after: list[str] = []
+    for made in versions:
+        (after if made.policy.position > at else before).extend(made.policy.devices)
+    assert sorted(after) == sorted(before) != []
+    last = next(made for made in reversed(versions) if made.policy.position <= at)
+    assert names(resumed(hub, logged(last))[1]) == names(versions[last.version + 1 :])
+
+
 @pytest.mark.parametrize("agent", [PPO, DQN, SAC, HINDSIGHT, *FLOCKS], ids=title)
 def test_training_goes_on_from_the_version_an_operator_chose(tmp_path: Path, agent: Agent) -> None:
     hub = devices(agent, tmp_path / "before", steps=1000)

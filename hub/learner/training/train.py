@@ -231,6 +231,8 @@ class Trainer:
         learning = made.learning and made.status == "active"
         self._agent = msgspec.structs.replace(made, learning=learning)
         self._follow.missing_reward = made.missing_reward
+        if made.sharing != before.sharing:
+            self._told_apart = frozenset()  # by slots is not by networks of their own
         other = (made.parameters, made.sharing) != (before.parameters, before.sharing)
         return self._change() if other else None
 
@@ -263,7 +265,8 @@ class Trainer:
             card = msgspec.structs.replace(policy.card, version=chosen.version)
             self._learner = reopen(self._learner, self._agent, card, tensors)
             self._sound = self._learner.tensors()
-            self._told_apart = frozenset(policy.card.devices)
+            alike = policy.card.sharing in (None, self._agent.sharing)
+            self._told_apart = frozenset(policy.card.devices if alike else ())
         except HubFault as error:
             # What the weights are now depends on how busy the machine was: nothing to go on from.
             self._learner = begin_again(self._learner, self._agent)

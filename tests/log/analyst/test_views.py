@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from bridge.console import look_up
 from bridge.console.log import EXAMPLES
 from hub.facts import (
     Advised,
@@ -370,6 +371,28 @@ def test_a_device_that_comes_back_to_its_agent_joins_nothing(log: Asked, query: 
     log.append([*steps(1, 1), observation(2, agent="heater", first=True)])
     log.append([observation(2, first=True)])
     assert query(JOINED) == []
+
+
+def test_the_console_lists_who_is_told_apart_as_the_agents_devices_share_now(
+    log: Asked, query: Any
+) -> None:
+    def version(number: int, position: int, *devices: str) -> Event:
+        made = PolicyMade("ab", number - 1, position, devices=list(devices))
+        return Event(Kind.POLICY, NOW_US, "walker", policy=number, payload=text(made))
+
+    log.append([agent_made(sharing="shared"), version(1, 1, "a", "b")])
+    log.append([version(2, 1, "c"), agent_made(sharing="none")])
+    log.append(
+        [version(3, 3, "d"), version(4, 4, "a", "b"), agent_made(sharing="none", owner="ann")]
+    )
+    log.append([version(5, 7, "c")])
+
+    def listed(sharing: str, since: int = 0) -> list[int]:
+        sql = look_up.JOINED.format(agent="walker", sharing=sharing, since=since)
+        return [row["version"] for row in query(sql)]
+
+    assert listed("none") == [5, 4], "version 3 was made before its trainer had read of the change"
+    assert listed("none", since=6) == [5], "the agent was restarted at 6"
 
 
 def test_events_carry_the_hub(log: Asked, query: Any) -> None:
