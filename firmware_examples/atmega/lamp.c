@@ -10,7 +10,7 @@
 #include "../c/sheepfold.h"
 
 #ifndef DEVICE
-#define DEVICE "lamp-1"
+#define DEVICE "dimmer-1"
 #endif
 #ifndef KEY
 #error "give the agent's key: -DKEY='\"…\"'"

@@ -100,7 +100,10 @@ class Acts:
                 f"agent name {HUB!r} stands for no agent in the log; choose another"
             )
         if declared.name in self._registry.agents:
-            raise OperatorFault(f"agent {declared.name!r} exists; choose another name or update it")
+            raise OperatorFault(
+                f"agent {declared.name!r} exists; choose another name, update it, or make another "
+                f"key for its devices: sheepfold key create {declared.name}"
+            )
         if declared.name in self._registry.deleted:
             raise OperatorFault(
                 f"agent {declared.name!r} was deleted and the log keeps what it learnt; "

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.acceptance
 
 PAGE: Final = (ROOT / "docs/emulated-board.md").read_text()
 BLOCKS: Final = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-DEVICE: Final = "lamp-1"
+DEVICE: Final = "dimmer-1"
 OFF: Final = f"SELECT avg(-reward) FROM transitions WHERE device = '{DEVICE}' AND step"
 
 
@@ -46,7 +46,7 @@ def test_whoever_follows_the_page_has_a_board_that(
     (tmp_path / "firmware_examples").symlink_to(ROOT / "firmware_examples")
     begin = f"set -e\ncd {tmp_path}\nexport SHEEPFOLD_DATA={fresh_hub.data}\n"
     said = workbench.run("bash", "-c", f"{begin}{folder}\n{declare}")
-    assert said.startswith('{"agent":"lamps","api_key":"')
+    assert said.startswith('{"agent":"dimmers","api_key":"')
     *build, run = board.strip().rpartition("\n")
     assert run.endswith(" 1883 &"), "the block ends with the lamp, in the background"
     in_front = f"exec {run.removesuffix(' 1883 &')} {fresh_hub.ready.mqtt}"

@@ -97,6 +97,22 @@ def test_what_an_example_has_typed_is_found_by_who_begins_in_the_repository(exam
     assert "export SHEEPFOLD_DATA=../../data" in " && ".join(typed[:asks])
 
 
+CREATED: Final = re.compile(
+    r"agent create (\S+) --algorithm (\S+) --observations '([^']*)' --actions ('[^']*'|\S+)"
+)
+
+
+def test_examples_name_agents_alike_only_where_one_does_for_all_of_them() -> None:
+    """Or the second that is tried on a hub is refused, and its devices do not fit the first's."""
+    declared: dict[str, set[tuple[str, ...]]] = {}
+    pages = [ROOT / "README.md", ROOT / "docs/emulated-board.md"]
+    for document in [*pages, *(example / "README.md" for example in EXAMPLES)]:
+        for agent, *wanted in CREATED.findall(document.read_text()):
+            declared.setdefault(agent, set()).add(tuple(wanted))
+    assert len(declared) > 10
+    assert {agent: all_of for agent, all_of in declared.items() if len(all_of) > 1} == {}
+
+
 def anchors(document: Path) -> set[str]:
     """The names of a document's headings, as a forge makes them."""
     headings = re.findall(r"^#+ +(.*)$", document.read_text(), re.MULTILINE)

@@ -178,7 +178,7 @@ def test_each_kind_of_fallback_is_taken(fallback: Any) -> None:
 def test_an_agents_name_is_given_once() -> None:
     office = Office()
     office.create()
-    with pytest.raises(OperatorFault, match="exists"):
+    with pytest.raises(OperatorFault, match=r"exists; .*: sheepfold key create "):
         office.create()
 
 
