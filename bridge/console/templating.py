@@ -16,6 +16,8 @@ FOLDER: Final = Path(__file__).parent / "templates"
 NOTHING: Final = "–"
 SMALLEST: Final = 1e-6
 """What is nearer to 0 is shown as 0."""
+LARGEST: Final = 1e12
+"""What is further from 0 has an exponent, `1e+30`; nobody counts its digits."""
 NUMBERS_SHOWN: Final = 6
 CELL_CHARACTERS: Final = 200
 
@@ -43,12 +45,14 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number as people read it: `12,345`, `0.25`, `0.00012`, and a dash for none.
+    """A number as people read it: `12,345`, `0.25`, `0.00012`, `1e+30`, and a dash for none.
 
     What a sum leaves behind, 1e-17 where there is nothing, is 0.
     """
     if value is None:
         return NOTHING
+    if isinstance(value, float) and abs(value) >= LARGEST:
+        return f"{value:.3g}"
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,.0f}"
     if abs(value) < SMALLEST:

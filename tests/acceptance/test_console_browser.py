@@ -155,6 +155,19 @@ def test_another_owner_sees_nothing(hub: RealHub, cart_key: str) -> None:
         assert browser.complaints == []
 
 
+def test_a_number_without_measure_is_short_in_a_chart(hub: RealHub) -> None:
+    with opened() as browser:
+        browser.log_in(hub, ADMIN)
+        browser.go(hub, "/log")
+        enormous = "SELECT i, 1e30 AS much FROM range(3) AS r(i)"
+        browser.page.get_by_label("A query in SQL").fill(enormous)
+        browser.page.get_by_role("button", name="Ask").click()
+        browser.page.locator("#chart .u-over").hover()
+        expect(browser.page.locator("#chart .u-legend")).to_contain_text("1e+30")
+        assert browser.page.locator("#chart .u-axis").last.bounding_box()["width"] < 100  # type: ignore[index]  # it is visible
+        assert browser.complaints == []
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (WIDTH_PHONE, "dark")])
 def test_every_page_fits_and_has_nothing_that_keeps_people_out(
     hub: RealHub, cart_key: str, width: int, scheme: str

@@ -27,9 +27,14 @@ from bridge.console.templating import number
         (-1.4e-17, 2, "0.00"),
         (-0.0, 2, "0.00"),
         (5e-324, 1, "0.0"),
+        (999_999_999_999.0, 2, "999,999,999,999"),
+        (1_000_000_000_000, 2, "1,000,000,000,000"),
+        (1e30, 2, "1e+30"),
+        (-1.2345e30, 2, "-1.23e+30"),
+        (1.7976931348623157e308, 1, "1.8e+308"),
     ],
 )
-def test_a_number_has_no_exponent_and_dust_is_none(
+def test_a_number_has_an_exponent_only_where_it_is_beyond_all_and_dust_is_none(
     value: float | None, digits: int, written: str
 ) -> None:
     assert number(value, digits) == written

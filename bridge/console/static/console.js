@@ -15,6 +15,14 @@ function roomFor(plot, labels, axis) {
   return Math.max(56, Math.ceil(widest / devicePixelRatio) + 22);
 }
 
+/** A number as in the tables: beyond what anybody counts it has an exponent. */
+function short(value) {
+  if (value == null) return "";
+  return Math.abs(value) < 1e12 ? uPlot.fmtNum(value) : Number(value.toPrecision(3)).toExponential();
+}
+const besideAxis = (plot, values) => values.map(short);
+const inLegend = (plot, value, series, at) => (at == null ? "--" : short(value));
+
 /** The learning curve of one agent: from the log once, then what the page's stream brings. */
 class Curve {
   constructor(box) {
@@ -88,6 +96,7 @@ class Curve {
                      "#4f6fa8", "#b06a3b", "#7a55a5", "#3d8b7a", "#a84a72", "#6f7a35"];
     const dots = (name, i) => ({
       label: name,
+      value: inLegend,
       stroke: this.byDevice ? colours[i] : quiet,
       width: this.byDevice ? 1 : 0,
       paths: this.byDevice ? undefined : () => null,
@@ -97,12 +106,12 @@ class Curve {
     return {
       width: this.box.clientWidth,
       height: 320,
-      axes: [axis, { ...axis, size: roomFor }],
+      axes: [axis, { ...axis, size: roomFor, values: besideAxis }],
       scales: { x: { time: false } },
       series: [
         { label: "steps" },
         ...names.map(dots),
-        { label: `mean of ${WINDOW}`, stroke: strong, width: 2.5, points: { show: false } },
+        { label: `mean of ${WINDOW}`, value: inLegend, stroke: strong, width: 2.5, points: { show: false } },
       ],
       cursor: { points: { size: 7 } },
       hooks: { draw: [(plot) => this.mark(plot, strong)] },
@@ -153,8 +162,8 @@ function startChart() {
     height: 320,
     scales: { x: { time } },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"), // as in the table
-    axes: [time ? { ...axis, label: "UTC", labelSize: 20, labelFont: "12px system-ui" } : axis, { ...axis, size: roomFor }],
-    series: [{}, ...names.map((label, i) => ({ label, stroke: colours[i % colours.length], width: 2 }))],
+    axes: [time ? { ...axis, label: "UTC", labelSize: 20, labelFont: "12px system-ui" } : axis, { ...axis, size: roomFor, values: besideAxis }],
+    series: [{}, ...names.map((label, i) => ({ label, value: inLegend, stroke: colours[i % colours.length], width: 2 }))],
   }, data, box);
   new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 320 })).observe(box);
 }
