@@ -406,9 +406,11 @@ class Updated(Struct, frozen=True, tag="updated"):
     """Transitions left out as too old or too many; off-policy, gradient steps as too many."""
     skipped: list[tuple[int, int]] = field(default_factory=list)
     """First and last seq of each run of events taken in without gradient steps, or on-policy left
-    out, for too much was waiting: all of an update that depends on the clock."""
+    out, for too much was waiting: with `gathered` all of an update that depends on the clock."""
     device: str | None = None
     """Whose network it changed, where each has its own; None = the one that all devices have."""
+    gathered: list[tuple[int, int]] = field(default_factory=list)
+    """The same of those behind which more waited: on-policy, an update took it along."""
 
 
 Fact = (

@@ -97,6 +97,7 @@ class GuardedFlock(Flock):
             return update
         self._learnt.append(fork)
         mine = structs.replace(transition, policy=fork.drawn_by(transition.policy))
+        fork.learner.expect(more=self._more)
         own = fork.learner.learn(mine, version=NEWEST, behind=behind)
         if own is None:
             return update
@@ -107,6 +108,7 @@ class GuardedFlock(Flock):
     def _learn_shared(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         one = self._seedling
         self._learnt.append(one)
+        one.learner.expect(more=self._more)
         if one.changed is None:  # every version is its own
             return one.learner.learn(transition, version=version, behind=behind)
         mine = structs.replace(transition, policy=one.drawn_by(transition.policy))

@@ -83,6 +83,14 @@ class Learner(Protocol):
         """
         ...
 
+    def expect(self, *, more: bool) -> None:
+        """Whether many transitions wait behind the one that comes next.
+
+        An update that makes good use of more of them, as an on-policy one does, may be put off to
+        take them along. Where there were more is in the log.
+        """
+        ...
+
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """Take a transition in; the update that it completed, if any.
 
@@ -228,6 +236,9 @@ class Plain(ABC):
     @abstractmethod
     def restore(self, tensors: Tensors) -> None:
         """As `Learner.restore`."""
+
+    def expect(self, *, more: bool) -> None:  # noqa: B027 - it need not take more along
+        """Its updates take as many as ever."""
 
     def counts(self) -> dict[str, int]:
         """How far the training is: whole numbers that `count_on` is given after a resume."""

@@ -57,7 +57,7 @@ def through_the_hub(folder: Path, seed: int) -> tuple[float, int]:
                 talks.append((hub.ready.http, NativeTalk(f"cart-{i}", key, cart.says)))
             else:
                 talks.append((hub.ready.mqtt, MqttTalk(f"cart-{i}", key, cart.says)))
-        _await_learners(hub)
+        await_learners(hub)
         began = time.perf_counter()
         with Load(HOST, talks) as load:
             while not learned(returns) and sum(cart.steps for cart in carts) < STEPS_MAX:
@@ -67,7 +67,7 @@ def through_the_hub(folder: Path, seed: int) -> tuple[float, int]:
         hub.end()
 
 
-def _await_learners(hub: RealHub) -> None:
+def await_learners(hub: RealHub) -> None:
     """Until a policy acts: the hub imports torch for a few seconds when it starts."""
     key = hub.make_agent("first", parameters={})
     with Load(HOST, [(hub.ready.http, NativeTalk("early", key, Cart(0, []).says))]) as load:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.learner.messages import Idle, Waiting
-from hub.learner.training.waiting import IDLE_S, TELL_S, in_order
+from hub.learner.training.waiting import IDLE_S, MORE_OBSERVATIONS, TELL_S, in_order
 from hub.words import Event, Kind
 from tests.intake.fakes import ManualClock
 
@@ -48,22 +48,27 @@ def taken(
     lag_max: int,
     said: list[Idle | Waiting] | None = None,
     clock: ManualClock | None = None,
-) -> Iterator[tuple[Event, bool]]:
+) -> Iterator[tuple[Event, bool, bool]]:
     told = [] if said is None else said
     with pytest.raises(Ended):
         yield from in_order(feed, clock or ManualClock(), lag_max=lambda: lag_max, tell=told.append)
 
 
 def test_events_come_in_order_however_they_are_paged() -> None:
-    seqs = [event.seq for event, _ in taken(Pages(3, 0, 200, 1, 0), 1000)]
+    seqs = [event.seq for event, *_ in taken(Pages(3, 0, 200, 1, 0), 1000)]
     assert seqs == list(range(1, 2 * 204 + 1))
 
 
 def test_a_trainer_is_behind_above_the_most_that_may_wait_until_half_of_it_is_left() -> None:
-    behind = [behind for event, behind in taken(Pages(100), 40) if event.kind is Kind.OBSERVATION]
+    behind = [b for event, _, b in taken(Pages(100), 40) if event.kind is Kind.OBSERVATION]
     # Of a hundred observations, so many wait behind each: 99, 98, … 0.
     assert behind == [left > 20 for left in range(99, -1, -1)]
-    assert not any(behind for _, behind in taken(Pages(41), 40))
+    assert not any(behind for *_, behind in taken(Pages(41), 40))
+
+
+def test_more_waits_until_few_are_left() -> None:
+    more = [more for event, more, _ in taken(Pages(100), 400) if event.kind is Kind.OBSERVATION]
+    assert more == [left > MORE_OBSERVATIONS for left in range(99, -1, -1)]
 
 
 def test_no_more_is_read_than_may_wait_and_one_page() -> None:

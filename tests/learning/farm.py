@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 FILES_KEPT: Final = 1000
+MORE_EVENTS: Final = 16
+"""That wait: as many as an update is put off for."""
 LATE_EVENTS_MAX: Final = 40
 """Between a version and its event in the log."""
 FIRST_ACTION: Final = 0.0
@@ -43,7 +45,7 @@ class Farm:
         agent: as declared first.
         folder: its data folder.
         seed: of what happens when.
-        troubles: chance at each step of a kill, and of being behind for a while.
+        troubles: chance at each step of a kill, of being behind, and of being busy for a while.
     """
 
     def __init__(self, agent: Agent, folder: Path, *, seed: int, troubles: float = 0.0) -> None:
@@ -61,6 +63,8 @@ class Farm:
         self._due: list[tuple[int, Made]] = []
         self._read = 0
         self._behind = 0
+        self._busy = 0
+        self._busy_chance = np.random.default_rng([seed, 1])
         self._acts = Acts(
             self.registry, lambda: 0, self._chance.bytes, lambda _: None, self, check_mapping
         )
@@ -189,14 +193,18 @@ class Farm:
             self.kill()
         if self._behind == 0 and self._chance.random() < self._troubles:
             self._behind = int(self._chance.integers(20, 200))
-        if self._chance.random() < 0.5:
+        if self._busy == 0 and self._busy_chance.random() < self._troubles:
+            self._busy = int(self._busy_chance.integers(20, 200))
+        self._busy -= self._busy > 0
+        if self._busy or self._chance.random() < 0.5:
             return
-        for event in self.log[self._read :]:
+        waiting = self.log[self._read :]
+        for left, event in zip(range(len(waiting), 0, -1), waiting, strict=True):
             self._read = event.seq
             if event.kind in KINDS:
                 behind = self._behind > 0 and event.seq > self._trainer.position
                 self._behind -= behind
-                self._made(self._trainer.take(event, behind=behind))
+                self._made(self._trainer.take(event, more=left > MORE_EVENTS, behind=behind))
         self._log_versions()
 
     def _made(self, made: Made | None) -> None:

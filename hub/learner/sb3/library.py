@@ -68,6 +68,10 @@ class Library:
         if self.inner.normal is not None:
             self.inner.normal.gather(self._seen_event(event), transition)
 
+    def expect(self, *, more: bool) -> None:
+        """On-policy, an update takes more along."""
+        self.inner.expect(more=more)
+
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """In the order of the library's own `learn()`."""
         if self.identity is not None:

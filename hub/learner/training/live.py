@@ -1,6 +1,6 @@
 """The trainer process: the log's feed in, and word of each version to the hub.
 
-    log ──feed──▶ in order ──event, behind──▶ Trainer ──Made──▶ hub
+    log ──feed──▶ in order ──event, more, behind──▶ Trainer ──Made──▶ hub
 
 What a trainer knows of sockets is here; what it does by the clock, in `waiting.py`.
 """
@@ -51,7 +51,7 @@ def train_from_feed(
         def lag_max() -> int:
             return settings.lag_max if trainer.lag_max is None else trainer.lag_max
 
-        for event, behind in in_order(feed, clock, lag_max=lag_max, tell=tell):
-            made = trainer.take(event, behind=behind)
+        for event, more, behind in in_order(feed, clock, lag_max=lag_max, tell=tell):
+            made = trainer.take(event, more=more, behind=behind)
             if made is not None:
                 connection.sendall(framed(made))

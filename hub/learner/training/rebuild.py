@@ -82,7 +82,8 @@ def rebuild(
         told(event.seq)
         if check.awaited is not None:
             trainer.version_next = check.awaited.version
-        check.made(trainer.take(event, behind=line.is_skipped(event.seq)))
+        more, behind = line.is_gathered(event.seq), line.is_skipped(event.seq)
+        check.made(trainer.take(event, more=more, behind=behind))
         if event.kind is Kind.ADMIN:
             check.chosen(event.seq)
     return check.result(clock.monotonic() - began)

@@ -4,9 +4,9 @@
 
 1. A trainer opens its newest version, or draws version 0 from the agent's seed.
 2. It reads the agent's events from the seq where that version stopped (`position`).
-3. Each event is folded; what was trained depends on the events alone. When too much waits,
-   gradient steps are left out, or on-policy transitions; that depends on the clock, so the update
-   says where.
+3. Each event is folded; what was trained depends on the events alone. Where more waits, an
+   on-policy update takes it along; where too much does, gradient steps are left out, or on-policy
+   transitions. That depends on the clock, so the update says where.
 4. Each update becomes a version: a file on disk, then a message, then two events in the log.
 5. Killed at any point, it does the same again from the version before, and gets the same bytes.
 """
@@ -28,6 +28,7 @@ from hub.learner.messages import Made, policy_path
 from hub.learner.open import open_learner
 from hub.learner.training.refill import Refill, fact_of
 from hub.learner.training.reopen import begin_again, reopen, see_as
+from hub.learner.training.spans import Spans
 from hub.learner.versions.policy import (
     PolicyFile,
     as_bytes_tensor,
@@ -89,8 +90,7 @@ class Trainer:
         self._newest_sha256: str | None = None
         self._told_apart: frozenset[str] = frozenset()
         """Devices that the newest version tells apart."""
-        self._skipped: list[tuple[int, int]] = []
-        self._was_behind = False
+        self._skipped, self._gathered = Spans(), Spans()
         self._since = 0
         self._dropped = 0
         self._busy_s = 0.0
@@ -119,11 +119,16 @@ class Trainer:
         """As the agent declares it."""
         return self._agent.lag_max
 
-    def take(self, event: Event, *, behind: bool = False) -> Made | None:
+    @property
+    def _is_on_policy(self) -> bool:
+        return algorithm_of(self._agent).family == "on_policy"
+
+    def take(self, event: Event, *, more: bool = False, behind: bool = False) -> Made | None:
         """Fold one event; the version that it completed, if any.
 
         Args:
             event: the next of this agent.
+            more: so much waits that an update should take it along.
             behind: more waits than may be trained on in time.
         """
         if event.seq <= self.position:
@@ -139,14 +144,16 @@ class Trainer:
             return self._publish_untrained()
         if transition is None:
             return None
-        update = self._learn(transition, behind=behind)
+        update = self._learn(transition, more=more, behind=behind)
         return None if update is None else self._publish(update, parent=self.version)
 
-    def _learn(self, transition: Transition, *, behind: bool) -> Update | None:
+    def _learn(self, transition: Transition, *, more: bool, behind: bool) -> Update | None:
         self._since += 1
-        self._note(self.position, behind=behind)
+        self._gathered.note(self.position, on=more and self._is_on_policy)
+        self._skipped.note(self.position, on=behind)
         started = self._clock.monotonic()
         try:
+            self._learner.expect(more=more)
             with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
                 update = self._learner.learn(transition, version=self.version, behind=behind)
         except Unsound as error:
@@ -158,13 +165,6 @@ class Trainer:
             self._give_up("the weights are no longer finite")
             return None
         return update
-
-    def _note(self, seq: int, *, behind: bool) -> None:
-        """Keep account of the transitions that are not trained on, for whoever does it again."""
-        if behind:
-            first = self._skipped.pop()[0] if self._was_behind and self._skipped else seq
-            self._skipped.append((first, seq))
-        self._was_behind = behind
 
     def _publish(self, update: Update | None, *, parent: int | None) -> Made:
         """Write the learner as it is now as the next version; on disk when this returns."""
@@ -195,7 +195,6 @@ class Trainer:
         if update is None or parent is None:
             return None
         dropped, busy_s = self._dropped + update.dropped, self._busy_s
-        skipped, self._skipped = self._skipped, []
         self._since, self._dropped, self._busy_s = 0, 0, 0.0
         return Updated(
             parent=parent,
@@ -206,8 +205,9 @@ class Trainer:
             sha256=sha256,
             duration_ms=1000.0 * busy_s,
             dropped=dropped,
-            skipped=skipped,
+            skipped=self._skipped.take(),
             device=update.device,
+            gathered=self._gathered.take(),
         )
 
     def _give_up(self, why: str) -> None:
@@ -257,7 +257,7 @@ class Trainer:
         self._pinned.add(chosen.sha256)
         self.version, self.version_next = chosen.version, chosen.version + 1
         self._newest_sha256 = chosen.sha256
-        self._skipped = []
+        self._skipped, self._gathered = Spans(), Spans()
         self._let_go()
         try:
             policy = read_policy(policy_path(self._folder, self._agent.name, chosen.sha256))
@@ -276,10 +276,11 @@ class Trainer:
 
     def _let_go(self) -> None:
         """On-policy, what was gathered for the next update is of the policy before."""
-        if algorithm_of(self._agent).family == "on_policy":
+        if self._is_on_policy:
             self._dropped += self._since
             self._since = 0
-        self._was_behind = False
+        self._skipped.end()
+        self._gathered.end()
 
     def _find(self, newest: LoggedPolicy) -> PolicyFile | None:
         """The newest version, or the one before if its file is damaged."""

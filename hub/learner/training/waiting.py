@@ -1,10 +1,10 @@
-"""What waits for a trainer: its agent's events in order, and whether they are too many.
+"""What waits for a trainer: its agent's events in order, and whether they are many, or too many.
 
-    for event, behind in in_order(feed, clock, lag_max=lambda: 8192, tell=tell_the_hub):
-        trainer.take(event, behind=behind)
+    for event, more, behind in in_order(feed, clock, lag_max=lambda: 8192, tell=tell_the_hub):
+        trainer.take(event, more=more, behind=behind)
 
 What a trainer does depends on the clock here and nowhere else; so the log says of every transition
-that was taken in while `behind` (`Updated.skipped`).
+that was taken in while there was `more` (`Updated.gathered`) or while `behind` (`Updated.skipped`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOOK_AHEAD_EVENTS: Final = 64
 """How many events are folded between two looks at what else has arrived."""
+MORE_OBSERVATIONS: Final = 32
+"""Fewer come in while those that wait are folded: an update need not be put off for them."""
 IDLE_S: Final = 1.0
 """Without an event for so long, a trainer says that it has nothing to do."""
 TELL_S: Final = 1.0
@@ -48,8 +50,8 @@ def in_order(
     *,
     lag_max: Callable[[], int],
     tell: Callable[[Idle | Waiting], None],
-) -> Iterator[tuple[Event, bool]]:
-    """Each event, and whether more is waiting behind it than training can keep up with.
+) -> Iterator[tuple[Event, bool, bool]]:
+    """Each event; whether more wait behind it; and whether more than training can keep up with.
 
     Args:
         feed: the events.
@@ -76,7 +78,7 @@ def in_order(
             observations -= event.kind is Kind.OBSERVATION
             most = lag_max()
             behind = observations > (most // 2 if behind else most)
-            yield event, behind
+            yield event, observations > MORE_OBSERVATIONS, behind
         if clock.monotonic() - told_s >= TELL_S:
             told_s = clock.monotonic()
             tell(Waiting(observations))

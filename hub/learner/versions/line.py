@@ -55,16 +55,26 @@ class Line(Struct, frozen=True):
     """At least one; the last is the one wanted."""
     skipped: list[tuple[int, int]]
     """Runs of seqs that were taken in while the trainer was behind, in order."""
+    gathered: list[tuple[int, int]]
+    """The same of those behind which more waited."""
 
     def is_skipped(self, seq: int) -> bool:
         """Whether the trainer was behind here, and left out what it could."""
-        at = bisect_right(self.skipped, (seq, math.inf))
-        return at > 0 and self.skipped[at - 1][0] <= seq <= self.skipped[at - 1][1]
+        return _is_in(self.skipped, seq)
+
+    def is_gathered(self, seq: int) -> bool:
+        """Whether more waited here, and an on-policy update was put off to take it along."""
+        return _is_in(self.gathered, seq)
 
     @property
     def wanted(self) -> Logged:
         """The version that is to be made again."""
         return self.versions[-1]
+
+
+def _is_in(runs: list[tuple[int, int]], seq: int) -> bool:
+    at = bisect_right(runs, (seq, math.inf))
+    return at > 0 and runs[at - 1][0] <= seq <= runs[at - 1][1]
 
 
 _decode: Final = msgspec.json.Decoder(
@@ -93,7 +103,7 @@ class _Finder:
         self._first = 0
         self._versions: list[Logged] = []
         self._chosen: set[int] = set()
-        self._skipped: dict[int, list[tuple[int, int]]] = {}
+        self._updates: dict[int, Updated] = {}
 
     def take(self, event: Event) -> None:
         fact = _fact(event)
@@ -114,7 +124,7 @@ class _Finder:
                     self._add(event.policy, fact.sha256, fact.parent, fact.position, event)
             case Updated():
                 assert event.policy is not None, "an update event has a version"
-                self._skipped[event.policy] = fact.skipped
+                self._updates[event.policy] = fact
             case _:
                 pass
 
@@ -143,8 +153,11 @@ class _Finder:
             raise OperatorFault(f"the log does not say how agent {name!r} was declared")
         stood = [agent for seq, agent in self._declared if seq <= begins]
         agent = stood[-1] if stood else self._declared[0][1]
-        skipped = [run for one in self._versions for run in self._skipped.get(one.version, ())]
-        return Line(agent, begins, first, self._versions, sorted(skipped))
+        versions = [one.version for one in self._versions]
+        updates = [self._updates[version] for version in versions if version in self._updates]
+        skipped = sorted(run for update in updates for run in update.skipped)
+        gathered = sorted(run for update in updates for run in update.gathered)
+        return Line(agent, begins, first, self._versions, skipped, gathered)
 
 
 def _fact(
