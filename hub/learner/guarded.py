@@ -228,6 +228,18 @@ class GuardedFlock(Flock):
             elif device in before._replicas:
                 self._replicas[device].learner.inherit(before._replicas[device].learner)
 
+    def unguarded(self) -> Learner:
+        """The shared policy for one that knows nothing of who was muted.
+
+        A resume puts rows of a replay memory back from the log, and would put back those of the
+        muted with them. So where a memory lacks some, it is left behind.
+        """
+        if self._on_policy or not self._guard.has_muted:
+            return self.shared
+        without_rows = self._open(self._agent)
+        self._copy(self.shared, without_rows)
+        return without_rows
+
     def see_as(self, before: Learner) -> None:
         """Each as its own before."""
         if not isinstance(before, Flock):

@@ -126,6 +126,11 @@ class Guard:
             first <= seq and (seq < ended or not ended) for first, ended in it.muted
         )
 
+    @property
+    def has_muted(self) -> bool:
+        """Somebody, as far as it is asked for still (`forget_before`)."""
+        return any(it.muted for it in self._of.values())
+
     def fold(self, transition: Transition) -> None:
         """Take a transition in, and decide what there is to decide."""
         device = transition.device

@@ -34,14 +34,14 @@ def reopen(before: Learner, agent: Agent, card: Card, tensors: Tensors) -> Learn
         learner.take_up(card, without_gathered(tensors))
     except (KeyError, ValueError) as error:
         raise HubFault(f"its tensors are not those of {agent.algorithm}: {error}") from error
-    learner.inherit(_as(learner, before))
+    learner.inherit(_left_by(learner, before))
     return learner
 
 
 def begin_again(before: Learner, agent: Agent) -> Learner:
     """A learner of the agent as it stands, with new weights and all that another has seen."""
     learner = open_learner(agent)
-    learner.inherit(_as(learner, before))
+    learner.inherit(_left_by(learner, before))
     learner.see_as(_as(learner, before))
     return learner
 
@@ -49,6 +49,13 @@ def begin_again(before: Learner, agent: Agent) -> Learner:
 def see_as(learner: Learner, before: Learner) -> None:
     """Scale what it sees as the learner before, whatever either is made of."""
     learner.see_as(_as(learner, before))
+
+
+def _left_by(learner: Learner, before: Learner) -> Learner:
+    """What of the learner before another takes rows over from."""
+    if isinstance(before, GuardedFlock) and not isinstance(learner, Flock):
+        return before.unguarded()
+    return before
 
 
 def _as(learner: Learner, before: Learner) -> Learner:
