@@ -410,7 +410,7 @@ class Updated(Struct, frozen=True, tag="updated"):
     device: str | None = None
     """Whose network it changed, where each has its own; None = the one that all devices have."""
     gathered: list[tuple[int, int]] = field(default_factory=list)
-    """The same of those behind which more waited: on-policy, an update took it along."""
+    """The same of those at which it was put off, to take along what waited behind them."""
 
 
 Fact = (

@@ -112,7 +112,6 @@ class Flock:
         """The seedling has weights that somebody put in place, and not only drawn ones."""
         self._replicas: dict[str, Own] = {}
         self._standing = Standing(advises=advice_choice is not None)
-        self._more = False
         self._touched: Own | None = None
         """The last that learnt."""
         self._version = 0
@@ -138,9 +137,13 @@ class Flock:
             one.learner.see(event, transition)
         return began
 
+    @property
+    def takes_more(self) -> bool:
+        """Networks of 64 devices would gather too much between them."""
+        return False
+
     def expect(self, *, more: bool) -> None:
-        """Told to whichever learns next."""
-        self._more = more
+        """Never more."""
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """By the learner of the transition's device; nothing from one that has none."""
@@ -150,7 +153,6 @@ class Flock:
             return None
         self._touched = one
         mine = structs.replace(transition, policy=one.drawn_by(transition.policy))
-        one.learner.expect(more=self._more)
         update = one.learner.learn(mine, version=NEWEST, behind=behind)
         if update is None:
             return None

@@ -85,6 +85,15 @@ class GuardedFlock(Flock):
             fork.learner.see(event, transition)
         return transition is None and self._obey()
 
+    @property
+    def takes_more(self) -> bool:
+        """The shared policy."""
+        return self.shared.takes_more
+
+    def expect(self, *, more: bool) -> None:
+        """Of the shared policy; forks take none along."""
+        self.shared.expect(more=more)
+
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """By the shared policy, by the device's fork, or off-policy by both."""
         self._version = version
@@ -97,7 +106,6 @@ class GuardedFlock(Flock):
             return update
         self._learnt.append(fork)
         mine = structs.replace(transition, policy=fork.drawn_by(transition.policy))
-        fork.learner.expect(more=self._more)
         own = fork.learner.learn(mine, version=NEWEST, behind=behind)
         if own is None:
             return update
@@ -108,7 +116,6 @@ class GuardedFlock(Flock):
     def _learn_shared(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         one = self._seedling
         self._learnt.append(one)
-        one.learner.expect(more=self._more)
         if one.changed is None:  # every version is its own
             return one.learner.learn(transition, version=version, behind=behind)
         mine = structs.replace(transition, policy=one.drawn_by(transition.policy))

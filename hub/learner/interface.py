@@ -83,11 +83,15 @@ class Learner(Protocol):
         """
         ...
 
-    def expect(self, *, more: bool) -> None:
-        """Whether many transitions wait behind the one that comes next.
+    @property
+    def takes_more(self) -> bool:
+        """The next transition may complete an update that would take others along, if any wait."""
+        ...
 
-        An update that makes good use of more of them, as an on-policy one does, may be put off to
-        take them along. Where there were more is in the log.
+    def expect(self, *, more: bool) -> None:
+        """Whether the update that the next transition may complete is to be put off.
+
+        It may be where `takes_more`, and where it was is in the log.
         """
         ...
 
@@ -220,6 +224,7 @@ class Plain(ABC):
     """A Learner without the parts that most would write alike."""
 
     gradient_steps = 0
+    takes_more = False
 
     @abstractmethod
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
@@ -237,8 +242,8 @@ class Plain(ABC):
     def restore(self, tensors: Tensors) -> None:
         """As `Learner.restore`."""
 
-    def expect(self, *, more: bool) -> None:  # noqa: B027 - it need not take more along
-        """Its updates take as many as ever."""
+    def expect(self, *, more: bool) -> None:  # noqa: B027 - it takes none along
+        """Never more."""
 
     def counts(self) -> dict[str, int]:
         """How far the training is: whole numbers that `count_on` is given after a resume."""

@@ -204,7 +204,8 @@ class Farm:
             if event.kind in KINDS:
                 behind = self._behind > 0 and event.seq > self._trainer.position
                 self._behind -= behind
-                self._made(self._trainer.take(event, more=left > MORE_EVENTS, behind=behind))
+                more = left > MORE_EVENTS and self._trainer.takes_more
+                self._made(self._trainer.take(event, more=more, behind=behind))
         self._log_versions()
 
     def _made(self, made: Made | None) -> None:

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from hub.errors import OperatorFault
 from hub.facts import Updated
-from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.messages import policy_path
 from hub.learner.training.rebuild import Rebuilt, rebuild
 from hub.learner.training.train import KINDS as TRAINED
@@ -93,10 +92,6 @@ def rebuilt(log: Replay, farm: Farm, folder: Path, *, at: int | None = None) -> 
     return rebuild(line, events, folder, farm.folder, StoppedClock())
 
 
-def is_on_policy(agent: Agent) -> bool:
-    return algorithm_of(agent).family == "on_policy"
-
-
 def policies(farm: Farm) -> list[Event]:
     return [event for event in farm.log if event.kind is Kind.POLICY]
 
@@ -115,7 +110,7 @@ def test_every_version_comes_again_though_the_trainer_was_killed(
     logs = [event.payload for event in farm.log if event.kind is Kind.UPDATE and event.payload]
     updates = [msgspec.json.decode(text, type=Updated) for text in logs]
     assert any(update.skipped for update in updates)
-    assert any(update.gathered for update in updates) == is_on_policy(agent)
+    assert any(update.gathered for update in updates) == (agent is PPO)
     with logged(farm, tmp_path / "log") as log:
         done = rebuilt(log, farm, tmp_path / "whole")
         assert (done.equal, done.version) == (True, versions[-1].policy)

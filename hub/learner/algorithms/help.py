@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 HELP: Final[dict[str, str]] = {
     "learning_rate": "How far one update moves the weights. Too high, and it never settles.",
     "n_steps": "Transitions of all devices that one update is made from. Where more wait for the "
-    "trainer by then, it takes them along, up to eight times as many.",
+    "trainer by then, and the network is small, PPO, A2C and TRPO take along up to eight times as "
+    "many.",
     "batch_size": "Transitions that one gradient step looks at together.",
     "n_epochs": "How often an update goes over its transitions.",
     "gamma": "What a reward one step later is worth. 0.99 looks about 100 steps ahead.",

@@ -10,7 +10,7 @@ With one device and the same seed the weights are those of `learn()`, bit for bi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,14 +22,14 @@ from hub.learner.experience.fragments import Fragment, Fragments
 from hub.learner.interface import Update
 from hub.learner.sb3.gathered import take_back, tensor_of
 from hub.learner.sb3.hindsight import Episodes
+from hub.learner.sb3.larger import rollouts_max, train
 from hub.learner.sb3.laying import Columns, lay, takes_columns
 from hub.learner.sb3.model import open_model, seen_by
 from hub.learner.sb3.normalise import Normal, open_normal
 from hub.learner.sb3.randomness import Randomness
 from hub.learner.sb3.rows import Rows
 from hub.learner.sb3.spaces import batched, indices, shaped
-from hub.spaces import Box, size
-from hub.words import FLOAT_BYTES
+from hub.spaces import Box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,13 +46,6 @@ if TYPE_CHECKING:
     from hub.words import Agent, Floats
 
     Numbers = NDArray[np.float32]
-
-
-ROLLOUTS_MAX: Final = 8
-"""Of one update, where more waits than its own. Four together cost its gradient steps twice the
-time of one (PPO, 64 by 64: 56, 75, 108 and 185 ms for 256 to 2,048 transitions)."""
-OBSERVATIONS_BYTES_MAX: Final = 1 << 26
-"""Of such an update: a memory limit was chosen for one rollout."""
 
 
 def drive(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
@@ -72,7 +65,7 @@ def drive(agent: Agent, parameters: Parameters) -> OnPolicy | OffPolicy:
 class OnPolicy:
     """PPO and its kin: an update whenever all devices' fragments hold `n_steps` transitions.
 
-    Where more wait by then, it takes them along (`expect`).
+    Where more wait by then, it may take them along: with `expect` of more there is no update.
     """
 
     def __init__(
@@ -89,21 +82,22 @@ class OnPolicy:
         self._observations, self._actions = spaces
         self._total = parameters.total_timesteps
         self._fragments = Fragments()
-        self._rollouts = 1
-        self._rollouts_max = 1
-        if takes_columns(model.rollout_buffer, self._observations):
-            rollout_bytes = FLOAT_BYTES * size(self._observations) * model.n_steps
-            most = OBSERVATIONS_BYTES_MAX // rollout_bytes
-            self._rollouts_max = max(1, min(ROLLOUTS_MAX, most))
+        self._more = False
+        self._most = model.n_steps * rollouts_max(model, self._observations)
         self._states: States | None = None
         if parameters.lstm_hidden_size:
             from hub.learner.sb3.recurrent import States  # needs sb3-contrib
 
             self._states = States(model, parameters.lstm_hidden_size)
 
+    @property
+    def takes_more(self) -> bool:
+        """The next transition may complete an update that has room for others."""
+        return self.model.n_steps <= self._fragments.count + 1 < self._most
+
     def expect(self, *, more: bool) -> None:
-        """An update takes more along, where its buffer can be made longer."""
-        self._rollouts = self._rollouts_max if more else 1
+        """Whether the update that the next transition completes is to be put off."""
+        self._more = more
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """Take a transition in; the update that it completed, if any.
@@ -123,7 +117,7 @@ class OnPolicy:
             transition = structs.replace(transition, logprob=None)
         self._fragments.add(transition, version=version)
         count = self._fragments.count
-        if count < self._rollouts * self.model.n_steps:
+        if self._more or count < self.model.n_steps:
             return None
         dropped = self._fragments.dropped
         fragments = self._fragments.take()
@@ -133,24 +127,9 @@ class OnPolicy:
         model.num_timesteps += count
         _progress(model, self._total)
         self.random.hold()
-        self._train(count)
+        train(model, count)
         seqs = [step.seq_last for fragment in fragments for step in fragment]
         return Update(count, dropped, min(seqs), max(seqs), _metrics(model))
-
-    def _train(self, count: int) -> None:
-        """With the gradient steps of one rollout, each of as many more transitions as there are.
-
-        Devices are faster than training then, and a step of a larger batch takes hardly longer.
-        """
-        model: Any = self.model
-        batch_size = getattr(model, "batch_size", None)  # A2C has none: a step sees everything
-        if batch_size is not None:
-            model.batch_size = -(-batch_size * count // model.n_steps)
-        try:
-            model.train()
-        finally:
-            if batch_size is not None:
-                model.batch_size = batch_size
 
     def remember(self, transition: Transition) -> bool:
         """Put back what a snapshot left to the log: nothing, an update uses up all fragments."""
@@ -339,9 +318,6 @@ class OffPolicy:
             transition.seq_last,
             _metrics(model),
         )
-
-    def expect(self, *, more: bool) -> None:
-        """Gradient steps grow with the transitions, and are left out where they can't."""
 
     def remember(self, transition: Transition) -> bool:
         """Put it back into the replay buffer, untrained; False when its action is unknown."""

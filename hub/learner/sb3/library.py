@@ -68,9 +68,15 @@ class Library:
         if self.inner.normal is not None:
             self.inner.normal.gather(self._seen_event(event), transition)
 
+    @property
+    def takes_more(self) -> bool:
+        """On-policy."""
+        return isinstance(self.inner, OnPolicy) and self.inner.takes_more
+
     def expect(self, *, more: bool) -> None:
-        """On-policy, an update takes more along."""
-        self.inner.expect(more=more)
+        """On-policy."""
+        if isinstance(self.inner, OnPolicy):
+            self.inner.expect(more=more)
 
     def learn(self, transition: Transition, *, version: int, behind: bool) -> Update | None:
         """In the order of the library's own `learn()`."""

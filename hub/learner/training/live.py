@@ -52,6 +52,6 @@ def train_from_feed(
             return settings.lag_max if trainer.lag_max is None else trainer.lag_max
 
         for event, more, behind in in_order(feed, clock, lag_max=lag_max, tell=tell):
-            made = trainer.take(event, more=more, behind=behind)
+            made = trainer.take(event, more=more and trainer.takes_more, behind=behind)
             if made is not None:
                 connection.sendall(framed(made))

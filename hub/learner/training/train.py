@@ -8,7 +8,8 @@
    on-policy update takes it along; where too much does, gradient steps are left out, or on-policy
    transitions. That depends on the clock, so the update says where.
 4. Each update becomes a version: a file on disk, then a message, then two events in the log.
-5. Killed at any point, it does the same again from the version before, and gets the same bytes.
+5. Killed at any point, it goes on from the newest version in the log, and by what that log says
+   anybody gets the same bytes again.
 """
 
 from __future__ import annotations
@@ -120,15 +121,16 @@ class Trainer:
         return self._agent.lag_max
 
     @property
-    def _is_on_policy(self) -> bool:
-        return algorithm_of(self._agent).family == "on_policy"
+    def takes_more(self) -> bool:
+        """An update that the next event may complete would take along what waits."""
+        return self._learner.takes_more
 
     def take(self, event: Event, *, more: bool = False, behind: bool = False) -> Made | None:
         """Fold one event; the version that it completed, if any.
 
         Args:
             event: the next of this agent.
-            more: so much waits that an update should take it along.
+            more: an update that it completes is put off to take along what waits.
             behind: more waits than may be trained on in time.
         """
         if event.seq <= self.position:
@@ -149,7 +151,7 @@ class Trainer:
 
     def _learn(self, transition: Transition, *, more: bool, behind: bool) -> Update | None:
         self._since += 1
-        self._gathered.note(self.position, on=more and self._is_on_policy)
+        self._gathered.note(self.position, on=more)
         self._skipped.note(self.position, on=behind)
         started = self._clock.monotonic()
         try:
@@ -257,7 +259,6 @@ class Trainer:
         self._pinned.add(chosen.sha256)
         self.version, self.version_next = chosen.version, chosen.version + 1
         self._newest_sha256 = chosen.sha256
-        self._skipped, self._gathered = Spans(), Spans()
         self._let_go()
         try:
             policy = read_policy(policy_path(self._folder, self._agent.name, chosen.sha256))
@@ -276,7 +277,7 @@ class Trainer:
 
     def _let_go(self) -> None:
         """On-policy, what was gathered for the next update is of the policy before."""
-        if self._is_on_policy:
+        if algorithm_of(self._agent).family == "on_policy":
             self._dropped += self._since
             self._since = 0
         self._skipped.end()

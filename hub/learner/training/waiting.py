@@ -1,10 +1,10 @@
 """What waits for a trainer: its agent's events in order, and whether they are many, or too many.
 
     for event, more, behind in in_order(feed, clock, lag_max=lambda: 8192, tell=tell_the_hub):
-        trainer.take(event, more=more, behind=behind)
+        trainer.take(event, more=more and trainer.takes_more, behind=behind)
 
 What a trainer does depends on the clock here and nowhere else; so the log says of every transition
-that was taken in while there was `more` (`Updated.gathered`) or while `behind` (`Updated.skipped`).
+that put an update off for `more` (`Updated.gathered`) or was taken in `behind` (`Updated.skipped`).
 """
 
 from __future__ import annotations

@@ -56,14 +56,14 @@ class Line(Struct, frozen=True):
     skipped: list[tuple[int, int]]
     """Runs of seqs that were taken in while the trainer was behind, in order."""
     gathered: list[tuple[int, int]]
-    """The same of those behind which more waited."""
+    """The same of those that put an update off."""
 
     def is_skipped(self, seq: int) -> bool:
         """Whether the trainer was behind here, and left out what it could."""
         return _is_in(self.skipped, seq)
 
     def is_gathered(self, seq: int) -> bool:
-        """Whether more waited here, and an on-policy update was put off to take it along."""
+        """Whether an update was put off here, to take along what waited."""
         return _is_in(self.gathered, seq)
 
     @property
