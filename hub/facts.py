@@ -405,12 +405,10 @@ class Updated(Struct, frozen=True, tag="updated"):
     dropped: int = 0
     """Transitions left out as too old or too many; off-policy, gradient steps as too many."""
     skipped: list[tuple[int, int]] = field(default_factory=list)
-    """First and last seq of each run of events taken in without gradient steps, or on-policy left
-    out, for too much was waiting: with `gathered` all of an update that depends on the clock."""
+    gathered: list[tuple[int, int]] = field(default_factory=list)
+    """First and last seq of runs left out of training, and of those at which it was put off."""
     device: str | None = None
     """Whose network it changed, where each has its own; None = the one that all devices have."""
-    gathered: list[tuple[int, int]] = field(default_factory=list)
-    """The same of those at which it was put off, to take along what waited behind them."""
 
 
 Fact = (

@@ -90,8 +90,7 @@ class Normal:
         In SB3 the last observation of an episode is not counted either.
         """
         wants = event.kind is Kind.OBSERVATION and not event.terminated and not event.truncated
-        if wants and self.vec.norm_obs:
-            assert event.obs is not None, "Follow has looked"
+        if wants and self.vec.norm_obs and event.obs is not None:  # None = it is too large
             values: Any = shaped(self._space, event.obs)
             for name, statistics in self._statistics():
                 statistics.update(values if name is None else values[name])

@@ -12,6 +12,7 @@ from hub.words import Agent, Event, Kind
 
 if TYPE_CHECKING:
     from hub.learner.interface import Learner
+    from hub.learner.training.measure import Measure
 
 _decode_fact: Final = msgspec.json.Decoder(AgentMade | PolicyChosen).decode
 
@@ -25,9 +26,15 @@ class Refill:
     """
 
     def __init__(
-        self, learner: Learner, *, seq_first: int, missing_reward: float | None = None
+        self,
+        learner: Learner,
+        measure: Measure,
+        *,
+        seq_first: int,
+        missing_reward: float | None = None,
     ) -> None:
         self._learner = learner
+        self._measure = measure
         self._seq_first = seq_first
         self._follow = Follow(missing_reward=missing_reward)
         self._learning = True
@@ -38,7 +45,7 @@ class Refill:
         if made is not None:
             self._learning = made.learning and made.status == "active"
             self._follow.missing_reward = made.missing_reward
-        transition = self._follow.fold(event)
+        _, transition = self._measure.learnable(event, self._follow.fold(event))
         if transition is None or transition.seq_last < self._seq_first or not self._learning:
             return
         self._learner.remember(transition)

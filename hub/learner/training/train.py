@@ -27,6 +27,7 @@ from hub.learner.experience.transitions import FOLLOWED, Follow, Transition
 from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM, Unsound, Update
 from hub.learner.messages import Made, policy_path
 from hub.learner.open import open_learner
+from hub.learner.training.measure import Measure
 from hub.learner.training.refill import Refill, fact_of
 from hub.learner.training.reopen import begin_again, reopen, see_as
 from hub.learner.training.spans import Spans
@@ -86,7 +87,8 @@ class Trainer:
         self._pinned = set(pinned)
         self._learner = open_learner(agent)
         self._follow = Follow(missing_reward=agent.missing_reward)
-        self._refill = Refill(self._learner, seq_first=0)
+        self._measure = Measure(agent)
+        self._refill = Refill(self._learner, self._measure, seq_first=0)
         self._sound: Tensors = {}
         self._newest_sha256: str | None = None
         self._told_apart: frozenset[str] = frozenset()
@@ -142,6 +144,7 @@ class Trainer:
         transition = self._follow.fold(event)
         if not self._agent.learning:
             return None
+        event, transition = self._measure.learnable(event, transition)
         if self._learner.see(event, transition):  # a device came that has a network of its own now
             return self._publish_untrained()
         if transition is None:
@@ -323,6 +326,7 @@ class Trainer:
             )
         self._refill = Refill(
             self._learner,
+            self._measure,
             seq_first=card.counts.get(REPLAY_FIRST, 0),
             missing_reward=card.missing_reward,
         )

@@ -19,6 +19,7 @@ from hub.learner.algorithms.parameters import algorithm_of, read_parameters, tha
 from hub.learner.experience.transitions import Follow
 from hub.learner.interface import Unsound
 from hub.learner.open import open_one
+from hub.learner.training.measure import Measure
 from hub.learner.versions.policy import IMPORTED, write_policy
 from hub.words import EXTERNAL
 
@@ -82,12 +83,12 @@ def train_again(
     """
     check_learns_from_others(agent)
     learner = open_one(agent)
-    follow = Follow(missing_reward=agent.missing_reward)
+    follow, measure = Follow(missing_reward=agent.missing_reward), Measure(agent)
     taken = updates = 0
     try:
         for event in events:
             told(event.seq)
-            transition = follow.fold(event)
+            event, transition = measure.learnable(event, follow.fold(event))
             learner.see(event, transition)
             if transition is None:
                 continue
