@@ -79,6 +79,8 @@ class Learner(Protocol):
     def see(self, event: Event, transition: Transition | None) -> bool | None:
         """Look at an event before the transition that it completed, if any, is learnt from.
 
+        An observation that is too large to be learnt from has no values here (`largest.py`).
+
         Returns whether it is to be a version at once; then there was no transition.
         """
         ...

@@ -21,6 +21,7 @@ from hub.learner.acting.drawing import Drawing
 from hub.learner.acting.memory import Memory, each_device_once
 from hub.learner.features import factors_of, features
 from hub.learner.interface import Choice
+from hub.learner.largest import LARGEST, fits, is_unbounded
 from hub.learner.messages import Question, Reply
 from hub.learner.slots import LOG_FACTORS, numbered, with_slot
 from hub.learner.versions.scaling import Scale, scale_of
@@ -75,6 +76,7 @@ class Chooser:
         self._chance = Chance(seed, count, numbered(card.devices))
         self._factors = _factors_of(tensors, 0 if added else card.device_slots + 1)
         self._size = size(sent)
+        self._unbounded = is_unbounded(sent)
         self._plain = own is not None or added or isinstance(self._observations, Box | MultiBinary)
         self._features = features
         if card.extractor is not None:
@@ -133,7 +135,10 @@ class Chooser:
     ) -> tuple[Matrix, list[int]]:
         """What the first layer sees, and of a recurrent policy how much it had seen before."""
         joined = b"".join([question.values for question in questions])
-        observations = np.frombuffer(joined, dtype="<f4").reshape(-1, self._size)
+        numbers = np.frombuffer(joined, dtype="<f4")
+        if self._unbounded and not fits(numbers):
+            numbers = numbers.clip(-LARGEST, LARGEST)
+        observations = numbers.reshape(-1, self._size)
         if self._scale is not None:
             observations = self._scale(observations)
         slots = found[:, 1].view(np.int64)

@@ -1,29 +1,23 @@
-"""Numbers too large to be learnt from: one broken sensor must not stop what all devices share.
+"""What is too large to be learnt from, left out of what a trainer sees (`hub/learner/largest.py`).
 
-    measure = Measure(agent)
-    event, transition = measure.learnable(event, transition)
-
-An observation may be unbounded, and 3e38 is a float32. What a network makes of it is not: the
-update of all that it went into is dropped, and so is each one after it.
+measure = Measure(agent)
+event, transition = measure.learnable(event, follow.fold(event))
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import structs
 
-from hub.spaces import Dict, bounds, parse
+from hub.learner.largest import LARGEST, fits, is_unbounded
+from hub.spaces import parse
 
 if TYPE_CHECKING:
     from hub.learner.experience.transitions import Transition
     from hub.words import Agent, Event, Floats
-
-LARGEST: Final = 1e12
-"""Of a reward, and of an observation's length. Losses have squares of both in them, and gradients
-their product: 1e36 is the last power of ten that float32 has room above."""
 
 
 class Measure:
@@ -31,10 +25,7 @@ class Measure:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent.name
-        space = parse(agent.observations)
-        leaves = space.spaces.values() if isinstance(space, Dict) else [space]
-        sides = [side for leaf in leaves for side in bounds(leaf)]
-        self._unbounded = max(abs(bound) for side in sides for bound in side) > LARGEST
+        self._unbounded = is_unbounded(parse(agent.observations))
         self._told: set[str] = set()
 
     def learnable(
@@ -53,10 +44,7 @@ class Measure:
         return event, transition
 
     def _is_large(self, observation: Floats) -> bool:
-        if not self._unbounded:
-            return False
-        numbers = np.frombuffer(observation, dtype="<f4")
-        return not numbers.dot(numbers) <= LARGEST**2
+        return self._unbounded and not fits(np.frombuffer(observation, dtype="<f4"))
 
     def _tell(self, transition: Transition) -> None:
         """Once of each device: it may go on so for days."""
