@@ -230,6 +230,11 @@ def test_sql_as_a_table(run: Callable[..., Said]) -> None:
     assert [row.split()[:2] for row in rows] == [["1", "a,b"], ["2", "c"]]
 
 
+def test_sql_may_begin_with_a_comment(run: Callable[..., Said]) -> None:
+    said = run("sql", "-- as the documents have it\nSELECT 7 AS n", "--json")
+    assert said.lines == [{"n": 7}]
+
+
 def test_sql_as_json_is_one_object_a_line(run: Callable[..., Said]) -> None:
     assert run("sql", TWO_ROWS, "--format", "json").lines == [
         {"n": 1, "word": "a,b", "numbers": None},

@@ -34,7 +34,15 @@ PIPE_BROKEN: Final = 141
 folder: Final = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command()
+class _Asking(click.Command):
+    """A query may begin with a comment of SQL, which looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, a blank line before what begins with `-- `."""
+        return super().parse_args(ctx, [f"\n{a}" if a.startswith("-- ") else a for a in args])
+
+
+@click.command(cls=_Asking)
 @click.argument("query")
 @click.option("--format", "form", type=click.Choice(get_args(ResultForm)), default="table")
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
