@@ -71,7 +71,7 @@ sharing: $(INSTALLED) ## Learn together and alone, and compare the steps that ea
 	@$(BIN)/python -m tests.learning.joining
 	@$(BIN)/python -m tests.learning.sharing_page
 
-soak-learning: $(INSTALLED) ## Kill trainer, actor and hub 50 times while devices learn; the curve must not show it (half an hour)
+soak-learning: $(INSTALLED) ## Kill trainer, actor and hub 50 times while devices learn; the curve must not show it (a quarter of an hour)
 	@$(BIN)/python -m pytest -m slow tests/acceptance/test_learning_kills.py
 
 bench: $(INSTALLED) ## Measure actions per second and latencies, write bench/results.json
