@@ -21,6 +21,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
+from hub.clock import SystemClock
 from tests.acceptance.flood import CONNACK_BYTES, FRAMED, POURED, exactly, up_to
 from tests.acceptance.real_hub import HOST
 
@@ -57,6 +58,8 @@ class BadDay:
         self.floods_to_come = floods
         self.waits = False
         """For the hub to be killed; until then nothing more is answered."""
+        self.silent_from = 0.0
+        """When it began to wait, seconds on the monotonic clock."""
         self._hub = port
         self._answer = answer
         self._framed = framed
@@ -152,7 +155,9 @@ class BadDay:
         if not self.lost and self.answers >= LOST_AT:
             self.lost += 1
             return False
-        self.waits = not self._went_on and self.answers >= KILL_AT
+        if not self._went_on and not self.waits and self.answers >= KILL_AT:
+            self.silent_from = SystemClock().monotonic()
+            self.waits = True
         return True
 
     def _hang_up(self) -> None:
