@@ -31,6 +31,7 @@ from tests.learning.test_resume import (
     resumed,
     scaled,
     small,
+    spoil,
     title,
 )
 
@@ -161,13 +162,6 @@ def test_a_device_beyond_the_count_acts_and_is_not_learnt_from(tmp_path: Path) -
     assert all(event.source is Source.POLICY for event in acted)
 
 
-def spoil(trainer: Trainer, device: str) -> None:
-    """As a step of the optimizer does that went too far: its next update has no finite weights."""
-    flock: Any = trainer._learner
-    weights = next(flock._replicas[device].learner.inner.model.policy.parameters())
-    weights.data.fill_(float("inf"))
-
-
 def test_what_spoils_one_replicas_update_costs_that_replica(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +171,8 @@ def test_what_spoils_one_replicas_update_costs_that_replica(
     trainer.open(None)
     before, after = hub.log[:900], hub.log[900:]
     made = [one for event in before if (one := trainer.take(event)) is not None]
-    spoil(trainer, "device-1")
+    learner: Any = trainer._learner
+    spoil(learner._replicas["device-1"].learner)
     made += [one for event in after if (one := trainer.take(event)) is not None]
     assert "was dropped" in capsys.readouterr().err
     policy = read_policy(policy_path(tmp_path, agent.name, made[-1].policy.sha256))

@@ -289,6 +289,11 @@ def test_while_learning_is_off_nothing_is_learnt_and_a_resume_knows_it(
     assert names(again) == names(versions[6:])
 
 
+def spoil(learner: Any) -> None:
+    """As a step of the optimizer does that went too far: its next update has no finite weights."""
+    next(learner.inner.model.policy.parameters()).data.fill_(float("inf"))
+
+
 def test_an_update_that_fails_is_dropped_and_the_version_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,9 +302,9 @@ def test_an_update_that_fails_is_dropped_and_the_version_stays(
     trainer = Trainer(PPO, tmp_path, StoppedClock(), policies_kept=FILES_KEPT)
     versions = [made for made in [trainer.open(None)] if made]
     for event in hub.log:
-        if event.seq == at:  # as a step of the optimizer does that went too far
+        if event.seq == at:
             learner: Any = trainer._learner
-            next(learner.shared.inner.model.policy.parameters()).data.fill_(float("inf"))
+            spoil(learner.shared)
         versions += [made for made in [trainer.take(event)] if made]
     assert "was dropped, version 2 stays" in capsys.readouterr().err
     assert versions[3].update is not None

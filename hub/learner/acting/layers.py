@@ -3,9 +3,9 @@
 Actor and critic see the same and are as deep as each other. So a layer of both is one product, one
 sum and one activation: for few observations calls are what costs, and not what they compute.
 
-The zeros between networks keep them apart while numbers are finite. Where an observation near 3e38
-takes a unit of relu, elu or leaky_relu beyond float32, its row is NaN in all of them, not in one:
-looking for such rows would cost every other one.
+The zeros between networks keep them apart while numbers are finite. Observations are, and not huge
+(`largest.py`); where weights take a unit of relu, elu or leaky_relu beyond float32, its row is NaN
+in all networks, not in one: looking for such rows would cost every other one.
 """
 
 from __future__ import annotations

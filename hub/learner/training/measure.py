@@ -32,14 +32,13 @@ class Measure:
         self, event: Event, transition: Transition | None
     ) -> tuple[Event, Transition | None]:
         """The event without its observation, and no transition, where they are too large."""
+        is_large = event.obs is not None and self._is_large(event.obs)  # what it led to, too
         if transition is not None and (
-            abs(transition.reward) > LARGEST
-            or self._is_large(transition.observation)
-            or self._is_large(transition.next_observation)
+            is_large or abs(transition.reward) > LARGEST or self._is_large(transition.observation)
         ):
             self._tell(transition)
             transition = None
-        if event.obs is not None and self._is_large(event.obs):
+        if is_large:
             event = structs.replace(event, obs=None)
         return event, transition
 
