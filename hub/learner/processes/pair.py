@@ -6,7 +6,6 @@ newest logged policy and the questions still open, and the trainer goes on from 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -38,6 +37,7 @@ from hub.learner.processes.child import FAILURES, Child
 from hub.learner.processes.memory_limit import MemoryWatch
 from hub.learner.processes.quota import Quota
 from hub.learner.processes.start import run_actor, run_trainer
+from hub.learner.processes.together import Together
 from hub.learner.versions.heads import Verdict
 from hub.words import Event, Kind
 
@@ -90,7 +90,7 @@ class Pair:
         self._open: dict[int, Step] = {}
         self._elsewhere: set[int] = set()
         """Numbers of those that wait for an adviser elsewhere: nobody else is to wait for them."""
-        self._unsent: list[Question] = []
+        self._together = Together[Question](lambda several: self.actor.send(framed(Ask(several))))
         self._next_id = 0
         self._loaded: int | None = None
         """Version the actor has been given; without one, asking makes no sense."""
@@ -180,7 +180,7 @@ class Pair:
         self._memory.limit(agent.memory_mb)
 
     def ask(self, step: Step) -> str | None:
-        """Queue the question; one frame a loop turn carries all that have come together."""
+        """Queue the question; one frame carries all that come together."""
         self.asked = self._around.clock.monotonic()
         if len(self._open) >= QUESTIONS_MAX:
             return "too many questions for one actor"
@@ -192,9 +192,7 @@ class Pair:
     def _queue(self, number: int, step: Step) -> None:
         if self._loaded is None:
             return  # asked when the actor has its policy
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._unsent.append(
+        self._together.add(
             Question(
                 number,
                 step.device.id,
@@ -205,11 +203,6 @@ class Pair:
                 first=_is_first(step),
             )
         )
-
-    def _flush(self) -> None:
-        questions, self._unsent = self._unsent, []
-        if questions:
-            self.actor.send(framed(Ask(questions)))
 
     def _actor_target(self) -> Target:
         return run_actor, (self._spec.agent,)
@@ -236,7 +229,7 @@ class Pair:
 
     def _actor_opened(self) -> None:
         self._loaded = None
-        self._unsent.clear()
+        self._together.clear()
         self._elsewhere.clear()
         self._invited = NOBODY
         self._invite()
