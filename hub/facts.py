@@ -382,8 +382,7 @@ class Guarded(Struct, frozen=True, tag="guarded"):
     episodes: int
     """That each mean is of, at least."""
     relation: float | None
-    """Of `muted` and `unmuted`: of its rewards to those its peers would have had, from -1 (the
-    reverse) over 0 (nothing) to 1; else None."""
+    """Of (un)muted: its rewards' to those its peers would have had, -1 (the reverse) to 1."""
     peers: float | None
     """The same of its peers' rewards among each other."""
     seq: int
@@ -408,7 +407,8 @@ class Updated(Struct, frozen=True, tag="updated"):
     gathered: list[tuple[int, int]] = field(default_factory=list)
     """First and last seq of runs left out of training, and of those at which it was put off."""
     device: str | None = None
-    """Whose network it changed, where each has its own; None = the one that all devices have."""
+    critic: str | None = None
+    """Whose network it changed, where each has its own, and which peer's critic that began with."""
 
 
 Fact = (

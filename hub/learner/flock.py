@@ -9,7 +9,8 @@ version of it has the networks of all, and one of them leads: a device without a
 moment ago, or after `count` others) acts by that, and so does whoever takes the version for a
 policy by itself.
 
-Rule 1: each replica learns what it would learn alone, bit for bit.
+Rule 1: each replica learns what it would learn alone, bit for bit. Where they advise each other,
+    its updates may begin with a peer's critic (`sb3/critics.py`).
 Rule 2: an action's `policy` is the flock's version. A replica counts only those in which its own
     network changed, so nobody's actions grow old because others learn.
 Rule 3: what goes wrong with a replica's update costs that replica.
@@ -17,6 +18,7 @@ Rule 3: what goes wrong with a replica's update costs that replica.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from hub.facts import Advised, Guarded
     from hub.learner.algorithms.row import AdviceChoice
     from hub.learner.experience.transitions import Transition
-    from hub.learner.interface import Learner, Update
+    from hub.learner.interface import Learner, Peers, Update
     from hub.learner.versions.policy import Card, Tensors
     from hub.words import Agent, Event
 
@@ -46,6 +48,10 @@ PLANTED: Final = "planted"
 """Count in the Card: 1 where the seedling's weights were put in place."""
 FORGOTTEN, BEFORE, NEWEST = -1, 0, 1
 """Which of its networks a replica's action was drawn by, in place of the flock's versions."""
+
+
+LENDERS_MAX: Final = 8
+"""Whose critics are tried for an update: each is a forward pass of its whole rollout."""
 
 
 class Own:
@@ -112,6 +118,8 @@ class Flock:
         """The seedling has weights that somebody put in place, and not only drawn ones."""
         self._replicas: dict[str, Own] = {}
         self._standing = Standing(advises=advice_choice is not None)
+        self._lends = advice_choice == "bandit"
+        """Shepherd's replicas lend each other nothing."""
         self._touched: Own | None = None
         """The last that learnt."""
         self._version = 0
@@ -136,6 +144,9 @@ class Flock:
         if one is not None:
             one.learner.see(event, transition)
         return began
+
+    def borrow_from(self, peers: Peers) -> None:
+        """Nobody's: its replicas have each other."""
 
     @property
     def takes_more(self) -> bool:
@@ -196,10 +207,22 @@ class Flock:
         # same as its own.
         alike = not self._replicas or model is leads
         before = leads.changed if alike else None
-        one = self._replicas[device] = Own(learner, before=before)
+        one = self._add(device, Own(learner, before=before))
         learner.published()  # as alone: its first version has seen nothing yet
         one.tensors = learner.tensors()
         return True
+
+    def _add(self, device: str, one: Own) -> Own:
+        self._replicas[device] = one
+        if self._lends:
+            one.learner.borrow_from(partial(self._lenders, device))
+        return one
+
+    def _lenders(self, device: str) -> list[tuple[str, Learner]]:
+        """The device's peers that learnt last: their critics know of the others'."""
+        others = [it for it in self._replicas.items() if it[0] != device]
+        others.sort(key=lambda it: it[1].changed or 0, reverse=True)
+        return [(name, one.learner) for name, one in others[:LENDERS_MAX]]
 
     def _copy(self, model: Learner, learner: Learner) -> None:
         """Begin with the model's weights, and nothing of what it has gathered."""
@@ -306,7 +329,7 @@ class Flock:
             if device == SEEDLING:
                 self._seedling = one
             else:
-                self._replicas[device] = one
+                self._add(device, one)
         self._version = card.version
 
     def inherit(self, before: Learner) -> None:

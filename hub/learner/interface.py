@@ -25,6 +25,7 @@ most would write alike. `docs/own-algorithm.md` is a whole one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -62,6 +63,8 @@ class Update(NamedTuple):
     metrics: dict[str, float]
     device: str | None = None
     """Whose network it changed; None = the one that all devices have."""
+    critic: str | None = None
+    """Whose critic it began with, where that was a peer's."""
 
 
 class Unsound(ValueError):
@@ -83,6 +86,10 @@ class Learner(Protocol):
 
         Returns whether it is to be a version at once; then there was no transition.
         """
+        ...
+
+    def borrow_from(self, peers: Peers) -> None:
+        """Replicas whose critics an update may begin with; those that it can't use are left out."""
         ...
 
     @property
@@ -171,6 +178,10 @@ class Learner(Protocol):
         ...
 
 
+Peers = Callable[[], Sequence[tuple[str, Learner]]]
+"""Devices and their learners, when an update asks for them."""
+
+
 class Choice(NamedTuple):
     """Actions for a batch, as a chooser draws them."""
 
@@ -243,6 +254,9 @@ class Plain(ABC):
     @abstractmethod
     def restore(self, tensors: Tensors) -> None:
         """As `Learner.restore`."""
+
+    def borrow_from(self, peers: Peers) -> None:  # noqa: B027 - it may have no critic
+        """It borrows nothing."""
 
     def expect(self, *, more: bool) -> None:  # noqa: B027 - it takes none along
         """Never more."""

@@ -31,6 +31,7 @@ import numpy as np
 from msgspec import Struct
 
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.flock import LENDERS_MAX
 from hub.learner.sb3.model import takes_factors
 from hub.learner.slots import QUICKER
 from tests.bench.table import table
@@ -249,7 +250,8 @@ def parameters_of(name: str, mode: Mode) -> str:
     agent = agent_of(case, mode, seed=0)
     parameters = read_parameters(agent)
     factors = (QUICKER,) if takes_factors(agent, parameters) else ()
-    return hashlib.sha256(repr((named, parameters, *factors)).encode()).hexdigest()[:12]
+    lent = (LENDERS_MAX,) if mode == "advice" else ()
+    return hashlib.sha256(repr((named, parameters, *factors, *lent)).encode()).hexdigest()[:12]
 
 
 # --- what they come to ------------------------------------------------------------------------

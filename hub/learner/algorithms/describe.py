@@ -87,6 +87,9 @@ drawn from the product of both distributions (of Q-values, from their sum), and 
 is on that product. Whom it asks is chosen anew for each episode, among its peers and nobody, by
 what came of it before; `advice.choice=random` draws any peer at each step, as Shepherd does
 ([why](decisions/0016-advice-is-a-product.md)). A new device begins with the network that leads.
+On-policy they lend critics to each other, too: an update begins with the one that foretells the
+replica's own returns best, its own or a peer's (not with `advice.choice=random`), and says so in
+the log ([why](decisions/0034-advisers-lend-critics.md)).
 One policy for all (`shared`) learns faster in every case that was measured.
 
 `replay_buffer=her` replays episodes as if what they came to had been their goal (hindsight

@@ -20,6 +20,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.experience.fragments import Fragment, Fragments
 from hub.learner.interface import Update
+from hub.learner.sb3.critics import borrow
 from hub.learner.sb3.gathered import take_back, tensor_of
 from hub.learner.sb3.hindsight import Episodes
 from hub.learner.sb3.larger import rollouts_max, train
@@ -32,6 +33,8 @@ from hub.learner.sb3.spaces import batched, indices, shaped
 from hub.spaces import Box
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from numpy.typing import NDArray
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -82,6 +85,8 @@ class OnPolicy:
         self._observations, self._actions = spaces
         self._total = parameters.total_timesteps
         self._fragments = Fragments()
+        self.peers: Callable[[], Iterable[tuple[str, OnPolicyAlgorithm]]] | None = None
+        """By their names, whose critics it may borrow; None = nobody's."""
         self._more = False
         self._most = model.n_steps * rollouts_max(model, self._observations)
         self._states: States | None = None
@@ -124,12 +129,13 @@ class OnPolicy:
         model = self.model
         model.rollout_buffer.buffer_size = count
         self._fill(fragments)
+        lender = None if self.peers is None else borrow(model, self.peers())
         model.num_timesteps += count
         _progress(model, self._total)
         self.random.hold()
         train(model, count)
         seqs = [step.seq_last for fragment in fragments for step in fragment]
-        return Update(count, dropped, min(seqs), max(seqs), _metrics(model))
+        return Update(count, dropped, min(seqs), max(seqs), _metrics(model), critic=lender)
 
     def remember(self, transition: Transition) -> bool:
         """Put back what a snapshot left to the log: nothing, an update uses up all fragments."""

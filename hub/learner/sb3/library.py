@@ -20,10 +20,14 @@ from hub.spaces import Dict, parse
 from hub.words import Floats, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
     from hub.facts import Advised, Guarded
     from hub.learner.algorithms.row import Parameters
     from hub.learner.experience.transitions import Transition
-    from hub.learner.interface import Learner, Update
+    from hub.learner.interface import Learner, Peers, Update
     from hub.learner.versions.policy import Card, Tensors
     from hub.words import Agent, Event
 
@@ -67,6 +71,11 @@ class Library:
                 self.identity.begin(slot)
         if self.inner.normal is not None:
             self.inner.normal.gather(self._seen_event(event), transition)
+
+    def borrow_from(self, peers: Peers) -> None:
+        """On-policy."""
+        if isinstance(self.inner, OnPolicy):
+            self.inner.peers = lambda: _models(peers())
 
     @property
     def takes_more(self) -> bool:
@@ -221,6 +230,13 @@ class Library:
         """The weights are again the newest version's: to each device its own column of then."""
         if self.identity is not None:
             self.identity.arrange(self._told_apart, self._slots.devices)
+
+
+def _models(peers: Sequence[tuple[str, Learner]]) -> Iterator[tuple[str, OnPolicyAlgorithm]]:
+    """Those of the on-policy learners among them."""
+    for name, peer in peers:
+        if isinstance(peer, Library) and isinstance(peer.inner, OnPolicy):
+            yield name, peer.inner.model
 
 
 def _carry_rows(before: OnPolicy | OffPolicy, learner: OnPolicy | OffPolicy) -> None:

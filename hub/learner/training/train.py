@@ -212,6 +212,7 @@ class Trainer:
             dropped=dropped,
             skipped=self._skipped.take(),
             device=update.device,
+            critic=update.critic,
             gathered=self._gathered.take(),
         )
 
