@@ -22,7 +22,7 @@ from msgspec import Struct
 from hub.facts import Advised, Guarded, PolicyMade, Updated
 from hub.frames import frame
 from hub.step import Choice
-from hub.words import FLOAT_BYTES, Floats, Source
+from hub.words import FLOAT_BYTES, Floats
 
 if TYPE_CHECKING:
     from hub.words import AgentName
@@ -39,7 +39,7 @@ class Question(Struct, frozen=True, array_like=True, gc=False):
     """One observation that wants an action."""
 
     id: int
-    """The asker's own number for it, returned with the reply."""
+    """The asker's own number for it, returned with the choice."""
     device: str
     boot: int
     step: int
@@ -110,44 +110,6 @@ class Advice(Struct, frozen=True, array_like=True, gc=False):
     standard deviations."""
 
 
-class Reply(Struct, frozen=True, gc=False):
-    """The action for one Question, as the actor finds it."""
-
-    id: int
-    action: Floats
-    """float32 (m,), within the bounds of the action space."""
-    raw: Floats | None
-    """What was sampled, where the bounds changed it: the ratio of an update needs it."""
-    logprob: float | None
-    """Of `raw or action`; None when greedy: nothing was drawn."""
-    value: float | None
-    """The policy's own estimate of the return; None where it has none (SAC)."""
-    version: int
-    memory: int | None = None
-    """Of a recurrent policy: how many observations its state had seen before this one."""
-    advice: Advice | None = None
-    """What was multiplied in; None = nobody was asked."""
-    own: bool = False
-    """The device's own network acted, where it has one beside the policy that all share."""
-
-    @property
-    def source(self) -> Source:
-        """Who chose."""
-        return Source.POLICY if self.advice is None else Source.ADVICE
-
-    def choice(self, mask: bytes | None = None) -> Choice:
-        """As the log keeps it, with how it was drawn from what was allowed."""
-        drawn = Drawn(self.raw, mask, self.memory, self.advice, self.own)
-        return Choice(
-            action=self.action,
-            source=self.source,
-            policy=self.version,
-            logprob=self.logprob,
-            value=self.value,
-            payload=payload_of(drawn),
-        )
-
-
 class Consult(Struct, frozen=True, array_like=True, tag="consult", gc=False):
     """Have an adviser elsewhere asked; until then, or the deadline, the Question waits."""
 
@@ -169,8 +131,8 @@ class LastWords(Struct, frozen=True, array_like=True, tag="last words"):
 class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
     """What was chosen for all Questions that had arrived together, in one frame.
 
-    CRUCIAL for the cost of advice: choices stand here as the log will have them. What is made of a
-    reply in the actor, its payload most of all, costs the hub's loop nothing.
+    CRUCIAL for the cost of advice: choices stand here as the log will have them. What is made in
+    the actor, a payload most of all, costs the hub's loop nothing.
     """
 
     choices: list[tuple[int, Choice]]

@@ -14,7 +14,7 @@ from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.features import features
-from hub.learner.messages import Question
+from hub.learner.messages import Question, drawn_of
 from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
 from hub.learner.sb3.snapshot import acting_of, card_of, tensors_of
 from hub.learner.sb3.spaces import gym_space, shaped
@@ -22,6 +22,7 @@ from hub.learner.versions.policy import PolicyFile
 from hub.mask import allowed
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, parse, size
 from hub.words import Agent, AgentName, Floats
+from tests.learner.choices import action_of, numbers_of, sample_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -173,7 +174,7 @@ def check_greedy(agent: Agent, observations: str, actions: str) -> None:
         wanted, _ = learner.model.policy.predict(row, deterministic=True)
         near = near_of(observations)
         wanted = wanted[0] + FIRST.get(actions, 0)
-        assert np.frombuffer(reply.action, "<f4") == pytest.approx(wanted, rel=near, abs=near)
+        assert numbers_of(reply) == pytest.approx(wanted, rel=near, abs=near)
         assert reply.logprob is None
 
 
@@ -187,7 +188,7 @@ def test_ppos_values_and_log_probabilities_are_those_of_the_torch_policy(
     learner, policy = opened(agent)
     values = observed(agent.observations)
     replies = Chooser(policy, agent.seed).choose(questions(values), greedy=False)
-    drawn = np.array([np.frombuffer(reply.raw or reply.action, "<f4") for reply in replies])
+    drawn = np.array([sample_of(reply) for reply in replies])
     drawn = drawn - np.float32(FIRST.get(actions, 0))
     given = torch.as_tensor(drawn[:, 0] if drawn.shape[1] == 1 else drawn)
     model: Any = learner.model
@@ -198,7 +199,7 @@ def test_ppos_values_and_log_probabilities_are_those_of_the_torch_policy(
     assert [reply.logprob for reply in replies] == pytest.approx(
         logprob.tolist(), rel=near, abs=near
     )
-    assert {reply.version for reply in replies} == {3}
+    assert {reply.policy for reply in replies} == {3}
 
 
 def test_a_gaussian_action_stays_in_bounds_and_keeps_what_was_sampled() -> None:
@@ -207,12 +208,12 @@ def test_a_gaussian_action_stays_in_bounds_and_keeps_what_was_sampled() -> None:
     replies = Chooser(policy, agent.seed).choose(
         questions(observed(agent.observations)), greedy=False
     )
-    assert any(reply.raw is not None for reply in replies)
+    assert any(drawn_of(reply.payload).raw is not None for reply in replies)
     for reply in replies:
-        action = np.frombuffer(reply.action, "<f4")
-        sampled = np.frombuffer(reply.raw or reply.action, "<f4")
+        action = numbers_of(reply)
+        sampled = sample_of(reply)
         assert np.array_equal(action, sampled.clip([-2.0, 0.0], [2.0, 1.0]))
-        assert (reply.raw is None) == np.array_equal(action, sampled)
+        assert (drawn_of(reply.payload).raw is None) == np.array_equal(action, sampled)
 
 
 def test_sacs_log_probability_is_that_of_the_torch_policy() -> None:
@@ -226,7 +227,7 @@ def test_sacs_log_probability_is_that_of_the_torch_policy() -> None:
     model: Any = learner.model
     actor = model.policy.actor
     for reply, one in zip(replies, values, strict=True):
-        scaled = model.policy.scale_action(np.frombuffer(reply.action, "<f4"))
+        scaled = model.policy.scale_action(numbers_of(reply))
         with torch.no_grad():
             mean, log_std, _ = actor.get_action_dist_params(batch(agent.observations, [one]))
             density = actor.action_dist.proba_distribution(mean, log_std)
@@ -243,7 +244,7 @@ def test_before_sac_learns_it_draws_from_the_whole_action_space() -> None:
     replies = Chooser(policy, agent.seed).choose(
         questions(observed(agent.observations) * 100), greedy=False
     )
-    drawn = np.array([np.frombuffer(reply.action, "<f4") for reply in replies])
+    drawn = np.array([numbers_of(reply) for reply in replies])
     assert drawn.mean(axis=0) == pytest.approx([0.0, 0.5], abs=0.1)
     assert drawn.min(axis=0) == pytest.approx([-2.0, 0.0], abs=0.05)
     assert drawn.max(axis=0) == pytest.approx([2.0, 1.0], abs=0.05)
@@ -255,7 +256,7 @@ def test_a_categorical_action_is_drawn_as_often_as_its_probability_says() -> Non
     value = flat(np.array([2.0]))
     count = 20_000
     replies = Chooser(policy, agent.seed).choose(questions([value] * count), greedy=False)
-    drawn = np.array([np.frombuffer(reply.action, "<f4")[0] for reply in replies], dtype=int)
+    drawn = np.array([numbers_of(reply)[0] for reply in replies], dtype=int)
     model: Any = learner.model
     with torch.no_grad():
         density = model.policy.get_distribution(batch(agent.observations, [value]))
@@ -270,7 +271,7 @@ def test_each_number_of_an_action_is_drawn_as_often_as_its_probability_says(acti
     value = flat(np.array([2.0]))
     count = 20_000
     replies = Chooser(policy, agent.seed).choose(questions([value] * count), greedy=False)
-    drawn = np.array([np.frombuffer(reply.action, "<f4") for reply in replies], dtype=int)
+    drawn = np.array([numbers_of(reply) for reply in replies], dtype=int)
     model: Any = learner.model
     with torch.no_grad():
         density = model.policy.get_distribution(batch(agent.observations, [value])).distribution
@@ -313,10 +314,12 @@ def test_what_a_mask_forbids_is_never_chosen_and_the_rest_is_as_likely_as_in_tor
     alone = [chooser.choose([question], greedy=greedy)[0] for question in asked]
     assert [reply.action for reply in alone] == [reply.action for reply in replies]
     space = parse(agent.actions)
-    drawn = np.array([np.frombuffer(reply.action, "<f4") for reply in replies])
+    drawn = np.array([numbers_of(reply) for reply in replies])
     for reply, mask in zip(replies, masks, strict=True):
-        assert allowed(space, reply.action, mask) == reply.action
-    assert any(allowed(space, reply.action, MASKS[actions]) != reply.action for reply in replies)
+        assert allowed(space, action_of(reply), mask) == reply.action
+    assert any(
+        allowed(space, action_of(reply), MASKS[actions]) != reply.action for reply in replies
+    )
     given = torch.as_tensor(drawn - np.float32(FIRST.get(actions, 0)))
     everything = b"\1" * len(MASKS[actions])
     told = np.array([list(mask or everything) for mask in masks], dtype=bool)

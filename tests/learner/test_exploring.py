@@ -16,6 +16,7 @@ from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.messages import Question
 from hub.learner.sb3.snapshot import card_of
 from hub.learner.versions.policy import PolicyFile
+from tests.learner.choices import numbers_of, sample_of
 from tests.learner.test_choose import agent_of, batch, observed, opened, questions
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def test_the_log_probability_of_state_dependent_noise_is_sb3s(algorithm: str) ->
         Chooser(file, 5).choose(questions(values), greedy=False), values, strict=True
     ):
         given = batch(agent.observations, [one])
-        sampled = torch.from_numpy(np.frombuffer(reply.raw or reply.action, "<f4").copy())[None]
+        sampled = torch.from_numpy(sample_of(reply).copy())[None]
         with torch.no_grad():
             if algorithm == "RecurrentPPO":
                 state = (torch.zeros(1, 1, 64), torch.zeros(1, 1, 64))
@@ -63,7 +64,7 @@ def test_the_log_probability_of_squashed_state_dependent_noise_is_sb3s(algorithm
     for reply, one in zip(
         Chooser(file, 5).choose(questions(values), greedy=False), values, strict=True
     ):
-        scaled = policy.scale_action(np.frombuffer(reply.action, "<f4"))
+        scaled = policy.scale_action(numbers_of(reply))
         with torch.no_grad():
             mean, log_std, more = policy.actor.get_action_dist_params(
                 batch(agent.observations, [one])
@@ -84,14 +85,13 @@ def test_greedily_there_is_no_noise(algorithm: str) -> None:
     replies = Chooser(file, 5).choose(questions(values), greedy=True)
     for reply, one in zip(replies, values, strict=True):
         wanted, _ = policy.predict(np.frombuffer(one, "<f4")[None], deterministic=True)
-        assert np.frombuffer(reply.action, "<f4") == pytest.approx(wanted[0], abs=1e-5)
+        assert numbers_of(reply) == pytest.approx(wanted[0], abs=1e-5)
 
 
 def noise_of(file: PolicyFile, question: Question) -> Any:
     chooser = Chooser(file, 5)
     (drawn,), (mean,) = (chooser.choose([question], greedy=greedy) for greedy in (False, True))
-    raw = np.frombuffer(drawn.raw or drawn.action, "<f4")
-    return raw - np.frombuffer(mean.action, "<f4")
+    return sample_of(drawn) - numbers_of(mean)
 
 
 def test_the_same_state_has_the_same_noise_for_as_long_as_the_matrix_stays() -> None:
@@ -126,7 +126,7 @@ def test_over_all_matrices_noise_has_the_deviation_that_the_log_probability_says
     (value,) = observed(agent.observations)[:1]
     asked = [Question(0, "heater", 0, step, value) for step in range(4000)]
     replies = Chooser(file, 5).choose(asked, greedy=False)
-    drawn = np.array([np.frombuffer(reply.raw or reply.action, "<f4") for reply in replies])
+    drawn = np.array([sample_of(reply) for reply in replies])
     with torch.no_grad():
         density = policy.get_distribution(batch(agent.observations, [value])).distribution
     assert drawn.std(axis=0) == pytest.approx(density.stddev[0].numpy(), rel=0.05)
@@ -169,8 +169,8 @@ def test_a_deterministic_policy_explores_by_drifting_noise() -> None:
     together = [
         reply for i in range(0, WALK, 4) for reply in chooser.choose(asked[i : i + 4], greedy=False)
     ]
-    mean = np.frombuffer(Chooser(file, 5).choose(asked[:1], greedy=True)[0].action, "<f4")
-    noise = np.array([np.frombuffer(reply.action, "<f4") for reply in together]) - mean
+    mean = numbers_of(Chooser(file, 5).choose(asked[:1], greedy=True)[0])
+    noise = np.array([numbers_of(reply) for reply in together]) - mean
     # A step's noise is a tenth of sigma (dt 0.01), and neighbours are alike.
     half = np.array([2.0, 0.5])  # of the bounds
     assert np.abs(np.diff(noise, axis=0) / half).mean() == pytest.approx(

@@ -27,6 +27,7 @@ from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import IMPORTED, read_policy, write_policy
 from hub.learner.versions.scaling import MEAN, VARIANCE
 from hub.spaces import Discrete
+from tests.learner.choices import numbers_of
 from tests.learner.test_transitions import floats
 from tests.learning.harness import StoppedClock, agent_of, cartpole, pendulum
 from tests.learning.test_resume import devices, scaled, small
@@ -82,7 +83,7 @@ def acted(path: Path, agent: Agent) -> np.ndarray[Any, Any]:
     chooser = Chooser(read_policy(path), agent.seed)
     questions = [Question(i, "d", 0, 2 * i, floats(*o)) for i, o in enumerate(observations(agent))]
     replies = chooser.choose(questions, greedy=True)
-    return np.array([np.frombuffer(reply.action, "<f4") for reply in replies]).squeeze()
+    return np.array([numbers_of(reply) for reply in replies]).squeeze()
 
 
 def imported(agent: Agent, file: Path, folder: Path) -> Path:

@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.memory import DEVICES_MAX, each_device_once
-from hub.learner.messages import Question, Reply
+from hub.learner.messages import Question, drawn_of
+from tests.learner.choices import numbers_of
 from tests.learner.test_choose import agent_of, opened
 from tests.learner.test_transitions import floats
 
 if TYPE_CHECKING:
     from hub.learner.versions.policy import PolicyFile
+    from hub.step import Choice
 
 STEPS: Final = 12
 
@@ -33,8 +35,12 @@ def walk(device: str = "d", *, boot: int = 0) -> list[Question]:
     return [Question(i, device, boot, i, floats(*chance.normal(size=4))) for i in range(STEPS)]
 
 
-def one_by_one(chooser: Chooser, questions: list[Question]) -> list[Reply]:
+def one_by_one(chooser: Chooser, questions: list[Question]) -> list[Choice]:
     return [reply for one in questions for reply in chooser.choose([one], greedy=True)]
+
+
+def remembered(reply: Choice) -> int | None:
+    return drawn_of(reply.payload).memory
 
 
 def test_a_walk_is_answered_as_torchs_policy_answers_it(policy: tuple[Any, PolicyFile]) -> None:
@@ -46,8 +52,8 @@ def test_a_walk_is_answered_as_torchs_policy_answers_it(policy: tuple[Any, Polic
         row = np.frombuffer(question.values, "<f4").reshape(1, -1)
         start = np.array([i == 0])
         wanted, states = theirs.predict(row, states, start, deterministic=True)
-        assert np.frombuffer(reply.action, "<f4") == pytest.approx(wanted[0], abs=1e-5)
-        assert reply.memory == i
+        assert numbers_of(reply) == pytest.approx(wanted[0], abs=1e-5)
+        assert remembered(reply) == i
 
 
 def test_v_is_that_of_its_own_lstm(policy: tuple[Any, PolicyFile]) -> None:
@@ -72,10 +78,8 @@ def test_devices_asked_together_do_not_mix(policy: tuple[Any, PolicyFile]) -> No
     for wanted, found in zip(
         alone, [*(p[0] for p in together), *(p[1] for p in together)], strict=True
     ):
-        assert np.frombuffer(found.action, "<f4") == pytest.approx(
-            np.frombuffer(wanted.action, "<f4"), abs=1e-6
-        )
-        assert found.memory == wanted.memory
+        assert numbers_of(found) == pytest.approx(numbers_of(wanted), abs=1e-6)
+        assert remembered(found) == remembered(wanted)
 
 
 def test_a_device_that_did_not_wait_is_answered_in_its_order(
@@ -98,13 +102,13 @@ def test_where_a_step_does_not_follow_it_begins_anew(
     one_by_one(chooser, walk())
     following = replace(walk()[3], step=STEPS)
     (going_on,) = Chooser(file, 1, chooser).choose([following], greedy=True)
-    assert going_on.memory == STEPS
+    assert remembered(going_on) == STEPS
     chooser = Chooser(file, 1)
     one_by_one(chooser, walk())
     (anew,) = chooser.choose([replace(following, **change)], greedy=True)
     (alone,) = Chooser(file, 1).choose([replace(following, **change)], greedy=True)
     assert anew == alone
-    assert anew.memory == 0
+    assert remembered(anew) == 0
     assert anew.action != going_on.action
 
 
@@ -119,7 +123,7 @@ def test_the_next_version_goes_on_with_what_is_remembered(
     assert before + after == one_by_one(Chooser(file, 1), questions)
     _, wider = opened(agent_of("RecurrentPPO", "box", "box", lstm_hidden_size="8"))
     (reply,) = Chooser(wider, 1, chooser).choose([replace(questions[0], step=STEPS)], greedy=True)
-    assert reply.memory == 0
+    assert remembered(reply) == 0
 
 
 def test_it_forgets_when_told_and_whom_it_has_not_heard_of_for_longest(
@@ -130,8 +134,8 @@ def test_it_forgets_when_told_and_whom_it_has_not_heard_of_for_longest(
     crowd = [replace(walk()[0], device=f"d{i}") for i in range(DEVICES_MAX + 1)]
     chooser.choose(crowd, greedy=True)
     replies = one_by_one(chooser, [replace(one, step=1) for one in (crowd[0], crowd[-1])])
-    assert [reply.memory for reply in replies] == [0, 1]
+    assert [remembered(reply) for reply in replies] == [0, 1]
     assert chooser.memory is not None
     chooser.memory.forget()
     (reply,) = chooser.choose([replace(crowd[-1], step=2)], greedy=True)
-    assert reply.memory == 0
+    assert remembered(reply) == 0

@@ -22,7 +22,6 @@ from hub.learner.messages import (
     Loaded,
     Made,
     Question,
-    Reply,
     decode_from_actor,
     decode_from_trainer,
     decode_to_actor,
@@ -30,9 +29,11 @@ from hub.learner.messages import (
     framed,
     payload_of,
 )
-from hub.words import Floats
+from hub.step import Choice
+from hub.words import Floats, Source
 
 FOUR = Floats(struct.pack("<4f", 1, 2, 3, 4))
+ADVISED = payload_of(Drawn(FOUR, advice=Advice("peer", FOUR)))
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,8 @@ def test_messages_to_the_actor_round_trip(message: Ask | Load | Greedy) -> None:
     [
         Answers(
             [
-                (1, Reply(1, FOUR, None, -0.5, None, 7).choice()),
-                (2, Reply(2, FOUR, FOUR, None, 1.5, 7, advice=Advice("peer", FOUR)).choice()),
+                (1, Choice(FOUR, Source.POLICY, 7, logprob=-0.5)),
+                (2, Choice(FOUR, Source.ADVICE, 7, value=1.5, payload=ADVISED)),
             ]
         ),
         Loaded(7),

@@ -14,7 +14,7 @@ from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.experience.transitions import Transition
 from hub.learner.flock import Flock
-from hub.learner.messages import Question
+from hub.learner.messages import Question, drawn_of
 from hub.learner.open import open_one
 from hub.learner.sb3.factors import log_factors, without_factors
 from hub.learner.sb3.identity import Identity
@@ -26,6 +26,7 @@ from hub.learner.versions.parts import SEEDLING, own_name, own_tensors
 from hub.learner.versions.policy import PolicyFile
 from hub.spaces import Dict, parse
 from hub.words import Event, Floats, Kind, Source
+from tests.learner.choices import numbers_of
 from tests.learner.test_choose import (
     FIRST,
     IMAGES,
@@ -115,7 +116,7 @@ def check(agent: Agent, actions: str) -> None:
         for reply, row in zip(replies, rows(agent, values), strict=True):
             wanted, _ = model.policy.predict(row, deterministic=True)
             wanted = wanted[0] + FIRST.get(actions, 0)
-            found = np.frombuffer(reply.action, "<f4")
+            found = numbers_of(reply)
             assert found == pytest.approx(wanted, rel=10 * NEAR, abs=10 * NEAR)
 
 
@@ -127,7 +128,7 @@ def test_values_and_log_probabilities_are_those_of_the_torch_policy_for_the_same
     model, policy = told_apart(agent)
     values = observed(agent.observations)
     replies = Chooser(policy, agent.seed).choose(questions(values), greedy=False)
-    drawn = torch.as_tensor([np.frombuffer(reply.action, "<f4")[0] for reply in replies])
+    drawn = torch.as_tensor([numbers_of(reply)[0] for reply in replies])
     with torch.no_grad():
         v, logprob, _ = model.policy.evaluate_actions(joined(rows(agent, values)), drawn)
     near = 10 * NEAR
@@ -237,7 +238,7 @@ def learn(learner: Library | Flock, agent: Agent, version: int = 0) -> Update | 
                 policy=version,
                 logprob=reply.logprob,
                 value=reply.value,
-                raw=reply.raw,
+                raw=drawn_of(reply.payload).raw,
                 seq_first=2 * i + 1,
                 seq_last=2 * i + 3,
             ),

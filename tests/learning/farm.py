@@ -148,8 +148,8 @@ class Farm:
             observation.obs,
             first=bool(observation.first),
         )
-        (reply,) = self._chooser.choose([question], greedy=False)
-        return chosen_as(event, reply.choice())
+        (chosen,) = self._chooser.choose([question], greedy=False)
+        return chosen_as(event, chosen)
 
     # --- what the hub does ----------------------------------------------------------------------
 

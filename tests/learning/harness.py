@@ -267,8 +267,7 @@ class Hub:
                 mask,
                 first=bool(observation.first),
             )
-            (reply,) = self._chooser.choose([question], greedy=not self.agent.learning)
-            chosen = reply.choice(mask)
+            (chosen,) = self._chooser.choose([question], greedy=not self.agent.learning)
             action = chosen.action
             event = Event(
                 Kind.ACTION,

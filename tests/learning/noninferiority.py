@@ -44,6 +44,7 @@ from hub.learner.slots import QUICKER
 from hub.spaces import Discrete, parse
 from hub.words import Floats, Kind
 from tests.bench.table import table
+from tests.learner.choices import numbers_of
 from tests.learning.book import Runs, in_time, long_run
 from tests.learning.harness import Hub, cartpole, pendulum, walk
 from tests.learning.verdict import Verdict, floor, verdict
@@ -176,7 +177,7 @@ def farmed(hub: Hub, task: Task, devices: int, churn: float) -> list[float]:
         assert hub._chooser is not None, "version 0 acts at once"
         asked = [Question(0, "", 0, 0, Floats(row.tobytes())) for row in observations]
         replies = hub._chooser.choose(asked, greedy=True)
-        actions = np.array([np.frombuffer(reply.action, dtype="<f4") for reply in replies])
+        actions = np.array([numbers_of(reply) for reply in replies])
         return actions[:, 0].astype(np.int64) if discrete else actions
 
     returns: list[float] = []

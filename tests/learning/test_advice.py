@@ -156,15 +156,16 @@ def test_the_advice_in_the_log_is_what_the_adviser_would_do(tmp_path: Path) -> N
         (reply,) = chooser.choose(
             [Question(0, "device-1", 0, step, values, first=True)], greedy=False
         )
-        if reply.advice is None:
+        advice = drawn_of(reply.payload).advice
+        if advice is None:
             continue
-        weights = own_tensors(reply.advice.adviser, policy.tensors)
+        weights = own_tensors(advice.adviser, policy.tensors)
         x = np.frombuffer(values, dtype="<f4")
         for layer in ("mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2"):
             x = np.tanh(weights[f"{layer}.weight"] @ x + weights[f"{layer}.bias"])
         logits = weights["action_net.weight"] @ x + weights["action_net.bias"]
         wanted = logits - np.logaddexp.reduce(logits)
-        told = np.frombuffer(reply.advice.values, dtype="<f4")
+        told = np.frombuffer(advice.values, dtype="<f4")
         np.testing.assert_allclose(told, wanted, atol=1e-5)
         return
     pytest.fail("nobody advised in twenty episodes")
@@ -186,7 +187,9 @@ def test_without_exploration_nobody_is_asked(tmp_path: Path) -> None:
     chooser = open_chooser(newest(hub), agent.seed)
     values = Floats(floats([0.1, -0.2, 0.3, -0.4]).tobytes())
     asked = [Question(i, f"device-{i}", 0, 0, values, first=True) for i in range(4)]
-    assert all(reply.advice is None for reply in chooser.choose(asked, greedy=True))
+    assert all(
+        drawn_of(reply.payload).advice is None for reply in chooser.choose(asked, greedy=True)
+    )
 
 
 def test_a_newcomer_begins_with_the_network_of_the_best(tmp_path: Path) -> None:

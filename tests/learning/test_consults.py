@@ -10,15 +10,16 @@ import pytest
 from hub.learner.acting.consults import MISSES_MAX, REST_S, Consults
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.guests import Guests
-from hub.learner.messages import Counsel, Invite, Question
+from hub.learner.messages import Advice, Counsel, Invite, Question, drawn_of
 from hub.words import Floats, Source
 from tests.federation.meeting import Moved
+from tests.learner.choices import numbers_of
 from tests.learning.harness import Hub, file_of, run
 from tests.learning.test_resume import ADVISED
 
 if TYPE_CHECKING:
     from hub.learner.acting.flock import Choosing
-    from hub.learner.messages import Reply
+    from hub.step import Choice
 
 EXPERT: Final = "expert/?"
 WITHIN_S: Final = 0.1
@@ -43,7 +44,7 @@ class Desk:
         assert {consult.adviser for consult in consults} <= {EXPERT}
         return now, [consult.id for consult in consults]
 
-    def choose(self, questions: list[Question]) -> list[Reply]:
+    def choose(self, questions: list[Question]) -> list[Choice]:
         return self.chooser.choose(questions, greedy=False)
 
 
@@ -69,10 +70,8 @@ def test_what_is_said_is_multiplied_in_and_logged_as_advice(desk: Desk) -> None:
     ready = [one for i in waiting for one in desk.consults.hear(Counsel(i, STRONGLY))]
     replies = desk.choose(ready)
     assert {reply.source for reply in replies} == {Source.ADVICE}
-    assert {np.frombuffer(reply.action, "<f4")[0] for reply in replies} == {1.0}
-    assert {(r.advice.adviser, r.advice.values) for r in replies if r.advice} == {
-        (EXPERT, STRONGLY)
-    }
+    assert {numbers_of(reply)[0] for reply in replies} == {1.0}
+    assert {drawn_of(r.payload).advice for r in replies} == {Advice(EXPERT, STRONGLY)}
     assert desk.consults.wait_s is None
 
 

@@ -129,7 +129,7 @@ def test_each_device_acts_by_its_own_network_and_a_strange_one_by_the_best(tmp_p
     (strange,) = chooser.choose([asked("stranger")], greedy=True)
     bests = [chooser.choose([asked(device)], greedy=True)[0].value for device in DEVICES]
     assert strange.value in bests
-    assert {reply.version for reply in together} == {policy.card.version}
+    assert {reply.policy for reply in together} == {policy.card.version}
 
 
 def test_a_version_keeps_the_networks_that_did_not_change(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_version_keeps_the_networks_that_did_not_change(tmp_path: Path) -> Non
     after = FlockChooser(second, 1, before)
     kept = [device for device in DEVICES if after._own[device] is before._own[device]]
     assert len(kept) == len(DEVICES) - 1
-    assert {after.choose([asked(d)], greedy=True)[0].version for d in DEVICES} == {after.version}
+    assert {after.choose([asked(d)], greedy=True)[0].policy for d in DEVICES} == {after.version}
     path = policy_path(hub.folder, hub.agent.name, second.sha256)
     again = read_policy(path, before.networks)
     assert_same(again.tensors, second.tensors)

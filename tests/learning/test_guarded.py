@@ -43,6 +43,7 @@ from tests.learning.test_resume import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hub.learner.acting.flock import Choosing
     from hub.words import Event
     from tests.learning.harness import Answering
 
@@ -196,6 +197,12 @@ def asked(device: str, step: int = 0, *, first: bool = False) -> Question:
     return Question(step, device, 0, step, Floats(values), first=first)
 
 
+def is_own(chooser: Choosing, question: Question) -> bool:
+    """Whether the device's own network chooses."""
+    (choice,) = chooser.choose([question], greedy=False)
+    return drawn_of(choice.payload).own
+
+
 def with_fork(hub: Hub) -> int:
     """Number of the last version with a fork."""
     return max(i for i, made in enumerate(hub.versions) if file_of(hub, made).card.replicas)
@@ -211,17 +218,16 @@ def test_a_device_always_has_a_policy_whether_its_fork_comes_or_goes(tmp_path: P
     shared = open_chooser(file_of(hub, hub.versions[0]), 1)
     assert isinstance(shared, Chooser)
     asking = [asked(forked, 0, first=True), asked("device-0", 1), asked("stranger", 2)]
-    own, of_peer, of_stranger = chooser.choose(asking, greedy=False)
-    assert (own.own, of_peer.own, of_stranger.own) == (True, False, False)
-    assert chooser.choose([asked(forked, 1)], greedy=False)[0].own, "in the same episode"
-    assert not chooser.choose([asked(forked, 9, first=True)], greedy=False)[0].own
+    choices = chooser.choose(asking, greedy=False)
+    assert [drawn_of(choice.payload).own for choice in choices] == [True, False, False]
+    assert is_own(chooser, asked(forked, 1)), "in the same episode"
+    assert not is_own(chooser, asked(forked, 9, first=True))
     # After a restart in mid-episode nobody knows whose turn it was.
     anew = open_chooser(policy, 1)
-    assert not anew.choose([asked(forked, 10)], greedy=False)[0].own
+    assert not is_own(anew, asked(forked, 10))
     after = open_chooser(file_of(hub, hub.versions[0]), 1, chooser)
     assert isinstance(after, Chooser)
-    (reply,) = after.choose([asked(forked, 11)], greedy=False)
-    assert not reply.own
+    assert not is_own(after, asked(forked, 11))
 
 
 def test_what_a_muted_device_says_does_not_train_the_shared_policy(tmp_path: Path) -> None:

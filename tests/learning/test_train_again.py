@@ -75,7 +75,7 @@ def test_what_comes_of_it_acts_for_the_new_agent(
     policy = read_policy(path)
     assert policy.card.version == IMPORTED
     (reply,) = Chooser(policy, agent.seed).choose([QUESTION], greedy=True)
-    assert reply.version == IMPORTED
+    assert reply.policy == IMPORTED
     open_learner(agent).take_up(policy.card, policy.tensors)
 
 

@@ -1,6 +1,6 @@
 """The actor process: observations in, actions out, and never a wait for training.
 
-    recv ──▶ every frame that is there ──▶ one batch ──▶ one forward pass ──▶ one frame of replies
+    recv ──▶ every frame that is there ──▶ one batch ──▶ one forward pass ──▶ one frame of choices
 
 It keeps no state but the version it acts by, and what a recurrent policy remembers; killed and
 started again, it answers the same, or says that the memory was begun anew. A question that somebody
@@ -114,13 +114,10 @@ class _Actor:
                 self._connection.sendall(framed(consult))
         if questions or ready:
             asked = [*questions, *ready]
-            replies = self._chooser.choose(asked, greedy=self._greedy)
+            choices = self._chooser.choose(asked, greedy=self._greedy)
             self._guests.said.clear()
-            chosen = [
-                (question.id, reply.choice(question.mask))
-                for question, reply in zip(asked, replies, strict=True)
-            ]
-            self._connection.sendall(framed(Answers(chosen)))
+            ids = [question.id for question in asked]
+            self._connection.sendall(framed(Answers(list(zip(ids, choices, strict=True)))))
 
 
 def _load(

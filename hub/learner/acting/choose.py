@@ -1,7 +1,7 @@
 """A policy version's numpy half: features, forward pass, and how an action is drawn.
 
     chooser = Chooser(read_policy(path), seed=agent.seed)
-    replies = chooser.choose(questions, greedy=False)
+    choices = chooser.choose(questions, greedy=False)
 
 The same numbers as Stable-Baselines3's own policies to float32 rounding, 13 times faster alone
 (15-20 µs), without torch. What is logged is what stands here: it is never computed again.
@@ -13,24 +13,24 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from msgspec import structs
 
+from hub.learner import interface
 from hub.learner.acting import continuous, discrete
 from hub.learner.acting.chance import Chance
 from hub.learner.acting.drawing import Drawing
 from hub.learner.acting.memory import Memory, each_device_once
 from hub.learner.features import factors_of, features
-from hub.learner.interface import Choice
 from hub.learner.largest import LARGEST, fits, is_unbounded
-from hub.learner.messages import Question, Reply
+from hub.learner.messages import NOTHING, Advice, Drawn, Question, payload_of
 from hub.learner.slots import LOG_FACTORS, numbered, with_slot
 from hub.learner.versions.scaling import Scale, scale_of
 from hub.mask import TAKEN_BY
 from hub.spaces import Box, Dict, Discrete, MultiBinary, Space, choices, parse, size
-from hub.words import Floats
+from hub.step import Choice
+from hub.words import Floats, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -101,24 +101,33 @@ class Chooser:
             logits = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         return logits
 
-    def choose_advised(self, question: Question, advice: Matrix) -> Reply:
-        """A reply drawn from the product of what it and its adviser would do."""
+    def choose_advised(self, question: Question, adviser: str, advice: Matrix) -> Choice:
+        """Drawn from the product of what it and its adviser would do."""
         net = self._drawing.net
         net.advice = advice
+        beside = Drawn(advice=Advice(adviser, Floats(advice.tobytes())))
         try:
-            (reply,) = self._choose([question], greedy=False)
+            (choice,) = self._choose([question], greedy=False, beside=beside)
         finally:
             net.advice = None
-        return reply
+        return choice
 
-    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
-        """A reply to each question, in order."""
+    def choose(
+        self, questions: Sequence[Question], *, greedy: bool, beside: Drawn = NOTHING
+    ) -> list[Choice]:
+        """An action for each question, in order, as the log will have it.
+
+        Args:
+            questions: of any devices.
+            greedy: the best action, and nothing is drawn.
+            beside: what the log is to say of all of them.
+        """
         if self.memory is None and self._drawing.drift is None:
-            return self._choose(questions, greedy=greedy)
-        replies = []
+            return self._choose(questions, greedy=greedy, beside=beside)
+        chosen = []
         for run in each_device_once(questions):
-            replies += self._choose(run, greedy=greedy)
-        return replies
+            chosen += self._choose(run, greedy=greedy, beside=beside)
+        return chosen
 
     @property
     def networks(self) -> dict[str, Part]:
@@ -152,21 +161,20 @@ class Chooser:
             x, seen = self.memory.remember(questions, x)
         return x, seen
 
-    def _choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
+    def _choose(
+        self, questions: Sequence[Question], *, greedy: bool, beside: Drawn
+    ) -> list[Choice]:
         found = self._chance.find(questions)
         x, seen = self._inputs(questions, found)
         self._drawing.asked = questions
         uniforms = None if greedy else self._chance.uniforms(questions, found)
         if self._takes_masks and any(question.mask is not None for question in questions):
-            choice = MASKED[self._name](self._drawing, x, uniforms, self._masks(questions))
+            chosen = MASKED[self._name](self._drawing, x, uniforms, self._masks(questions))
         else:
-            choice = self._kind(self._drawing, x, uniforms)
+            chosen = self._kind(self._drawing, x, uniforms)
         if self._first:
-            choice = choice._replace(actions=choice.actions + np.float32(self._first))
-        replies = self._replies(questions, choice)
-        if self.memory is not None:
-            replies = [structs.replace(r, memory=n) for r, n in zip(replies, seen, strict=True)]
-        return replies
+            chosen = chosen._replace(actions=chosen.actions + np.float32(self._first))
+        return self._rows(chosen, self._payloads(questions, chosen, seen, beside), beside)
 
     def _with_slots(self, observations: Matrix, slots: NDArray[np.int64]) -> Matrix:
         """The observations with their devices' slots behind them, or the net told of these."""
@@ -182,19 +190,39 @@ class Chooser:
         joined = b"".join([question.mask or everything for question in questions])
         return np.frombuffer(joined, dtype=np.bool_).reshape(len(questions), -1)
 
-    def _replies(self, questions: Sequence[Question], choice: Choice) -> list[Reply]:
-        count = len(questions)
-        actions = np.ascontiguousarray(choice.actions)
+    def _payloads(
+        self,
+        questions: Sequence[Question],
+        chosen: interface.Choice,
+        seen: list[int],
+        beside: Drawn,
+    ) -> Iterable[str | None]:
+        """Of each, how it was drawn; `beside` is said of all."""
+        actions, _, _, raw = chosen
+        if raw is None and self.memory is None and not self._takes_masks and beside is NOTHING:
+            return repeat(None)
+        drawn = [beside] * len(questions)
+        if raw is not None:
+            for i in np.flatnonzero((raw != actions).any(axis=1)):
+                drawn[i] = beside._replace(raw=Floats(raw[i].tobytes()))
+        if self.memory is not None:
+            drawn = [d._replace(memory=count) for d, count in zip(drawn, seen, strict=True)]
+        if self._takes_masks:
+            drawn = [d._replace(mask=q.mask) for d, q in zip(drawn, questions, strict=True)]
+        return map(payload_of, drawn)
+
+    def _rows(
+        self, chosen: interface.Choice, payloads: Iterable[str | None], beside: Drawn
+    ) -> list[Choice]:
+        """Each row by itself."""
+        source = Source.POLICY if beside.advice is None else Source.ADVICE
+        actions = np.ascontiguousarray(chosen.actions)
         width = actions.shape[1] * actions.itemsize
         rows: list[Floats] = actions.view(f"V{width}")[:, 0].tolist()
-        logprobs = [None] * count if choice.logprobs is None else choice.logprobs.tolist()
-        values = [None] * count if choice.values is None else choice.values.tolist()
-        raws: list[Floats | None] = [None] * count
-        if choice.raw is not None:
-            for i in np.flatnonzero((choice.raw != actions).any(axis=1)):
-                raws[i] = Floats(choice.raw[i].tobytes())
-        ids = [question.id for question in questions]
-        return list(map(Reply, ids, rows, raws, logprobs, values, repeat(self.version)))
+        logprobs = repeat(None) if chosen.logprobs is None else chosen.logprobs.tolist()
+        values = repeat(None) if chosen.values is None else chosen.values.tolist()
+        version, reason = repeat(self.version), repeat(None)
+        return list(map(Choice, rows, repeat(source), version, logprobs, values, reason, payloads))
 
 
 def _factors_of(tensors: Tensors, behind: int) -> Matrix | None:
@@ -210,13 +238,15 @@ GAUSSIAN: Final = ("gaussian", "squashed_gaussian")
 # --- the kinds of policy ---------------------------------------------------------------------
 
 
-def _own(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def _own(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> interface.Choice:
     """As the algorithm's own class says; `x` is as devices sent it."""
     assert drawing.own is not None, "made with the chooser"
     return drawing.own.choose(x, uniforms)
 
 
-KINDS: Final[dict[PolicyKind, Callable[[Drawing, Matrix, NDArray[np.float64] | None], Choice]]] = {
+KINDS: Final[
+    dict[PolicyKind, Callable[[Drawing, Matrix, NDArray[np.float64] | None], interface.Choice]]
+] = {
     "categorical": discrete.categorical,
     "multi_categorical": discrete.multi_categorical,
     "bernoulli": discrete.bernoulli,
@@ -233,7 +263,9 @@ KINDS: Final[dict[PolicyKind, Callable[[Drawing, Matrix, NDArray[np.float64] | N
 MASKED: Final[
     dict[
         PolicyKind,
-        Callable[[Drawing, Matrix, NDArray[np.float64] | None, NDArray[np.bool_]], Choice],
+        Callable[
+            [Drawing, Matrix, NDArray[np.float64] | None, NDArray[np.bool_]], interface.Choice
+        ],
     ]
 ] = {"categorical": discrete.categorical, "multi_categorical": discrete.multi_categorical}
 """The kinds that can leave choices out."""

@@ -3,29 +3,29 @@
 Of a guarded policy the shared one leads, and a device with a network of its own takes turns.
 
 chooser = open_chooser(read_policy(path), seed=agent.seed, before=chooser)
-replies = chooser.choose(questions, greedy=False)
+choices = chooser.choose(questions, greedy=False)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-from msgspec import structs
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hub.learner.acting.advisers import Advisers
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.guests import Guests
 from hub.learner.acting.turns import Turns
-from hub.learner.messages import Advice
+from hub.learner.messages import NOTHING, Drawn
 from hub.learner.versions.parts import alone
 from hub.learner.versions.policy import PolicyFile
-from hub.words import Floats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hub.learner.messages import Question, Reply
+    from hub.learner.messages import Question
     from hub.learner.versions.parts import Part
+    from hub.step import Choice
+
+OWN: Final = Drawn(own=True)
 
 
 class Choosing(Protocol):
@@ -33,8 +33,8 @@ class Choosing(Protocol):
 
     version: int
 
-    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
-        """A reply to each question, in order."""
+    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Choice]:
+        """An action for each question, in order, as the log will have it."""
         ...
 
     def forget(self) -> None:
@@ -111,7 +111,7 @@ class FlockChooser:
         led = _lead_of(acted, policy) if before is None else before.lead
         self.lead: Chooser = Chooser(lead, seed, led)
 
-    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Reply]:
+    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Choice]:
         """As each question's device would by itself, or with its adviser."""
         if self._advisers is not None and not greedy:
             return [self._advised(self._advisers, question) for question in questions]
@@ -120,13 +120,12 @@ class FlockChooser:
         asked: dict[Chooser, list[int]] = {}
         for i, question in enumerate(questions):
             asked.setdefault(self._acts_for(question, greedy=greedy), []).append(i)
-        replies: list[Reply | None] = [None] * len(questions)
+        choices: dict[int, Choice] = {}
         for chooser, places in asked.items():
-            some = chooser.choose([questions[i] for i in places], greedy=greedy)
-            own = self._turns is not None and chooser is not self.lead
-            for i, reply in zip(places, some, strict=True):
-                replies[i] = structs.replace(reply, own=True) if own else reply
-        return [reply for reply in replies if reply is not None]
+            beside = NOTHING if self._turns is None or chooser is self.lead else OWN
+            some = chooser.choose([questions[i] for i in places], greedy=greedy, beside=beside)
+            choices.update(zip(places, some, strict=True))
+        return [choices[i] for i in range(len(questions))]
 
     def asks(self, question: Question) -> str | None:
         """Who elsewhere has to be asked before it can be chosen; None = it can be now."""
@@ -135,7 +134,7 @@ class FlockChooser:
         adviser = self._advisers.of(question, self._guests.names)
         return adviser if adviser in self._guests.asked else None
 
-    def _advised(self, advisers: Advisers, question: Question) -> Reply:
+    def _advised(self, advisers: Advisers, question: Question) -> Choice:
         own = self._of(question.device)
         if question.device not in self._own:
             return own.choose([question], greedy=False)[0]
@@ -146,8 +145,7 @@ class FlockChooser:
         advice = self._guests.advise(adviser, question) if peer is None else peer.advise(question)
         if advice is None:  # a guest that has nothing to say
             return own.choose([question], greedy=False)[0]
-        reply = own.choose_advised(question, advice)
-        return structs.replace(reply, advice=Advice(adviser, Floats(advice.tobytes())))
+        return own.choose_advised(question, adviser, advice)
 
     def forget(self) -> None:
         """Begin anew with every device."""
