@@ -135,8 +135,10 @@ class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
     the actor, a payload most of all, costs the hub's loop nothing.
     """
 
-    choices: list[tuple[int, Choice]]
-    """Each with its Question's id."""
+    ids: list[int]
+    """Of the Questions."""
+    choices: list[Choice]
+    """For each of them; two lists, because pairs would cost both sides a tenth more."""
 
 
 class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):

@@ -53,10 +53,11 @@ def test_messages_to_the_actor_round_trip(message: Ask | Load | Greedy) -> None:
     "message",
     [
         Answers(
+            [1, 2],
             [
-                (1, Choice(FOUR, Source.POLICY, 7, logprob=-0.5)),
-                (2, Choice(FOUR, Source.ADVICE, 7, value=1.5, payload=ADVISED)),
-            ]
+                Choice(FOUR, Source.POLICY, 7, logprob=-0.5),
+                Choice(FOUR, Source.ADVICE, 7, value=1.5, payload=ADVISED),
+            ],
         ),
         Loaded(7),
     ],

@@ -158,12 +158,12 @@ def test_an_actor_loads_a_policy_and_answers_what_came_together_in_one_frame(
         ours.sendall(framed(ask(1, 2)) + framed(ask(3)))
         answers = said_by_actor(ours)
         assert isinstance(answers, Answers)
-        assert [number for number, _ in answers.choices] == [1, 2, 3]
-        assert all(choice.logprob is not None for _, choice in answers.choices)
+        assert answers.ids == [1, 2, 3]
+        assert all(choice.logprob is not None for choice in answers.choices)
         ours.sendall(framed(Greedy(on=True)) + framed(ask(4)))
         greedy = said_by_actor(ours)
         assert isinstance(greedy, Answers)
-        assert greedy.choices[0][1].logprob is None
+        assert greedy.choices[0].logprob is None
 
 
 def test_an_actor_keeps_its_version_when_a_file_is_bad(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_actor_keeps_its_version_when_a_file_is_bad(tmp_path: Path) -> None:
         ours.sendall(framed(ask(1)))
         answers = said_by_actor(ours)
         assert isinstance(answers, Answers)
-        assert answers.choices[0][1].policy == 0
+        assert answers.choices[0].policy == 0
 
 
 def test_an_actor_ends_with_the_hub() -> None:

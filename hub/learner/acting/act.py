@@ -116,8 +116,8 @@ class _Actor:
             asked = [*questions, *ready]
             choices = self._chooser.choose(asked, greedy=self._greedy)
             self._guests.said.clear()
-            ids = [question.id for question in asked]
-            self._connection.sendall(framed(Answers(list(zip(ids, choices, strict=True)))))
+            answers = Answers([question.id for question in asked], choices)
+            self._connection.sendall(framed(answers))
 
 
 def _load(

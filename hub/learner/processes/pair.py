@@ -286,9 +286,9 @@ class Pair:
         assert isinstance(message, Answers)
         # All are taken first: who looks at `choosing` meanwhile waits for none of these.
         if self._elsewhere:
-            self._elsewhere.difference_update(number for number, _ in message.choices)
-        answered = [(self._open.pop(number, None), choice) for number, choice in message.choices]
-        for step, choice in answered:
+            self._elsewhere.difference_update(message.ids)
+        steps = [self._open.pop(number, None) for number in message.ids]
+        for step, choice in zip(steps, message.choices, strict=True):
             if step is not None:
                 self._around.choose(step, choice)
 
