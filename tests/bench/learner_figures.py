@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class ActCost(Struct, frozen=True):
-    """Choosing, from questions to replies, in one process."""
+    """Choosing, from questions to what the log will have, in one process."""
 
     algorithm: str
     alone_us: float

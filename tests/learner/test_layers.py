@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pytest
 
-from hub.learner.acting.layers import FEW, NARROW, Stack
+from hub.learner.acting.layers import FEW, NARROW, PRODUCT, Stack
 from hub.learner.acting.net import Net
 
 if TYPE_CHECKING:
@@ -55,6 +55,17 @@ def test_two_networks_side_by_side_say_what_each_says_alone(
     inputs = [x[:, :FEATURES], x[:, -FEATURES:]]
     alone = [said(layers, one) for layers, one in zip(networks, inputs, strict=True)]
     together = numbers.T
+    assert together == pytest.approx(np.concatenate(alone, axis=1), abs=1e-4)
+
+
+def test_rows_of_several_products_are_what_they_are_in_one() -> None:
+    chance = np.random.default_rng(3)
+    networks = [network(chance, FEATURES, 64, 64, m) for m in (3, 1)]
+    rows = 2 * PRODUCT // 64**2 + 1
+    x = chance.normal(size=(rows, FEATURES)).astype(np.float32)
+    _, numbers = Stack(networks, "tanh").look(x, NO_SLOTS)
+    together = numbers.T
+    alone = [said(layers, x) for layers in networks]
     assert together == pytest.approx(np.concatenate(alone, axis=1), abs=1e-4)
 
 

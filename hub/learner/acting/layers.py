@@ -30,6 +30,12 @@ NARROW: Final = 128
 """So many rows are multiplied by the zeros between networks as well, in one call instead of two,
 where all are no wider together. More would take longer: a batch of 256 by a third."""
 
+PRODUCT: Final = 1_000_000
+"""Multiplications of numbers in a product that OpenBLAS makes at once (AVX-512). For a larger one
+it copies both matrices into another order before, which takes a tenth of 256 rows by 64 by 64."""
+MANY: Final = 128
+"""So many rows at least are one product: fewer, of wide layers, would take longer."""
+
 
 class Stack:
     """Networks of the same depth."""
@@ -104,8 +110,17 @@ class _Layer:
             return y
         y = np.empty((len(x), self.bias.shape[1]), dtype=np.float32)
         for seen, said, weight in self._blocks:
-            np.matmul(x[:, seen], weight, out=y[:, said])
+            for rows in _parts(len(x), weight.size):
+                np.matmul(x[rows, seen], weight, out=y[rows, said])
         return y
+
+
+def _parts(rows: int, size: int) -> list[slice]:
+    """Of so many rows, those that are multiplied at once by a weight of this size."""
+    at_once = PRODUCT // size
+    if at_once < MANY:
+        return [slice(rows)]
+    return [slice(start, start + at_once) for start in range(0, rows, at_once)]
 
 
 def _joined(weights: Sequence[Matrix], *, apart: bool) -> Matrix:
