@@ -206,15 +206,7 @@ class StepSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class LearnerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """`[learner]`: trainers and actors."""
 
-    nice: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=19,
-            description="Priority of trainers while as many train as there are cores; else they "
-            "have 0, as actors.",
-        ),
-    ] = 10
+    nice: Annotated[int, Meta(ge=0, le=19, description="Priority of trainers; actors keep 0.")] = 10
     restart_s_first: Annotated[
         float, Meta(gt=0, description="Wait before the first restart of a process; doubles after.")
     ] = 0.1

@@ -5,6 +5,7 @@ To be imported after `hub.learner.one_thread`: numpy and torch ask for threads w
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from hub.learner.training.rebuild import rebuild
 from hub.learner.training.train import KINDS as TRAINED
 from hub.learner.training.train import Trainer
 from hub.learner.versions.line import KINDS, line_of
+from hub.settings import LearnerSettings
 from tests.bench.learner_figures import Refolded, Throughput
 from tests.learning.farm import Farm
 from tests.learning.harness import Hub, ProcessClock, cartpole, pendulum, walk
@@ -124,7 +126,8 @@ class _Timed(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def train_without_pause(algorithm: str) -> None:
-    """At the priority of a trainer that has a core for itself; says when it begins."""
+    """At the priority of trainers; says when it begins."""
+    os.nice(LearnerSettings().nice)
     environment, parameters, _ = SETTINGS[algorithm]
     agent = (pendulum if algorithm == "SAC" else cartpole)(algorithm, seed=1, **parameters)
     model = _model(agent)

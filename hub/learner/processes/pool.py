@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from hub.learner.messages import Counsel, policy_path
 from hub.learner.processes.pair import Around, Pair
-from hub.learner.processes.priority import Priorities
 from hub.learner.processes.start import learner_context
 from hub.learner.versions.heads import Heads
 from hub.learner.versions.outline import check_fits, read_outline
@@ -62,7 +61,6 @@ class Pool:
         self._heads = Heads(registry)
         self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._priorities = Priorities(self._trainers, settings.nice, clock)
         self._preparing: asyncio.Task[None] | None = None
         self.choose: Callable[[Step, Choice], None] | None = None
         """Where choices go; set once by the composition root, for the two need each other."""
@@ -116,7 +114,6 @@ class Pool:
         )
         self._pairs[spec.agent.name] = pair
         pair.start()
-        self._priorities.watch()
         if self._settings.sleep_s:
             asyncio.get_running_loop().call_later(self._settings.sleep_s, self._look, pair)
         return pair
@@ -202,11 +199,6 @@ class Pool:
             for child in (pair.actor, pair.trainer)
             if child.pid is not None
         }
-
-    def _trainers(self) -> list[int]:
-        """Process ids of those that run."""
-        pids = (pair.trainer.pid for pair in self._pairs.values())
-        return [pid for pid in pids if pid is not None]
 
     def awake(self, name: AgentName) -> bool:
         """Whether the agent's processes run, or are about to."""

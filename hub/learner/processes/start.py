@@ -84,6 +84,7 @@ def run_trainer(
         pinned: hashes of policy files that are never removed.
         settings: the `learner` section.
     """
+    os.nice(settings.nice)
     end_with(connection)
     tie_to(FORK_SERVER)
     from hub.learner.training.live import train_from_feed
