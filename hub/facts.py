@@ -382,7 +382,7 @@ class Guarded(Struct, frozen=True, tag="guarded"):
     episodes: int
     """That each mean is of, at least."""
     relation: float | None
-    """Of (un)muted: its rewards' to those its peers would have had, -1 (the reverse) to 1."""
+    """Of `(un)muted`: of its rewards to its peers' for the like; -1 reversed, 0 unrelated, 1."""
     peers: float | None
     """The same of its peers' rewards among each other."""
     seq: int

@@ -219,7 +219,7 @@ class Flock:
         return one
 
     def _lenders(self, device: str) -> list[tuple[str, Learner]]:
-        """The device's peers that learnt last: their critics know of the others'."""
+        """The device's peers whose networks changed last: their critics know of the others'."""
         others = [it for it in self._replicas.items() if it[0] != device]
         others.sort(key=lambda it: it[1].changed or 0, reverse=True)
         return [(name, one.learner) for name, one in others[:LENDERS_MAX]]

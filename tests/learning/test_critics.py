@@ -66,6 +66,8 @@ def test_the_critic_that_foretells_the_returns_best_is_borrowed_and_nothing_else
     assert same(weights(ours, critic=True), weights(good, critic=True))
     assert same(weights(ours, critic=False), actor)
     assert not ours.policy.optimizer.state
+    buffer = ours.rollout_buffer
+    assert np.square(buffer.values - buffer.returns).mean() < 0.5 * np.square(buffer.returns).mean()
     assert not same(actor, weights(good, critic=False))
 
 

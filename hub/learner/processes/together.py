@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TURNS_MAX: Final = 4
-"""That each brought something; then it is handed on, whatever comes. An empty turn takes
-microseconds."""
+"""After the first, that each brought something; then it is handed on, whatever comes. An empty turn
+takes microseconds."""
 
 Thing = TypeVar("Thing")
 

@@ -7,8 +7,9 @@ differently, or have learnt something else so far, come to the same returns. So 
 with the critic that foretells the replica's own returns best, its own or a peer's, and trains it
 on. A critic goes from replica to replica that way, and has learnt from all of them.
 
-Rule 1: only returns of the replica's own data decide. Who is paid at random lends to nobody.
-Rule 2: nothing else is touched: not what it would do, not the optimizer's moments.
+Rule 1: only returns of the replica's own data decide, so who is paid at random soon lends to
+    nobody.
+Rule 2: nothing else of it is touched: not what it would do, not the optimizer's moments.
 """
 
 from __future__ import annotations
@@ -43,15 +44,21 @@ def borrow(model: OnPolicyAlgorithm, peers: Iterable[tuple[str, OnPolicyAlgorith
     lender, peer = best
     for ours, theirs in zip(_critic(model), _critic(peer), strict=True):
         ours.load_state_dict(theirs.state_dict())
+    # What `clip_range_vf` holds an update near to is what the critic says that it begins with.
+    buffer.values[:] = _values(model, seen).numpy()
     return lender
 
 
 def _error(model: OnPolicyAlgorithm, seen: Any, returns: torch.Tensor) -> float:  # noqa: ANN401 - a dict of tensors
-    """Mean square; nothing is less than that of a critic that overflows."""
-    with torch.no_grad():
-        values = model.policy.predict_values(seen)
-    error = torch.nn.functional.mse_loss(values, returns).item()
+    """Mean square; of a critic that overflows infinite, so that it is never the least."""
+    error = torch.nn.functional.mse_loss(_values(model, seen), returns).item()
     return error if error < float("inf") else float("inf")
+
+
+def _values(model: OnPolicyAlgorithm, seen: Any) -> torch.Tensor:  # noqa: ANN401 - a dict of tensors
+    """(rollout, 1)."""
+    with torch.no_grad():
+        return model.policy.predict_values(seen)
 
 
 def _critic(model: OnPolicyAlgorithm) -> tuple[torch.nn.Module, torch.nn.Module]:
