@@ -382,7 +382,7 @@ class Guarded(Struct, frozen=True, tag="guarded"):
     episodes: int
     """That each mean is of, at least."""
     relation: float | None
-    """Of `(un)muted`: of its rewards to its peers' for the like; -1 reversed, 0 unrelated, 1."""
+    """Of (un)muted: of its rewards to its peers' for the like, -1 (reverse) to 1; else None."""
     peers: float | None
     """The same of its peers' rewards among each other."""
     seq: int
@@ -408,7 +408,7 @@ class Updated(Struct, frozen=True, tag="updated"):
     """First and last seq of runs left out of training, and of those at which it was put off."""
     device: str | None = None
     critic: str | None = None
-    """Whose network it changed, where each has its own, and which peer's critic that began with."""
+    """Whose network it changed, None = that of all; and whose critic that began with: a peer's."""
 
 
 Fact = (

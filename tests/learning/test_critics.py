@@ -16,7 +16,7 @@ from hub.learner.versions.parts import own_tensors
 from hub.learner.versions.policy import read_policy
 from tests.learning.harness import Hub, cartpole
 from tests.learning.sharing import AS_IT_COMES, CASES, Machine, Replica, agent_of, step_on
-from tests.learning.test_resume import SMALL, devices, flock
+from tests.learning.test_resume import ADVISED, devices, flock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +88,7 @@ def test_a_critic_that_overflows_is_borrowed_by_nobody() -> None:
 
 
 def test_the_log_says_whose_critic_an_update_began_with(tmp_path: Path) -> None:
-    hub = devices(
-        replace(flock(cartpole("PPO", seed=3, **SMALL["PPO"])), sharing="advice"), tmp_path
-    )
+    hub = devices(ADVISED[0], tmp_path)
     updates = [made.update for made in hub.versions if made.update is not None]
     lent = [(one.device, one.critic) for one in updates if one.critic is not None]
     assert len(lent) > len(updates) // 4
@@ -136,9 +134,7 @@ def test_the_peers_that_learnt_last_are_asked_and_no_more_than_some() -> None:
 
 
 def test_a_lender_acts_and_learns_on_as_if_it_had_lent_nothing(tmp_path: Path) -> None:
-    hub = devices(
-        replace(flock(cartpole("PPO", seed=3, **SMALL["PPO"])), sharing="advice"), tmp_path
-    )
+    hub = devices(ADVISED[0], tmp_path)
     made = next(made for made in hub.versions[8:] if made.update and made.update.critic)
     assert made.update is not None
     lender = made.update.critic

@@ -34,31 +34,32 @@ def borrow(model: OnPolicyAlgorithm, peers: Iterable[tuple[str, OnPolicyAlgorith
     buffer: Any = model.rollout_buffer  # SB3 declares observations of an object for no buffer
     seen = {name: torch.as_tensor(values[:, 0]) for name, values in buffer.observations.items()}
     returns = torch.as_tensor(buffer.returns)
-    best, least = None, _error(model, seen, returns)
+    best, least = None, _error(_values(model, seen), returns)
     for name, peer in peers:
-        error = _error(peer, seen, returns)
+        values = _values(peer, seen)
+        error = _error(values, returns)
         if error < least:
-            best, least = (name, peer), error
+            best, least = (name, peer, values), error
     if best is None:
         return None
-    lender, peer = best
+    lender, peer, values = best
     for ours, theirs in zip(_critic(model), _critic(peer), strict=True):
         ours.load_state_dict(theirs.state_dict())
     # What `clip_range_vf` holds an update near to is what the critic says that it begins with.
-    buffer.values[:] = _values(model, seen).numpy()
+    buffer.values[:] = values.numpy()
     return lender
-
-
-def _error(model: OnPolicyAlgorithm, seen: Any, returns: torch.Tensor) -> float:  # noqa: ANN401 - a dict of tensors
-    """Mean square; of a critic that overflows infinite, so that it is never the least."""
-    error = torch.nn.functional.mse_loss(_values(model, seen), returns).item()
-    return error if error < float("inf") else float("inf")
 
 
 def _values(model: OnPolicyAlgorithm, seen: Any) -> torch.Tensor:  # noqa: ANN401 - a dict of tensors
     """(rollout, 1)."""
     with torch.no_grad():
         return model.policy.predict_values(seen)
+
+
+def _error(values: torch.Tensor, returns: torch.Tensor) -> float:
+    """Mean square; of a critic that overflows infinite, so that it is never the least."""
+    error = torch.nn.functional.mse_loss(values, returns).item()
+    return error if error < float("inf") else float("inf")
 
 
 def _critic(model: OnPolicyAlgorithm) -> tuple[torch.nn.Module, torch.nn.Module]:
