@@ -21,7 +21,8 @@ from hub.federation.shelf import stripped
 from hub.federation.units import said
 from hub.federation.vetting import WRONG, can_be_vetted
 from hub.learner.acting.choose import Chooser
-from hub.learner.messages import Question, policy_path
+from hub.learner.columns import Questions
+from hub.learner.messages import policy_path
 from hub.learner.versions.parts import alone
 from hub.learner.versions.policy import PolicyFile, read_policy
 from hub.registry.buckets import Bucket
@@ -81,7 +82,7 @@ class Answers:
             values = np.array(asked.o).astype(np.float32)
         if len(values) != size(parse(agent.observations)) or not np.isfinite(values).all():
             raise Unheard("unfit", "no observation of this agent")
-        question = Question(0, "asked", 0, 0, Floats(values.tobytes()), first=True)
+        question = Questions.of([(0, "asked", 0, 0, Floats(values.tobytes()), None, True)])
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 advice = said(self._chooser(part).advise(question)[0], agent)

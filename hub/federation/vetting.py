@@ -22,8 +22,8 @@ from hub.federation.shelf import stripped
 from hub.learner.acting.choose import GAUSSIAN, Chooser
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.algorithms.spaces_taken import why_unadvised
+from hub.learner.columns import Questions
 from hub.learner.exchange.checkpoint import Checkpoint, read_checkpoint
-from hub.learner.messages import Question
 from hub.learner.versions.outline import CARD_KEY, LENGTH_BYTES, check_fits
 from hub.learner.versions.policy import Card, PolicyFile, write_guest
 from hub.spaces import Box, Dict, bounds, choices, parse, size
@@ -128,7 +128,7 @@ def _try(policy: PolicyFile, agent: Agent) -> None:
     chooser = Chooser(policy, seed=0)
     width = advice_width(agent)
     for i, values in enumerate(_observations(agent)):
-        question = Question(i, "trial", 0, i, Floats(values.tobytes()), first=True)
+        question = Questions.of([(i, "trial", 0, i, Floats(values.tobytes()), None, True)])
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             advice = chooser.advise(question)
         if advice.shape != (1, width) or not np.isfinite(advice).all():

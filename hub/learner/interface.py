@@ -182,8 +182,8 @@ Peers = Callable[[], Sequence[tuple[str, Learner]]]
 """Devices and their learners, when an update asks for them."""
 
 
-class Choice(NamedTuple):
-    """Actions for a batch, as a chooser draws them."""
+class Choices(NamedTuple):
+    """Actions for a batch, in columns, as a chooser draws them."""
 
     actions: NDArray[np.float32]
     """float32 (batch, m), within the bounds."""
@@ -206,7 +206,7 @@ class OwnChooser(Protocol):
 
     def choose(
         self, observations: NDArray[np.float32], uniforms: NDArray[np.float64] | None
-    ) -> Choice:
+    ) -> Choices:
         """An action for each row.
 
         Args:

@@ -3,7 +3,7 @@
 The hub holds one end of a socketpair to each; every message is one frame of `hub.frames`. Neither
 torch nor numpy is imported here, because the hub imports this file.
 
-    hub ──Ask, Load, Greedy, Invite, Counsel──▶ actor
+    hub ──Questions, Load, Greedy, Invite, Counsel──▶ actor
     hub ◀──Answers, Loaded, Consult─── actor
     hub ◀──Made, Idle───────── trainer      (what it needs to know is in the log)
 
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from hub.facts import Advised, Guarded, PolicyMade, Updated
 from hub.frames import frame
-from hub.step import Choice
+from hub.learner.columns import Chosen, Questions, U64s
 from hub.words import FLOAT_BYTES, Floats
 
 if TYPE_CHECKING:
@@ -33,29 +33,6 @@ GUESTS_FOLDER: Final = "guests"
 
 
 # --- hub -> actor --------------------------------------------------------------------------
-
-
-class Question(Struct, frozen=True, array_like=True, gc=False):
-    """One observation that wants an action."""
-
-    id: int
-    """The asker's own number for it, returned with the choice."""
-    device: str
-    boot: int
-    step: int
-    """Unwrapped; with device and boot it is the key of the action's randomness."""
-    values: Floats
-    """float32 (n,), already checked against the agent's observation space."""
-    mask: bytes | None = None
-    """A byte a choice, 1 = allowed; None = all are."""
-    first: bool = False
-    """Nothing before it belongs to it: a recurrent policy forgets."""
-
-
-class Ask(Struct, frozen=True, array_like=True, tag="ask", gc=False):
-    """Choose an action for each. Asked before any `Load`, it gets no answer: the fallback does."""
-
-    questions: list[Question]
 
 
 class Load(Struct, frozen=True, array_like=True, tag="load"):
@@ -90,7 +67,7 @@ class Counsel(Struct, frozen=True, array_like=True, tag="counsel", gc=False):
     """As in `Advice`; None = nobody answers."""
 
 
-ToActor = Ask | Load | Greedy | Invite | Counsel
+ToActor = Questions | Load | Greedy | Invite | Counsel
 
 
 # --- actor -> hub --------------------------------------------------------------------------
@@ -135,10 +112,10 @@ class Answers(Struct, frozen=True, array_like=True, tag="answers", gc=False):
     the actor, a payload most of all, costs the hub's loop nothing.
     """
 
-    ids: list[int]
+    ids: U64s
     """Of the Questions."""
-    choices: list[Choice]
-    """For each of them; two lists, because pairs would cost both sides a tenth more."""
+    choices: Chosen
+    """For each of them; two parts, because pairs would cost both sides a tenth more."""
 
 
 class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):

@@ -6,13 +6,15 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from hub.frames import Splitter
 from hub.learner.acting.choose import Chooser
-from hub.learner.messages import Answers, Ask, Load, Question, decode_from_actor, framed
+from hub.learner.columns import Question, Questions
+from hub.learner.messages import Answers, Load, decode_from_actor, decode_to_actor, framed
 from hub.learner.processes.start import learner_context, run_actor
 from hub.words import Floats
 from tests.bench.learner_figures import ActCost, Lateness
@@ -48,12 +50,16 @@ def act_costs(folder: Path, rounds: int) -> Iterator[ActCost]:
     for name, agent_of in AGENTS.items():
         chooser = _chooser(agent_of(name, seed=1), folder / f"act-{name}")
         asked = questions(4 * BATCH, chooser)
-        alone: list[int] = []
-        batches: list[int] = []
-        for _ in range(rounds):
-            alone += [_timed(chooser, [question]) for question in asked]
-            batches += [_timed(chooser, asked[i : i + BATCH]) for i in range(0, len(asked), BATCH)]
-        yield ActCost(name, float(np.median(alone)) / 1e3, float(np.median(batches)) / BATCH / 1e3)
+        one_by_one = [Questions.of([question]) for question in asked]
+        batches = [Questions.of(asked[i : i + BATCH]) for i in range(0, len(asked), BATCH)]
+        frames = [framed(batch) for batch in batches]
+        choose = partial(chooser.choose, greedy=False)
+        answer = partial(_from_frame_to_frame, chooser, Splitter())
+        alone_us, batch_us, frames_us = (
+            np.median([_took_ns(act, one) for _ in range(rounds) for one in each]) / 1e3
+            for act, each in ((choose, one_by_one), (choose, batches), (answer, frames))
+        )
+        yield ActCost(name, float(alone_us), float(batch_us) / BATCH, float(frames_us) / BATCH)
 
 
 def lateness(folder: Path, seconds: float, *, quick: bool) -> Iterator[Lateness]:
@@ -88,10 +94,17 @@ def _chooser(agent: Agent, folder: Path) -> Chooser:
     return hub._chooser
 
 
-def _timed(chooser: Chooser, asked: list[Question]) -> int:
+def _took_ns(act: Callable[[Any], object], asked: Questions | bytes) -> int:
     started = time.perf_counter_ns()
-    chooser.choose(asked, greedy=False)
+    act(asked)
     return time.perf_counter_ns() - started
+
+
+def _from_frame_to_frame(chooser: Chooser, splitter: Splitter, frame: bytes) -> bytes:
+    (body,) = splitter.feed(frame)
+    message = decode_to_actor(body)
+    assert isinstance(message, Questions), message
+    return framed(Answers(message.ids, chooser.choose(message, greedy=False)))
 
 
 class _Training:
@@ -132,9 +145,9 @@ def _waits_ms(agent: Agent, path: str, asked: list[Question], seconds: float) ->
         while len(waits) < int(seconds / PERIOD_S):
             due = begun + len(waits) * PERIOD_S
             time.sleep(max(0.0, due - time.perf_counter()))
-            ours.sendall(framed(Ask([asked[len(waits) % len(asked)]])))
-            reply = _answer(ours, splitter)
-            assert isinstance(reply, Answers), reply
+            ours.sendall(framed(Questions.of([asked[len(waits) % len(asked)]])))
+            answers = _answer(ours, splitter)
+            assert isinstance(answers, Answers), answers
             waits.append(1e3 * (time.perf_counter() - due))
     finally:
         ours.close()

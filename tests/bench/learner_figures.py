@@ -6,13 +6,15 @@ from msgspec import Struct
 
 
 class ActCost(Struct, frozen=True):
-    """Choosing, from questions to what the log will have, in one process."""
+    """Choosing, from questions to answers, in one process."""
 
     algorithm: str
     alone_us: float
     """The middle of all that were asked one by one."""
     batch_us: float
     """Of each in a batch of 256, the middle batch."""
+    frames_us: float
+    """The same from the questions' frame to the answers', as the actor's process has them."""
 
 
 class Lateness(Struct, frozen=True):

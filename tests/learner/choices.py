@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hub.learner.columns import Questions
 from hub.learner.messages import drawn_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
+    from hub.learner.acting.flock import Choosing
+    from hub.learner.columns import Question
     from hub.step import Choice
     from hub.words import Floats
+
+
+def chosen(chooser: Choosing, asked: Iterable[Question], *, greedy: bool) -> list[Choice]:
+    """For each, asked together."""
+    return list(chooser.choose(Questions.of(list(asked)), greedy=greedy))
 
 
 def action_of(choice: Choice) -> Floats:

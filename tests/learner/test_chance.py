@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from hub.learner.acting.chance import GAMMA, Chance, mixed, mixed_all, normals
-from hub.learner.messages import Question
+from hub.learner.columns import Question, Questions
 from hub.words import Floats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def questions(count: int, *, device: str = "heater") -> list[Question]:
     return [Question(i, device, 3, i, Floats(b"")) for i in range(count)]
 
 
+def uniforms(chance: Chance, asked: list[Question]) -> NDArray[np.float64]:
+    return chance.uniforms(Questions.of(asked))
+
+
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 40])
 def test_the_same_step_draws_the_same_numbers_in_any_batch(count: int) -> None:
     chance = Chance(seed=1, count=count)
-    together = chance.uniforms(questions(50))
+    together = uniforms(chance, questions(50))
     assert together.shape == (50, count)
-    alone = [Chance(seed=1, count=count).uniforms([one])[0] for one in reversed(questions(50))]
+    alone = [uniforms(Chance(seed=1, count=count), [one])[0] for one in reversed(questions(50))]
     assert np.array_equal(together, alone[::-1])
+
+
+def test_a_device_that_begins_anew_draws_the_numbers_of_each_boot_that_asks() -> None:
+    asked = [Question(0, "heater", boot, 5, Floats(b"")) for boot in (3, 4, 3)]
+    chance = Chance(seed=1, count=2)
+    together = uniforms(chance, asked)
+    again = uniforms(chance, asked)
+    alone = [uniforms(Chance(seed=1, count=2), [one])[0] for one in asked]
+    assert np.array_equal(together, alone)
+    assert np.array_equal(again, alone)
 
 
 def test_words_are_mixed_as_splitmix64_mixes_them() -> None:
@@ -38,13 +57,13 @@ def test_a_boot_forgotten_for_many_others_draws_the_same_numbers_again(
     monkeypatch.setattr("hub.learner.acting.chance.KEYS_MAX", 3)
     chance = Chance(seed=1, count=2)
     asked = [Question(0, f"device-{i}", 3, 5, Floats(b"")) for i in range(8)]
-    first = [chance.uniforms([one]) for one in asked]
-    assert np.array_equal(first, [chance.uniforms([one]) for one in asked])
-    assert np.array_equal(np.concatenate(first), chance.uniforms(asked))
+    first = [uniforms(chance, [one]) for one in asked]
+    assert np.array_equal(first, [uniforms(chance, [one]) for one in asked])
+    assert np.array_equal(np.concatenate(first), uniforms(chance, asked))
 
 
 def test_steps_of_one_boot_are_not_alike() -> None:
-    drawn = Chance(seed=3, count=1).uniforms(questions(20_000))[:, 0]
+    drawn = uniforms(Chance(seed=3, count=1), questions(20_000))[:, 0]
     assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.03
     pairs, _, _ = np.histogram2d(drawn[:-1], drawn[1:], bins=10, range=[[0, 1], [0, 1]])
     assert ((pairs - 200) ** 2 / 200).sum() < 149  # 99 degrees of freedom, 0.1 %
@@ -57,13 +76,13 @@ def test_seed_device_boot_and_step_each_change_them() -> None:
         Question(0, "heater", 4, 5, Floats(b"")),
         Question(0, "heater", 3, 6, Floats(b"")),
     ]
-    drawn = Chance(seed=1, count=2).uniforms([base, *others])
-    other_seed = Chance(seed=2, count=2).uniforms([base])
+    drawn = uniforms(Chance(seed=1, count=2), [base, *others])
+    other_seed = uniforms(Chance(seed=2, count=2), [base])
     assert len(np.unique(np.concatenate([drawn, other_seed]))) == 10
 
 
 def test_they_are_uniform_and_never_0_or_1() -> None:
-    drawn = Chance(seed=5, count=4).uniforms(questions(20_000)).ravel()
+    drawn = uniforms(Chance(seed=5, count=4), questions(20_000)).ravel()
     assert drawn.min() > 0
     assert drawn.max() < 1
     counts, _ = np.histogram(drawn, bins=20, range=(0, 1))
@@ -73,7 +92,7 @@ def test_they_are_uniform_and_never_0_or_1() -> None:
 
 
 def test_normals_have_mean_0_and_variance_1() -> None:
-    drawn = normals(Chance(seed=7, count=4).uniforms(questions(20_000)))
+    drawn = normals(uniforms(Chance(seed=7, count=4), questions(20_000)))
     assert drawn.shape == (20_000, 2)
     assert abs(drawn.mean()) < 0.02
     assert abs(drawn.var() - 1) < 0.03

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.columns import Question
 from hub.learner.features import features
-from hub.learner.messages import Question, drawn_of
+from hub.learner.messages import drawn_of
 from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
 from hub.learner.sb3.snapshot import acting_of, card_of, tensors_of
 from hub.learner.sb3.spaces import gym_space, shaped
@@ -22,7 +23,7 @@ from hub.learner.versions.policy import PolicyFile
 from hub.mask import allowed
 from hub.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, parse, size
 from hub.words import Agent, AgentName, Floats
-from tests.learner.choices import action_of, numbers_of, sample_of
+from tests.learner.choices import action_of, chosen, numbers_of, sample_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,14 +169,14 @@ def test_greedy_actions_on_images_are_those_of_the_torch_policy(
 def check_greedy(agent: Agent, observations: str, actions: str) -> None:
     learner, policy = opened(agent)
     values = observed(agent.observations)
-    replies = Chooser(policy, agent.seed).choose(questions(values), greedy=True)
+    choices = chosen(Chooser(policy, agent.seed), questions(values), greedy=True)
     rows: list[Any] = [shaped(parse(agent.observations), one) for one in values]
-    for reply, row in zip(replies, rows, strict=True):
+    for choice, row in zip(choices, rows, strict=True):
         wanted, _ = learner.model.policy.predict(row, deterministic=True)
         near = near_of(observations)
         wanted = wanted[0] + FIRST.get(actions, 0)
-        assert numbers_of(reply) == pytest.approx(wanted, rel=near, abs=near)
-        assert reply.logprob is None
+        assert numbers_of(choice) == pytest.approx(wanted, rel=near, abs=near)
+        assert choice.logprob is None
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "elu", "leaky_relu"])
@@ -187,33 +188,35 @@ def test_ppos_values_and_log_probabilities_are_those_of_the_torch_policy(
     agent = agent_of("PPO", observations, actions, activation_fn=activation, net_arch="16,8")
     learner, policy = opened(agent)
     values = observed(agent.observations)
-    replies = Chooser(policy, agent.seed).choose(questions(values), greedy=False)
-    drawn = np.array([sample_of(reply) for reply in replies])
+    choices = chosen(Chooser(policy, agent.seed), questions(values), greedy=False)
+    drawn = np.array([sample_of(choice) for choice in choices])
     drawn = drawn - np.float32(FIRST.get(actions, 0))
     given = torch.as_tensor(drawn[:, 0] if drawn.shape[1] == 1 else drawn)
     model: Any = learner.model
     with torch.no_grad():
         v, logprob, _ = model.policy.evaluate_actions(batch(agent.observations, values), given)
     near = near_of(observations)
-    assert [reply.value for reply in replies] == pytest.approx(v[:, 0].tolist(), rel=near, abs=near)
-    assert [reply.logprob for reply in replies] == pytest.approx(
+    assert [choice.value for choice in choices] == pytest.approx(
+        v[:, 0].tolist(), rel=near, abs=near
+    )
+    assert [choice.logprob for choice in choices] == pytest.approx(
         logprob.tolist(), rel=near, abs=near
     )
-    assert {reply.policy for reply in replies} == {3}
+    assert {choice.policy for choice in choices} == {3}
 
 
 def test_a_gaussian_action_stays_in_bounds_and_keeps_what_was_sampled() -> None:
     agent = agent_of("PPO", "box", "box")
     _, policy = opened(agent)
-    replies = Chooser(policy, agent.seed).choose(
-        questions(observed(agent.observations)), greedy=False
+    choices = chosen(
+        Chooser(policy, agent.seed), questions(observed(agent.observations)), greedy=False
     )
-    assert any(drawn_of(reply.payload).raw is not None for reply in replies)
-    for reply in replies:
-        action = numbers_of(reply)
-        sampled = sample_of(reply)
+    assert any(drawn_of(choice.payload).raw is not None for choice in choices)
+    for choice in choices:
+        action = numbers_of(choice)
+        sampled = sample_of(choice)
         assert np.array_equal(action, sampled.clip([-2.0, 0.0], [2.0, 1.0]))
-        assert (drawn_of(reply.payload).raw is None) == np.array_equal(action, sampled)
+        assert (drawn_of(choice.payload).raw is None) == np.array_equal(action, sampled)
 
 
 def test_sacs_log_probability_is_that_of_the_torch_policy() -> None:
@@ -223,28 +226,28 @@ def test_sacs_log_probability_is_that_of_the_torch_policy() -> None:
     card = card_of(learner, agent, read_parameters(agent), version=1, parent=0, position=0)
     values = observed(agent.observations)
     chooser = Chooser(PolicyFile(card, policy.tensors, ""), agent.seed)
-    replies = chooser.choose(questions(values), greedy=False)
+    choices = chosen(chooser, questions(values), greedy=False)
     model: Any = learner.model
     actor = model.policy.actor
-    for reply, one in zip(replies, values, strict=True):
-        scaled = model.policy.scale_action(numbers_of(reply))
+    for choice, one in zip(choices, values, strict=True):
+        scaled = model.policy.scale_action(numbers_of(choice))
         with torch.no_grad():
             mean, log_std, _ = actor.get_action_dist_params(batch(agent.observations, [one]))
             density = actor.action_dist.proba_distribution(mean, log_std)
             wanted = density.log_prob(torch.as_tensor(scaled)[None])
         # Where tanh is flat its inverse has lost digits; compare where it has them.
         if np.abs(scaled).max() < 0.99:
-            assert reply.logprob == pytest.approx(wanted.item(), abs=2e-3)
+            assert choice.logprob == pytest.approx(wanted.item(), abs=2e-3)
 
 
 def test_before_sac_learns_it_draws_from_the_whole_action_space() -> None:
     agent = agent_of("SAC", "box", "box")
     _, policy = opened(agent)
     assert policy.card.exploration == 1.0
-    replies = Chooser(policy, agent.seed).choose(
-        questions(observed(agent.observations) * 100), greedy=False
+    choices = chosen(
+        Chooser(policy, agent.seed), questions(observed(agent.observations) * 100), greedy=False
     )
-    drawn = np.array([numbers_of(reply) for reply in replies])
+    drawn = np.array([numbers_of(choice) for choice in choices])
     assert drawn.mean(axis=0) == pytest.approx([0.0, 0.5], abs=0.1)
     assert drawn.min(axis=0) == pytest.approx([-2.0, 0.0], abs=0.05)
     assert drawn.max(axis=0) == pytest.approx([2.0, 1.0], abs=0.05)
@@ -255,8 +258,8 @@ def test_a_categorical_action_is_drawn_as_often_as_its_probability_says() -> Non
     learner, policy = opened(agent)
     value = flat(np.array([2.0]))
     count = 20_000
-    replies = Chooser(policy, agent.seed).choose(questions([value] * count), greedy=False)
-    drawn = np.array([numbers_of(reply)[0] for reply in replies], dtype=int)
+    choices = chosen(Chooser(policy, agent.seed), questions([value] * count), greedy=False)
+    drawn = np.array([numbers_of(choice)[0] for choice in choices], dtype=int)
     model: Any = learner.model
     with torch.no_grad():
         density = model.policy.get_distribution(batch(agent.observations, [value]))
@@ -270,8 +273,8 @@ def test_each_number_of_an_action_is_drawn_as_often_as_its_probability_says(acti
     learner, policy = opened(agent)
     value = flat(np.array([2.0]))
     count = 20_000
-    replies = Chooser(policy, agent.seed).choose(questions([value] * count), greedy=False)
-    drawn = np.array([numbers_of(reply) for reply in replies], dtype=int)
+    choices = chosen(Chooser(policy, agent.seed), questions([value] * count), greedy=False)
+    drawn = np.array([numbers_of(choice) for choice in choices], dtype=int)
     model: Any = learner.model
     with torch.no_grad():
         density = model.policy.get_distribution(batch(agent.observations, [value])).distribution
@@ -310,15 +313,15 @@ def test_what_a_mask_forbids_is_never_chosen_and_the_rest_is_as_likely_as_in_tor
         for i, (one, mask) in enumerate(zip(values, masks, strict=True))
     ]
     chooser = Chooser(policy, agent.seed)
-    replies = chooser.choose(asked, greedy=greedy)
-    alone = [chooser.choose([question], greedy=greedy)[0] for question in asked]
-    assert [reply.action for reply in alone] == [reply.action for reply in replies]
+    choices = chosen(chooser, asked, greedy=greedy)
+    alone = [chosen(chooser, [question], greedy=greedy)[0] for question in asked]
+    assert [choice.action for choice in alone] == [choice.action for choice in choices]
     space = parse(agent.actions)
-    drawn = np.array([numbers_of(reply) for reply in replies])
-    for reply, mask in zip(replies, masks, strict=True):
-        assert allowed(space, action_of(reply), mask) == reply.action
+    drawn = np.array([numbers_of(choice) for choice in choices])
+    for choice, mask in zip(choices, masks, strict=True):
+        assert allowed(space, action_of(choice), mask) == choice.action
     assert any(
-        allowed(space, action_of(reply), MASKS[actions]) != reply.action for reply in replies
+        allowed(space, action_of(choice), MASKS[actions]) != choice.action for choice in choices
     )
     given = torch.as_tensor(drawn - np.float32(FIRST.get(actions, 0)))
     everything = b"\1" * len(MASKS[actions])
@@ -332,7 +335,7 @@ def test_what_a_mask_forbids_is_never_chosen_and_the_rest_is_as_likely_as_in_tor
     with torch.no_grad():
         given = given[:, 0] if given.shape[1] == 1 else given
         _, logprob, _ = model.policy.evaluate_actions(rows, given, action_masks=told)
-    assert [reply.logprob for reply in replies] == pytest.approx(
+    assert [choice.logprob for choice in choices] == pytest.approx(
         logprob.tolist(), rel=NEAR, abs=NEAR
     )
 
@@ -342,13 +345,13 @@ def test_epsilon_greedy_explores_at_the_versions_rate_and_knows_its_probability(
     _, policy = opened(agent)
     values = observed(agent.observations)[:1] * 20_000
     chooser = Chooser(policy, agent.seed)
-    best = chooser.choose(questions(values[:1]), greedy=True)[0].action
-    replies = chooser.choose(questions(values), greedy=False)
-    share = np.mean([reply.action == best for reply in replies])
+    best = chosen(chooser, questions(values[:1]), greedy=True)[0].action
+    choices = chosen(chooser, questions(values), greedy=False)
+    share = np.mean([choice.action == best for choice in choices])
     assert share == pytest.approx(0.8, abs=0.02)  # 0.7 greedy and a third of 0.3
-    for reply in replies[:50]:
-        wanted = np.log(0.8 if reply.action == best else 0.1)
-        assert reply.logprob == pytest.approx(wanted, abs=NEAR)
+    for choice in choices[:50]:
+        wanted = np.log(0.8 if choice.action == best else 0.1)
+        assert choice.logprob == pytest.approx(wanted, abs=NEAR)
 
 
 def test_an_action_does_not_depend_on_who_else_asked() -> None:
@@ -356,12 +359,12 @@ def test_an_action_does_not_depend_on_who_else_asked() -> None:
     _, policy = opened(agent)
     asked = questions(observed(agent.observations))
     chooser = Chooser(policy, agent.seed)
-    together = chooser.choose(asked, greedy=False)
-    alone = [chooser.choose([one], greedy=False)[0] for one in reversed(asked)]
-    assert [reply.action for reply in together] == [reply.action for reply in alone[::-1]]
-    for reply, other in zip(together, alone[::-1], strict=True):
+    together = chosen(chooser, asked, greedy=False)
+    alone = [chosen(chooser, [one], greedy=False)[0] for one in reversed(asked)]
+    assert [choice.action for choice in together] == [choice.action for choice in alone[::-1]]
+    for choice, other in zip(together, alone[::-1], strict=True):
         drawn = (other.logprob, other.value)
-        assert (reply.logprob, reply.value) == pytest.approx(drawn, rel=NEAR, abs=NEAR)
+        assert (choice.logprob, choice.value) == pytest.approx(drawn, rel=NEAR, abs=NEAR)
 
 
 def test_features_are_in_the_order_of_names_with_choices_one_hot() -> None:

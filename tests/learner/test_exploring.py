@@ -13,10 +13,10 @@ from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.exploring import Drift
 from hub.learner.algorithms.parameters import read_parameters
-from hub.learner.messages import Question
+from hub.learner.columns import Question, Questions
 from hub.learner.sb3.snapshot import card_of
 from hub.learner.versions.policy import PolicyFile
-from tests.learner.choices import numbers_of, sample_of
+from tests.learner.choices import chosen, numbers_of, sample_of
 from tests.learner.test_choose import agent_of, batch, observed, opened, questions
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def test_the_log_probability_of_state_dependent_noise_is_sb3s(algorithm: str) ->
     agent = agent_of(algorithm, "box", "box", **SDE)
     policy, file = learnt(agent)
     values = observed(agent.observations)
-    for reply, one in zip(
-        Chooser(file, 5).choose(questions(values), greedy=False), values, strict=True
+    for choice, one in zip(
+        chosen(Chooser(file, 5), questions(values), greedy=False), values, strict=True
     ):
         given = batch(agent.observations, [one])
-        sampled = torch.from_numpy(sample_of(reply).copy())[None]
+        sampled = torch.from_numpy(sample_of(choice).copy())[None]
         with torch.no_grad():
             if algorithm == "RecurrentPPO":
                 state = (torch.zeros(1, 1, 64), torch.zeros(1, 1, 64))
@@ -52,7 +52,7 @@ def test_the_log_probability_of_state_dependent_noise_is_sb3s(algorithm: str) ->
             else:
                 density = policy.get_distribution(given)
             wanted = density.log_prob(sampled).item()
-        assert reply.logprob == pytest.approx(wanted, abs=1e-4)
+        assert choice.logprob == pytest.approx(wanted, abs=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", ["SAC", "TQC"])
@@ -61,10 +61,10 @@ def test_the_log_probability_of_squashed_state_dependent_noise_is_sb3s(algorithm
     policy, file = learnt(agent)
     values = observed(agent.observations)
     compared = 0
-    for reply, one in zip(
-        Chooser(file, 5).choose(questions(values), greedy=False), values, strict=True
+    for choice, one in zip(
+        chosen(Chooser(file, 5), questions(values), greedy=False), values, strict=True
     ):
-        scaled = policy.scale_action(numbers_of(reply))
+        scaled = policy.scale_action(numbers_of(choice))
         with torch.no_grad():
             mean, log_std, more = policy.actor.get_action_dist_params(
                 batch(agent.observations, [one])
@@ -72,7 +72,7 @@ def test_the_log_probability_of_squashed_state_dependent_noise_is_sb3s(algorithm
             density = policy.actor.action_dist.proba_distribution(mean, log_std, **more)
             wanted = density.log_prob(torch.as_tensor(scaled)[None]).item()
         if np.abs(scaled).max() < 0.99:  # where tanh is flat its inverse has lost digits
-            assert reply.logprob == pytest.approx(wanted, abs=5e-3)
+            assert choice.logprob == pytest.approx(wanted, abs=5e-3)
             compared += 1
     assert compared > 10
 
@@ -82,15 +82,15 @@ def test_greedily_there_is_no_noise(algorithm: str) -> None:
     agent = agent_of(algorithm, "box", "box", **SDE)
     policy, file = learnt(agent)
     values = observed(agent.observations)
-    replies = Chooser(file, 5).choose(questions(values), greedy=True)
-    for reply, one in zip(replies, values, strict=True):
+    choices = chosen(Chooser(file, 5), questions(values), greedy=True)
+    for choice, one in zip(choices, values, strict=True):
         wanted, _ = policy.predict(np.frombuffer(one, "<f4")[None], deterministic=True)
-        assert numbers_of(reply) == pytest.approx(wanted[0], abs=1e-5)
+        assert numbers_of(choice) == pytest.approx(wanted[0], abs=1e-5)
 
 
 def noise_of(file: PolicyFile, question: Question) -> Any:
     chooser = Chooser(file, 5)
-    (drawn,), (mean,) = (chooser.choose([question], greedy=greedy) for greedy in (False, True))
+    (drawn,), (mean,) = (chosen(chooser, [question], greedy=greedy) for greedy in (False, True))
     return sample_of(drawn) - numbers_of(mean)
 
 
@@ -101,9 +101,9 @@ def test_the_same_state_has_the_same_noise_for_as_long_as_the_matrix_stays() -> 
     question = Question(0, "heater", 3, 16, value)
     noise = noise_of(file, question)
     # Each time by a chooser that was made for it, as after a restart of the actor.
-    assert np.array_equal(noise, noise_of(file, replace(question, step=23)))
+    assert np.array_equal(noise, noise_of(file, question._replace(step=23)))
     for change in ({"step": 24}, {"boot": 4}, {"device": "cooler"}):
-        assert not np.allclose(noise, noise_of(file, replace(question, **change)))
+        assert not np.allclose(noise, noise_of(file, question._replace(**change)))
     assert np.array_equal(
         noise, noise_of(PolicyFile(replace(file.card, version=4), file.tensors, ""), question)
     )
@@ -115,7 +115,7 @@ def test_without_a_frequency_the_matrix_stays_for_a_version() -> None:
     (value,) = observed(agent.observations)[:1]
     question = Question(0, "heater", 3, 16, value)
     noise = noise_of(file, question)
-    assert np.array_equal(noise, noise_of(file, replace(question, step=999)))
+    assert np.array_equal(noise, noise_of(file, question._replace(step=999)))
     next_file = PolicyFile(replace(file.card, version=4), file.tensors, "")
     assert not np.allclose(noise, noise_of(next_file, question))
 
@@ -125,8 +125,8 @@ def test_over_all_matrices_noise_has_the_deviation_that_the_log_probability_says
     policy, file = learnt(agent)
     (value,) = observed(agent.observations)[:1]
     asked = [Question(0, "heater", 0, step, value) for step in range(4000)]
-    replies = Chooser(file, 5).choose(asked, greedy=False)
-    drawn = np.array([sample_of(reply) for reply in replies])
+    choices = chosen(Chooser(file, 5), asked, greedy=False)
+    drawn = np.array([sample_of(choice) for choice in choices])
     with torch.no_grad():
         density = policy.get_distribution(batch(agent.observations, [value])).distribution
     assert drawn.std(axis=0) == pytest.approx(density.stddev[0].numpy(), rel=0.05)
@@ -147,18 +147,20 @@ def test_drifting_noise_is_that_of_sb3_drawn_from_the_same_numbers() -> None:
     np.random.seed(3)  # what SB3 draws from
     drawn = np.random.RandomState(3).normal(size=(WALK, 2))
     for question, row in zip(walk(), drawn, strict=True):
-        np.testing.assert_allclose(drift.walk([question], row[None])[0], theirs(), rtol=1e-6)
+        np.testing.assert_allclose(
+            drift.walk(Questions.of([question]), row[None])[0], theirs(), rtol=1e-6
+        )
 
 
 def test_drifting_noise_begins_anew_where_a_step_does_not_follow() -> None:
     drift = Drift(1.0)
     ones, zeros = np.ones((1, 2)), np.zeros((1, 2))
     questions = walk()
-    drift.walk(questions[:1], ones)
-    assert Drift(1.0, drift).walk([questions[1]], zeros)[0, 0] > 0.09
-    for gone in (replace(questions[2], first=True), questions[5], replace(questions[6], boot=1)):
-        drift.walk([questions[1]], ones)
-        assert drift.walk([gone], zeros)[0, 0] == 0.0
+    drift.walk(Questions.of(questions[:1]), ones)
+    assert Drift(1.0, drift).walk(Questions.of([questions[1]]), zeros)[0, 0] > 0.09
+    for gone in (questions[2]._replace(first=True), questions[5], questions[6]._replace(boot=1)):
+        drift.walk(Questions.of([questions[1]]), ones)
+        assert drift.walk(Questions.of([gone]), zeros)[0, 0] == 0.0
 
 
 def test_a_deterministic_policy_explores_by_drifting_noise() -> None:
@@ -167,10 +169,12 @@ def test_a_deterministic_policy_explores_by_drifting_noise() -> None:
     chooser = Chooser(file, 5)
     asked = walk()
     together = [
-        reply for i in range(0, WALK, 4) for reply in chooser.choose(asked[i : i + 4], greedy=False)
+        choice
+        for i in range(0, WALK, 4)
+        for choice in chosen(chooser, asked[i : i + 4], greedy=False)
     ]
-    mean = numbers_of(Chooser(file, 5).choose(asked[:1], greedy=True)[0])
-    noise = np.array([numbers_of(reply) for reply in together]) - mean
+    mean = numbers_of(chosen(Chooser(file, 5), asked[:1], greedy=True)[0])
+    noise = np.array([numbers_of(choice) for choice in together]) - mean
     # A step's noise is a tenth of sigma (dt 0.01), and neighbours are alike.
     half = np.array([2.0, 0.5])  # of the bounds
     assert np.abs(np.diff(noise, axis=0) / half).mean() == pytest.approx(
@@ -178,4 +182,6 @@ def test_a_deterministic_policy_explores_by_drifting_noise() -> None:
     )
     assert np.corrcoef(noise[:-1, 0], noise[1:, 0])[0, 1] > 0.8
     one_by_one = Chooser(file, 5)
-    assert together == [reply for one in asked for reply in one_by_one.choose([one], greedy=False)]
+    assert together == [
+        choice for one in asked for choice in chosen(one_by_one, [one], greedy=False)
+    ]

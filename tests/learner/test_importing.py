@@ -19,15 +19,16 @@ from stable_baselines3 import DQN, PPO, SAC
 from hub.errors import OperatorFault
 from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.libraries import ALGORITHMS
+from hub.learner.columns import Question
 from hub.learner.exchange.exporting import export_policy
 from hub.learner.exchange.importing import Job, make_version
-from hub.learner.messages import Question, policy_path
+from hub.learner.messages import policy_path
 from hub.learner.slots import LOG_FACTORS
 from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import IMPORTED, read_policy, write_policy
 from hub.learner.versions.scaling import MEAN, VARIANCE
 from hub.spaces import Discrete
-from tests.learner.choices import numbers_of
+from tests.learner.choices import chosen, numbers_of
 from tests.learner.test_transitions import floats
 from tests.learning.harness import StoppedClock, agent_of, cartpole, pendulum
 from tests.learning.test_resume import devices, scaled, small
@@ -82,8 +83,8 @@ def acted(path: Path, agent: Agent) -> np.ndarray[Any, Any]:
     """What the hub's own actor does, greedily."""
     chooser = Chooser(read_policy(path), agent.seed)
     questions = [Question(i, "d", 0, 2 * i, floats(*o)) for i, o in enumerate(observations(agent))]
-    replies = chooser.choose(questions, greedy=True)
-    return np.array([numbers_of(reply) for reply in replies]).squeeze()
+    choices = chosen(chooser, questions, greedy=True)
+    return np.array([numbers_of(choice) for choice in choices]).squeeze()
 
 
 def imported(agent: Agent, file: Path, folder: Path) -> Path:
@@ -257,8 +258,8 @@ def test_a_network_that_looks_at_an_image_goes_out_alone_and_comes_back(tmp_path
     theirs, _ = PPO.load(target).predict(np.moveaxis(image, -1, 0), deterministic=True)
     asked = [Question(0, "d", 0, 0, floats(*image.ravel().tolist()))]
     for path in (source, imported(agent, target, tmp_path / "there")):
-        (reply,) = Chooser(read_policy(path), 5).choose(asked, greedy=True)
-        assert reply.action == floats(float(theirs))
+        (choice,) = chosen(Chooser(read_policy(path), 5), asked, greedy=True)
+        assert choice.action == floats(float(theirs))
 
 
 def saved(model: Any, file: Path) -> Any:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pytest
 import torch
-from msgspec.structs import replace
 
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.memory import DEVICES_MAX, each_device_once
-from hub.learner.messages import Question, drawn_of
-from tests.learner.choices import numbers_of
+from hub.learner.columns import Question, Questions
+from hub.learner.messages import drawn_of
+from tests.learner.choices import chosen, numbers_of
 from tests.learner.test_choose import agent_of, opened
 from tests.learner.test_transitions import floats
 
@@ -36,37 +36,37 @@ def walk(device: str = "d", *, boot: int = 0) -> list[Question]:
 
 
 def one_by_one(chooser: Chooser, questions: list[Question]) -> list[Choice]:
-    return [reply for one in questions for reply in chooser.choose([one], greedy=True)]
+    return [choice for one in questions for choice in chosen(chooser, [one], greedy=True)]
 
 
-def remembered(reply: Choice) -> int | None:
-    return drawn_of(reply.payload).memory
+def remembered(choice: Choice) -> int | None:
+    return drawn_of(choice.payload).memory
 
 
 def test_a_walk_is_answered_as_torchs_policy_answers_it(policy: tuple[Any, PolicyFile]) -> None:
     theirs, file = policy
     questions = walk()
-    replies = one_by_one(Chooser(file, 1), questions)
+    choices = one_by_one(Chooser(file, 1), questions)
     states: Any = None
-    for i, (question, reply) in enumerate(zip(questions, replies, strict=True)):
+    for i, (question, choice) in enumerate(zip(questions, choices, strict=True)):
         row = np.frombuffer(question.values, "<f4").reshape(1, -1)
         start = np.array([i == 0])
         wanted, states = theirs.predict(row, states, start, deterministic=True)
-        assert numbers_of(reply) == pytest.approx(wanted[0], abs=1e-5)
-        assert remembered(reply) == i
+        assert numbers_of(choice) == pytest.approx(wanted[0], abs=1e-5)
+        assert remembered(choice) == i
 
 
 def test_v_is_that_of_its_own_lstm(policy: tuple[Any, PolicyFile]) -> None:
     theirs, file = policy
     questions = walk()
-    replies = one_by_one(Chooser(file, 1), questions)
+    choices = one_by_one(Chooser(file, 1), questions)
     state = (torch.zeros(1, 1, 16), torch.zeros(1, 1, 16))
-    for question, reply in zip(questions, replies, strict=True):
+    for question, choice in zip(questions, choices, strict=True):
         row = torch.from_numpy(np.frombuffer(question.values, "<f4").reshape(1, -1).copy())
         with torch.no_grad():
             wanted = theirs.predict_values(row, state, torch.zeros(1))
             _, state = theirs.lstm_critic(row[None], state)
-        assert reply.value == pytest.approx(wanted.item(), abs=1e-5)
+        assert choice.value == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_devices_asked_together_do_not_mix(policy: tuple[Any, PolicyFile]) -> None:
@@ -74,7 +74,9 @@ def test_devices_asked_together_do_not_mix(policy: tuple[Any, PolicyFile]) -> No
     first, second = walk("d"), walk("dd")
     alone = one_by_one(Chooser(file, 1), first) + one_by_one(Chooser(file, 1), second)
     chooser = Chooser(file, 1)
-    together = [chooser.choose(list(pair), greedy=True) for pair in zip(first, second, strict=True)]
+    together = [
+        chosen(chooser, list(pair), greedy=True) for pair in zip(first, second, strict=True)
+    ]
     for wanted, found in zip(
         alone, [*(p[0] for p in together), *(p[1] for p in together)], strict=True
     ):
@@ -88,9 +90,9 @@ def test_a_device_that_did_not_wait_is_answered_in_its_order(
     _, file = policy
     questions = walk()
     wanted = one_by_one(Chooser(file, 1), questions)
-    assert Chooser(file, 1).choose(questions, greedy=True) == wanted
+    assert chosen(Chooser(file, 1), questions, greedy=True) == wanted
     others = [questions[0], walk("dd")[0], questions[1], walk("dd")[1], questions[2]]
-    assert [len(run) for run in each_device_once(others)] == [2, 2, 1]
+    assert [len(run) for run in each_device_once(Questions.of(others))] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("change", [{"first": True}, {"boot": 1}, {"step": STEPS + 1}])
@@ -100,13 +102,13 @@ def test_where_a_step_does_not_follow_it_begins_anew(
     _, file = policy
     chooser = Chooser(file, 1)
     one_by_one(chooser, walk())
-    following = replace(walk()[3], step=STEPS)
-    (going_on,) = Chooser(file, 1, chooser).choose([following], greedy=True)
+    following = walk()[3]._replace(step=STEPS)
+    (going_on,) = chosen(Chooser(file, 1, chooser), [following], greedy=True)
     assert remembered(going_on) == STEPS
     chooser = Chooser(file, 1)
     one_by_one(chooser, walk())
-    (anew,) = chooser.choose([replace(following, **change)], greedy=True)
-    (alone,) = Chooser(file, 1).choose([replace(following, **change)], greedy=True)
+    (anew,) = chosen(chooser, [following._replace(**change)], greedy=True)
+    (alone,) = chosen(Chooser(file, 1), [following._replace(**change)], greedy=True)
     assert anew == alone
     assert remembered(anew) == 0
     assert anew.action != going_on.action
@@ -122,8 +124,8 @@ def test_the_next_version_goes_on_with_what_is_remembered(
     after = one_by_one(Chooser(file, 1, chooser), questions[6:])
     assert before + after == one_by_one(Chooser(file, 1), questions)
     _, wider = opened(agent_of("RecurrentPPO", "box", "box", lstm_hidden_size="8"))
-    (reply,) = Chooser(wider, 1, chooser).choose([replace(questions[0], step=STEPS)], greedy=True)
-    assert remembered(reply) == 0
+    (choice,) = chosen(Chooser(wider, 1, chooser), [questions[0]._replace(step=STEPS)], greedy=True)
+    assert remembered(choice) == 0
 
 
 def test_it_forgets_when_told_and_whom_it_has_not_heard_of_for_longest(
@@ -131,11 +133,11 @@ def test_it_forgets_when_told_and_whom_it_has_not_heard_of_for_longest(
 ) -> None:
     _, file = policy
     chooser = Chooser(file, 1)
-    crowd = [replace(walk()[0], device=f"d{i}") for i in range(DEVICES_MAX + 1)]
-    chooser.choose(crowd, greedy=True)
-    replies = one_by_one(chooser, [replace(one, step=1) for one in (crowd[0], crowd[-1])])
-    assert [remembered(reply) for reply in replies] == [0, 1]
+    crowd = [walk()[0]._replace(device=f"d{i}") for i in range(DEVICES_MAX + 1)]
+    chosen(chooser, crowd, greedy=True)
+    choices = one_by_one(chooser, [one._replace(step=1) for one in (crowd[0], crowd[-1])])
+    assert [remembered(choice) for choice in choices] == [0, 1]
     assert chooser.memory is not None
     chooser.memory.forget()
-    (reply,) = chooser.choose([replace(crowd[-1], step=2)], greedy=True)
-    assert remembered(reply) == 0
+    (choice,) = chosen(chooser, [crowd[-1]._replace(step=2)], greedy=True)
+    assert remembered(choice) == 0

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 
 from hub.facts import PolicyMade, Updated
 from hub.frames import Splitter
+from hub.learner.columns import ManyChoices, Question, Questions
 from hub.learner.messages import (
     Advice,
     Answers,
-    Ask,
     Drawn,
     Greedy,
     Load,
     Loaded,
     Made,
-    Question,
     decode_from_actor,
     decode_from_trainer,
     decode_to_actor,
@@ -33,18 +32,20 @@ from hub.step import Choice
 from hub.words import Floats, Source
 
 FOUR = Floats(struct.pack("<4f", 1, 2, 3, 4))
+IDS = struct.pack("=2Q", 1, 2)
 ADVISED = payload_of(Drawn(FOUR, advice=Advice("peer", FOUR)))
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        Ask([Question(1, "heater", 2, 3, FOUR), Question(2, "cooler", 0, 0, FOUR, b"\0\1")]),
+        Questions.of([Question(1, "heater", 2, 3, FOUR)]),
+        Questions.of([Question(1, "heater", 2, 3, FOUR), Question(2, "ü", 0, 0, FOUR, b"\0\1")]),
         Load(7, "/data/policies/walker/abc.safetensors"),
         Greedy(on=True),
     ],
 )
-def test_messages_to_the_actor_round_trip(message: Ask | Load | Greedy) -> None:
+def test_messages_to_the_actor_round_trip(message: Questions | Load | Greedy) -> None:
     (body,) = Splitter().feed(framed(message))
     assert decode_to_actor(body) == message
 
@@ -53,12 +54,13 @@ def test_messages_to_the_actor_round_trip(message: Ask | Load | Greedy) -> None:
     "message",
     [
         Answers(
-            [1, 2],
+            IDS,
             [
                 Choice(FOUR, Source.POLICY, 7, logprob=-0.5),
                 Choice(FOUR, Source.ADVICE, 7, value=1.5, payload=ADVISED),
             ],
         ),
+        Answers(IDS, ManyChoices(2, Source.POLICY, 7, FOUR, None, FOUR, (None, ADVISED))),
         Loaded(7),
     ],
 )

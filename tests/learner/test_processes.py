@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hub.frames import receive_frame
+from hub.learner.columns import Question, Questions, unpacked
 from hub.learner.messages import (
     Answers,
-    Ask,
     Greedy,
     Idle,
     Load,
     Loaded,
     LoggedPolicy,
     Made,
-    Question,
     decode_from_actor,
     decode_from_trainer,
     framed,
@@ -145,8 +144,8 @@ def made(folder: Path) -> Load:
     return Load(first.version, str(policy_path(folder, AGENT.name, first.policy.sha256)))
 
 
-def ask(*ids: int) -> Ask:
-    return Ask([Question(i, "heater", 0, i, floats(0.5, i)) for i in ids])
+def ask(*ids: int) -> Questions:
+    return Questions.of([Question(i, "heater", 0, i, floats(0.5, i)) for i in ids])
 
 
 def test_an_actor_loads_a_policy_and_answers_what_came_together_in_one_frame(
@@ -158,12 +157,13 @@ def test_an_actor_loads_a_policy_and_answers_what_came_together_in_one_frame(
         ours.sendall(framed(ask(1, 2)) + framed(ask(3)))
         answers = said_by_actor(ours)
         assert isinstance(answers, Answers)
-        assert answers.ids == [1, 2, 3]
+        assert list(unpacked(answers.ids)) == [1, 2, 3]
         assert all(choice.logprob is not None for choice in answers.choices)
         ours.sendall(framed(Greedy(on=True)) + framed(ask(4)))
         greedy = said_by_actor(ours)
         assert isinstance(greedy, Answers)
-        assert greedy.choices[0].logprob is None
+        (choice,) = greedy.choices
+        assert choice.logprob is None
 
 
 def test_an_actor_keeps_its_version_when_a_file_is_bad(tmp_path: Path) -> None:
@@ -177,7 +177,8 @@ def test_an_actor_keeps_its_version_when_a_file_is_bad(tmp_path: Path) -> None:
         ours.sendall(framed(ask(1)))
         answers = said_by_actor(ours)
         assert isinstance(answers, Answers)
-        assert answers.choices[0].policy == 0
+        (choice,) = answers.choices
+        assert choice.policy == 0
 
 
 def test_an_actor_ends_with_the_hub() -> None:

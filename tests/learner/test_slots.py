@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.libraries import ALGORITHMS
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.columns import Question
 from hub.learner.experience.transitions import Transition
 from hub.learner.flock import Flock
-from hub.learner.messages import Question, drawn_of
+from hub.learner.messages import drawn_of
 from hub.learner.open import open_one
 from hub.learner.sb3.factors import log_factors, without_factors
 from hub.learner.sb3.identity import Identity
@@ -26,7 +27,7 @@ from hub.learner.versions.parts import SEEDLING, own_name, own_tensors
 from hub.learner.versions.policy import PolicyFile
 from hub.spaces import Dict, parse
 from hub.words import Event, Floats, Kind, Source
-from tests.learner.choices import numbers_of
+from tests.learner.choices import chosen, numbers_of
 from tests.learner.test_choose import (
     FIRST,
     IMAGES,
@@ -110,13 +111,13 @@ def check(agent: Agent, actions: str) -> None:
     model, policy = told_apart(agent)
     values = observed(agent.observations)
     asked = questions(values)
-    together = Chooser(policy, agent.seed).choose(asked, greedy=True)
-    alone = [Chooser(policy, agent.seed).choose([one], greedy=True)[0] for one in asked]
-    for replies in (together, alone):
-        for reply, row in zip(replies, rows(agent, values), strict=True):
+    together = chosen(Chooser(policy, agent.seed), asked, greedy=True)
+    alone = [chosen(Chooser(policy, agent.seed), [one], greedy=True)[0] for one in asked]
+    for choices in (together, alone):
+        for choice, row in zip(choices, rows(agent, values), strict=True):
             wanted, _ = model.policy.predict(row, deterministic=True)
             wanted = wanted[0] + FIRST.get(actions, 0)
-            found = numbers_of(reply)
+            found = numbers_of(choice)
             assert found == pytest.approx(wanted, rel=10 * NEAR, abs=10 * NEAR)
 
 
@@ -127,13 +128,15 @@ def test_values_and_log_probabilities_are_those_of_the_torch_policy_for_the_same
     agent = shared(agent_of("PPO", observations, "choices", net_arch="16,8"))
     model, policy = told_apart(agent)
     values = observed(agent.observations)
-    replies = Chooser(policy, agent.seed).choose(questions(values), greedy=False)
-    drawn = torch.as_tensor([numbers_of(reply)[0] for reply in replies])
+    choices = chosen(Chooser(policy, agent.seed), questions(values), greedy=False)
+    drawn = torch.as_tensor([numbers_of(choice)[0] for choice in choices])
     with torch.no_grad():
         v, logprob, _ = model.policy.evaluate_actions(joined(rows(agent, values)), drawn)
     near = 10 * NEAR
-    assert [reply.value for reply in replies] == pytest.approx(v[:, 0].tolist(), rel=near, abs=near)
-    assert [reply.logprob for reply in replies] == pytest.approx(
+    assert [choice.value for choice in choices] == pytest.approx(
+        v[:, 0].tolist(), rel=near, abs=near
+    )
+    assert [choice.logprob for choice in choices] == pytest.approx(
         logprob.tolist(), rel=near, abs=near
     )
 
@@ -223,12 +226,12 @@ def learn(learner: Library | Flock, agent: Agent, version: int = 0) -> Update | 
     values = observed(agent.observations)
     update = None
     for i, observation in enumerate(values * 8):
-        (reply,) = chooser.choose([Question(0, "a", 0, i, observation)], greedy=False)
+        (choice,) = chosen(chooser, [Question(0, "a", 0, i, observation)], greedy=False)
         update = update or learner.learn(
             Transition(
                 device="a",
                 observation=observation,
-                action=reply.action,
+                action=choice.action,
                 executed=None,
                 reward=float(i % 3),
                 next_observation=values[(i + 1) % len(values)],
@@ -236,9 +239,9 @@ def learn(learner: Library | Flock, agent: Agent, version: int = 0) -> Update | 
                 truncated=False,
                 source=Source.POLICY,
                 policy=version,
-                logprob=reply.logprob,
-                value=reply.value,
-                raw=drawn_of(reply.payload).raw,
+                logprob=choice.logprob,
+                value=choice.value,
+                raw=drawn_of(choice.payload).raw,
                 seq_first=2 * i + 1,
                 seq_last=2 * i + 3,
             ),
@@ -319,13 +322,13 @@ def test_no_factor_overflows_whatever_was_learnt() -> None:
     card = replace(learner.card(agent, version=0, parent=None, position=0), devices=["a"])
     chooser = Chooser(PolicyFile(card, learner.tensors(), ""), agent.seed)
     values = np.array([0.0, 1.0, -0.5, 2.0], dtype="<f4")
-    (reply,) = chooser.choose([Question(0, "a", 0, 0, Floats(values.tobytes()))], greedy=True)
+    (choice,) = chosen(chooser, [Question(0, "a", 0, 0, Floats(values.tobytes()))], greedy=True)
     policy: Any = learner.inner.model.policy
     row = {"observation": torch.from_numpy(values[None]), "~device": torch.tensor([1])}
     with torch.no_grad():
         wanted = policy.predict_values(row)
     assert torch.isfinite(wanted).all()
-    assert reply.value == pytest.approx(wanted.item(), rel=NEAR)
+    assert choice.value == pytest.approx(wanted.item(), rel=NEAR)
 
 
 def test_a_device_that_is_alone_learns_as_without_slots() -> None:

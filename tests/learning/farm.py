@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from hub.facts import AgentMade
 from hub.intake.mapping.bound import check_mapping
 from hub.learner.acting.flock import Choosing, open_chooser
-from hub.learner.messages import LoggedPolicy, Made, Question, policy_path
+from hub.learner.columns import Question, Questions
+from hub.learner.messages import LoggedPolicy, Made, policy_path
 from hub.learner.training.train import KINDS, Trainer
 from hub.learner.versions.heads import Heads, Verdict
 from hub.learner.versions.policy import read_policy
@@ -148,7 +149,8 @@ class Farm:
             observation.obs,
             first=bool(observation.first),
         )
-        (chosen,) = self._chooser.choose([question], greedy=False)
+        asked = Questions.of([question])
+        (chosen,) = self._chooser.choose(asked, greedy=False)
         return chosen_as(event, chosen)
 
     # --- what the hub does ----------------------------------------------------------------------

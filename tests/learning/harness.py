@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 
 from hub.learner.acting.flock import Choosing, open_chooser
-from hub.learner.messages import Made, Question, policy_path
+from hub.learner.columns import Question, Questions
+from hub.learner.messages import Made, policy_path
 from hub.learner.training.train import Trainer
 from hub.learner.versions.policy import read_policy
 from hub.mask import TAKEN_BY
@@ -267,7 +268,8 @@ class Hub:
                 mask,
                 first=bool(observation.first),
             )
-            (chosen,) = self._chooser.choose([question], greedy=not self.agent.learning)
+            asked = Questions.of([question])
+            (chosen,) = self._chooser.choose(asked, greedy=not self.agent.learning)
             action = chosen.action
             event = Event(
                 Kind.ACTION,

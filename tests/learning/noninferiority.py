@@ -37,14 +37,14 @@ from msgspec import Struct
 from stable_baselines3.common.callbacks import BaseCallback
 
 from hub.learner.algorithms.parameters import read_parameters
-from hub.learner.messages import Question
+from hub.learner.columns import Question
 from hub.learner.sb3.drive import drive
 from hub.learner.sb3.model import takes_factors
 from hub.learner.slots import QUICKER
 from hub.spaces import Discrete, parse
 from hub.words import Floats, Kind
 from tests.bench.table import table
-from tests.learner.choices import numbers_of
+from tests.learner.choices import chosen, numbers_of
 from tests.learning.book import Runs, in_time, long_run
 from tests.learning.harness import Hub, cartpole, pendulum, walk
 from tests.learning.verdict import Verdict, floor, verdict
@@ -176,8 +176,8 @@ def farmed(hub: Hub, task: Task, devices: int, churn: float) -> list[float]:
     def act(observations: NDArray[np.float32]) -> NDArray[Any]:
         assert hub._chooser is not None, "version 0 acts at once"
         asked = [Question(0, "", 0, 0, Floats(row.tobytes())) for row in observations]
-        replies = hub._chooser.choose(asked, greedy=True)
-        actions = np.array([numbers_of(reply) for reply in replies])
+        choices = chosen(hub._chooser, asked, greedy=True)
+        actions = np.array([numbers_of(choice) for choice in choices])
         return actions[:, 0].astype(np.int64) if discrete else actions
 
     returns: list[float] = []

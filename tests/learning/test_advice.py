@@ -14,9 +14,11 @@ from hub.errors import OperatorFault
 from hub.facts import Advised
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.net import product
-from hub.learner.messages import Question, drawn_of, payload_of
+from hub.learner.columns import Question
+from hub.learner.messages import drawn_of, payload_of
 from hub.learner.versions.parts import SEEDLING, own_tensors
 from hub.words import Agent, Floats, Kind, Source
+from tests.learner.choices import chosen
 from tests.learning.harness import Hub, cartpole, dials, file_of, pendulum, run, walk
 from tests.learning.test_resume import ADVISED, SMALL, devices, resumed, scaled, small, title
 
@@ -153,10 +155,10 @@ def test_the_advice_in_the_log_is_what_the_adviser_would_do(tmp_path: Path) -> N
     chooser = open_chooser(policy, agent.seed)
     values = Floats(floats([0.1, -0.2, 0.3, -0.4]).tobytes())
     for step in range(20):
-        (reply,) = chooser.choose(
-            [Question(0, "device-1", 0, step, values, first=True)], greedy=False
+        (choice,) = chosen(
+            chooser, [Question(0, "device-1", 0, step, values, first=True)], greedy=False
         )
-        advice = drawn_of(reply.payload).advice
+        advice = drawn_of(choice.payload).advice
         if advice is None:
             continue
         weights = own_tensors(advice.adviser, policy.tensors)
@@ -188,7 +190,7 @@ def test_without_exploration_nobody_is_asked(tmp_path: Path) -> None:
     values = Floats(floats([0.1, -0.2, 0.3, -0.4]).tobytes())
     asked = [Question(i, f"device-{i}", 0, 0, values, first=True) for i in range(4)]
     assert all(
-        drawn_of(reply.payload).advice is None for reply in chooser.choose(asked, greedy=True)
+        drawn_of(choice.payload).advice is None for choice in chosen(chooser, asked, greedy=True)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from hub.learner.acting.consults import MISSES_MAX, REST_S, Consults
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.guests import Guests
-from hub.learner.messages import Advice, Counsel, Invite, Question, drawn_of
+from hub.learner.columns import Question, Questions
+from hub.learner.messages import Advice, Counsel, Invite, drawn_of
 from hub.words import Floats, Source
 from tests.federation.meeting import Moved
-from tests.learner.choices import numbers_of
+from tests.learner.choices import chosen, numbers_of
 from tests.learning.harness import Hub, file_of, run
 from tests.learning.test_resume import ADVISED
 
@@ -40,12 +42,12 @@ class Desk:
     def ask(self, count: int = 64) -> tuple[list[Question], list[int]]:
         """First steps of episodes: those that are chosen now, and ids of those that wait."""
         asked = [Question(i, "device-0", 0, i, VALUES, first=True) for i in range(count)]
-        now, consults = self.consults.hold(self.chooser, asked)
+        now, consults = self.consults.hold(self.chooser, [Questions.of(asked)])
         assert {consult.adviser for consult in consults} <= {EXPERT}
-        return now, [consult.id for consult in consults]
+        return list(chain.from_iterable(now)), [consult.id for consult in consults]
 
     def choose(self, questions: list[Question]) -> list[Choice]:
-        return self.chooser.choose(questions, greedy=False)
+        return chosen(self.chooser, questions, greedy=False)
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +68,12 @@ def test_what_is_said_is_multiplied_in_and_logged_as_advice(desk: Desk) -> None:
     now, waiting = desk.ask()
     assert now
     assert waiting
-    assert {reply.source for reply in desk.choose(now)} == {Source.POLICY}
+    assert {choice.source for choice in desk.choose(now)} == {Source.POLICY}
     ready = [one for i in waiting for one in desk.consults.hear(Counsel(i, STRONGLY))]
-    replies = desk.choose(ready)
-    assert {reply.source for reply in replies} == {Source.ADVICE}
-    assert {numbers_of(reply)[0] for reply in replies} == {1.0}
-    assert {drawn_of(r.payload).advice for r in replies} == {Advice(EXPERT, STRONGLY)}
+    choices = desk.choose(ready)
+    assert {choice.source for choice in choices} == {Source.ADVICE}
+    assert {numbers_of(choice)[0] for choice in choices} == {1.0}
+    assert {drawn_of(r.payload).advice for r in choices} == {Advice(EXPERT, STRONGLY)}
     assert desk.consults.wait_s is None
 
 
@@ -82,7 +84,7 @@ def test_who_says_nothing_costs_the_wait_and_no_more(desk: Desk) -> None:
     desk.clock.now_s += WITHIN_S
     late = desk.consults.late()
     assert [question.id for question in late] == waiting
-    assert {reply.source for reply in desk.choose(late)} == {Source.POLICY}
+    assert {choice.source for choice in desk.choose(late)} == {Source.POLICY}
     assert desk.consults.hear(Counsel(waiting[0], STRONGLY)) == [], "it is answered"
 
 
@@ -90,8 +92,8 @@ def test_nobody_says_at_once_that_there_will_be_no_answer(desk: Desk) -> None:
     _, waiting = desk.ask()
     (question,) = desk.consults.hear(Counsel(waiting[0], None))
     assert question.id == waiting[0]
-    (reply,) = desk.choose([question])
-    assert reply.source is Source.POLICY
+    (choice,) = desk.choose([question])
+    assert choice.source is Source.POLICY
 
 
 def test_who_is_silent_again_and_again_is_left_alone_for_a_while(desk: Desk) -> None:
@@ -107,5 +109,5 @@ def test_an_answer_after_the_adviser_was_let_go_is_no_advice(desk: Desk) -> None
     _, waiting = desk.ask()
     desk.consults.invite(Invite([]))
     (question,) = desk.consults.hear(Counsel(waiting[0], STRONGLY))
-    (reply,) = desk.choose([question])
-    assert reply.source is Source.POLICY
+    (choice,) = desk.choose([question])
+    assert choice.source is Source.POLICY

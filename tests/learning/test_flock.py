@@ -10,14 +10,16 @@ from msgspec.structs import replace
 
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.flock import FlockChooser, open_chooser
+from hub.learner.columns import Question
 from hub.learner.experience.transitions import Follow
 from hub.learner.flock import whole
-from hub.learner.messages import Question, policy_path
+from hub.learner.messages import policy_path
 from hub.learner.open import open_learner, open_one
 from hub.learner.training.train import Trainer
 from hub.learner.versions.parts import PARTS_FOLDER, SEEDLING, own_tensors
 from hub.learner.versions.policy import part_path, read_policy
 from hub.words import Agent, Floats, Kind, Source
+from tests.learner.choices import chosen
 from tests.learning.harness import Hub, StoppedClock, cartpole, file_of, run
 from tests.learning.test_learners import OFF_POLICY as SOME
 from tests.learning.test_resume import (
@@ -122,14 +124,14 @@ def test_each_device_acts_by_its_own_network_and_a_strange_one_by_the_best(tmp_p
     policy = file_of(hub, hub.versions[-1])
     chooser = open_chooser(policy, 1)
     assert isinstance(chooser, FlockChooser)
-    together = chooser.choose([asked(d, i) for i, d in enumerate(DEVICES)], greedy=False)
-    alone = [chooser.choose([asked(d, i)], greedy=False)[0] for i, d in enumerate(DEVICES)]
+    together = chosen(chooser, [asked(d, i) for i, d in enumerate(DEVICES)], greedy=False)
+    alone = [chosen(chooser, [asked(d, i)], greedy=False)[0] for i, d in enumerate(DEVICES)]
     assert together == alone
-    assert len({reply.value for reply in together}) == len(DEVICES)
-    (strange,) = chooser.choose([asked("stranger")], greedy=True)
-    bests = [chooser.choose([asked(device)], greedy=True)[0].value for device in DEVICES]
+    assert len({choice.value for choice in together}) == len(DEVICES)
+    (strange,) = chosen(chooser, [asked("stranger")], greedy=True)
+    bests = [chosen(chooser, [asked(device)], greedy=True)[0].value for device in DEVICES]
     assert strange.value in bests
-    assert {reply.policy for reply in together} == {policy.card.version}
+    assert {choice.policy for choice in together} == {policy.card.version}
 
 
 def test_a_version_keeps_the_networks_that_did_not_change(tmp_path: Path) -> None:
@@ -139,13 +141,13 @@ def test_a_version_keeps_the_networks_that_did_not_change(tmp_path: Path) -> Non
     after = FlockChooser(second, 1, before)
     kept = [device for device in DEVICES if after._own[device] is before._own[device]]
     assert len(kept) == len(DEVICES) - 1
-    assert {after.choose([asked(d)], greedy=True)[0].policy for d in DEVICES} == {after.version}
+    assert {chosen(after, [asked(d)], greedy=True)[0].policy for d in DEVICES} == {after.version}
     path = policy_path(hub.folder, hub.agent.name, second.sha256)
     again = read_policy(path, before.networks)
     assert_same(again.tensors, second.tensors)
     acting = FlockChooser(read_policy(path, before.networks, acting=True), 1, before)
     asking = [asked(device, i) for i, device in enumerate(DEVICES)]
-    assert acting.choose(asking, greedy=False) == after.choose(asking, greedy=False)
+    assert chosen(acting, asking, greedy=False) == chosen(after, asking, greedy=False)
 
 
 def test_a_device_beyond_the_count_acts_and_is_not_learnt_from(tmp_path: Path) -> None:

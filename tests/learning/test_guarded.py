@@ -16,11 +16,13 @@ from msgspec.structs import replace
 from hub.facts import Guarded
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.flock import FlockChooser, open_chooser
+from hub.learner.columns import Question
 from hub.learner.guarded import GUARD, GuardedFlock
-from hub.learner.messages import Question, drawn_of
+from hub.learner.messages import drawn_of
 from hub.learner.open import open_learner
 from hub.learner.versions.parts import SEEDLING
 from hub.words import Agent, Floats, Kind
+from tests.learner.choices import chosen
 from tests.learning.bits import bits
 from tests.learning.farm import Farm
 from tests.learning.harness import Hub, file_of, walk
@@ -199,7 +201,7 @@ def asked(device: str, step: int = 0, *, first: bool = False) -> Question:
 
 def is_own(chooser: Choosing, question: Question) -> bool:
     """Whether the device's own network chooses."""
-    (choice,) = chooser.choose([question], greedy=False)
+    (choice,) = chosen(chooser, [question], greedy=False)
     return drawn_of(choice.payload).own
 
 
@@ -218,7 +220,7 @@ def test_a_device_always_has_a_policy_whether_its_fork_comes_or_goes(tmp_path: P
     shared = open_chooser(file_of(hub, hub.versions[0]), 1)
     assert isinstance(shared, Chooser)
     asking = [asked(forked, 0, first=True), asked("device-0", 1), asked("stranger", 2)]
-    choices = chooser.choose(asking, greedy=False)
+    choices = chosen(chooser, asking, greedy=False)
     assert [drawn_of(choice.payload).own for choice in choices] == [True, False, False]
     assert is_own(chooser, asked(forked, 1)), "in the same episode"
     assert not is_own(chooser, asked(forked, 9, first=True))

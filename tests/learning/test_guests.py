@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from hub.facts import Advised
 from hub.learner.acting.flock import open_chooser
 from hub.learner.acting.guests import Guests
-from hub.learner.messages import Question, drawn_of
+from hub.learner.columns import Question
+from hub.learner.messages import drawn_of
 from hub.learner.versions.policy import as_file, write_policy
 from hub.words import AgentName, Floats, Kind, Source
+from tests.learner.choices import chosen
 from tests.learning.harness import Hub, file_of, run
 from tests.learning.test_resume import ADVISED, SMALL, devices, names, resumed, title
 
@@ -72,9 +74,9 @@ def test_a_guest_whose_advice_is_not_finite_is_not_asked_again(
     guests = invited(stranger(tmp_path, agent, **{"action_net.weight": 3e38}))
     chooser = open_chooser(file_of(hub, hub.versions[-1]), 1, None, guests)
     asked = [Question(i, "device-0", 0, i, VALUES, first=True) for i in range(40)]
-    replies = chooser.choose(asked, greedy=False)
-    assert all(np.isfinite(reply.logprob) for reply in replies if reply.logprob is not None)
-    told = [drawn_of(reply.payload).advice for reply in replies]
+    choices = chosen(chooser, asked, greedy=False)
+    assert all(np.isfinite(choice.logprob) for choice in choices if choice.logprob is not None)
+    told = [drawn_of(choice.payload).advice for choice in choices]
     assert all(advice is None or advice.adviser != GUEST for advice in told)
     assert guests.names == []
     assert "not asked again" in capsys.readouterr().err

@@ -15,13 +15,15 @@ from stable_baselines3 import DQN, HerReplayBuffer
 from hub.errors import OperatorFault
 from hub.learner.acting.choose import Chooser
 from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.columns import Question
 from hub.learner.exchange.exporting import export_policy
 from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM
-from hub.learner.messages import Question, policy_path
+from hub.learner.messages import policy_path
 from hub.learner.sb3.drive import OffPolicy, drive
 from hub.learner.sb3.hindsight import HELD, Episodes, GoalSpaces
 from hub.learner.versions.policy import read_policy
 from hub.spaces import parse
+from tests.learner.choices import chosen
 from tests.learning.bits import Bits, bits
 from tests.learning.harness import Hub, floats, run
 from tests.learning.test_lockstep import assert_same, learned, scripted, trained
@@ -335,10 +337,12 @@ def test_a_zip_for_stable_baselines_loads_without_an_environment(tmp_path: Path)
     export_policy(source, agent, tmp_path / "bits.zip")
     model = DQN.load(tmp_path / "bits.zip", device="cpu")
     observation, _ = Bits(6).reset(seed=1)
-    (reply,) = Chooser(read_policy(source), agent.seed).choose(
-        [Question(0, "d", 0, 0, floats(observation))], greedy=True
+    (choice,) = chosen(
+        Chooser(read_policy(source), agent.seed),
+        [Question(0, "d", 0, 0, floats(observation))],
+        greedy=True,
     )
-    assert floats([model.predict(observation, deterministic=True)[0]]) == reply.action
+    assert floats([model.predict(observation, deterministic=True)[0]]) == choice.action
 
 
 # --- it learns -------------------------------------------------------------------------------

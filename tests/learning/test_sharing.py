@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from hub.facts import AgentMade
 from hub.learner.acting.choose import Chooser
-from hub.learner.messages import Question
+from hub.learner.columns import Question
 from hub.learner.versions.policy import PolicyFile
 from hub.words import Event, Floats, Kind
+from tests.learner.choices import chosen
 from tests.learning import sharing_page
 from tests.learning.harness import Hub, file_of, run
 from tests.learning.joining import joined
@@ -60,12 +61,12 @@ def test_more_devices_than_slots_act_alike(tmp_path: Path) -> None:
     assert len(policy.card.devices) == 2
     observation = Floats(np.array([0.1, 0.2, -0.1, 0.3], dtype="<f4").tobytes())
     values = {
-        device: Chooser(policy, 1).choose([Question(0, device, 0, 0, observation)], greedy=True)
+        device: chosen(Chooser(policy, 1), [Question(0, device, 0, 0, observation)], greedy=True)
         for device in ("device-0", "device-1", "device-2", "device-3", "never seen")
     }
     others = [d for d in values if d not in policy.card.devices]
     assert len({values[device][0].value for device in others}) == 1
-    assert len({replies[0].value for replies in values.values()}) == 3
+    assert len({choices[0].value for choices in values.values()}) == 3
 
 
 @pytest.mark.parametrize("agent", [PPO, DQN], ids=lambda agent: agent.algorithm)
@@ -104,9 +105,9 @@ def valued(policy: PolicyFile) -> float:
     """What a device without a slot can expect."""
     observation = Floats(np.array([0.1, 0.2, -0.1, 0.3], dtype="<f4").tobytes())
     asked = [Question(0, "nobody", 0, 0, observation)]
-    (reply,) = Chooser(policy, 1).choose(asked, greedy=True)
-    assert reply.value is not None
-    return reply.value
+    (choice,) = chosen(Chooser(policy, 1), asked, greedy=True)
+    assert choice.value is not None
+    return choice.value
 
 
 # --- the comparison ---------------------------------------------------------------------------

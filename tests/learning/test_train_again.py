@@ -9,13 +9,15 @@ from msgspec.structs import replace
 
 from hub.errors import OperatorFault
 from hub.learner.acting.choose import Chooser
+from hub.learner.columns import Question
 from hub.learner.experience.transitions import Follow
-from hub.learner.messages import Question, policy_path
+from hub.learner.messages import policy_path
 from hub.learner.open import open_learner
 from hub.learner.training.train_again import train_again
 from hub.learner.versions.outline import check_fits, read_outline
 from hub.learner.versions.policy import IMPORTED, read_policy
 from hub.words import AgentName
+from tests.learner.choices import chosen
 from tests.learner.test_transitions import floats
 from tests.learning.farm import Farm
 from tests.learning.harness import cartpole
@@ -74,8 +76,8 @@ def test_what_comes_of_it_acts_for_the_new_agent(
     check_fits(read_outline(path), agent)
     policy = read_policy(path)
     assert policy.card.version == IMPORTED
-    (reply,) = Chooser(policy, agent.seed).choose([QUESTION], greedy=True)
-    assert reply.policy == IMPORTED
+    (choice,) = chosen(Chooser(policy, agent.seed), [QUESTION], greedy=True)
+    assert choice.policy == IMPORTED
     open_learner(agent).take_up(policy.card, policy.tensors)
 
 

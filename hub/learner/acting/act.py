@@ -1,6 +1,6 @@
 """The actor process: observations in, actions out, and never a wait for training.
 
-    recv ──▶ every frame that is there ──▶ one batch ──▶ one forward pass ──▶ one frame of choices
+    recv ──▶ every frame that is there ──▶ one batch ──▶ one forward pass ──▶ one frame of answers
 
 It keeps no state but the version it acts by, and what a recurrent policy remembers; killed and
 started again, it answers the same, or says that the memory was begun anew. A question that somebody
@@ -21,15 +21,14 @@ from hub.frames import Splitter
 from hub.learner.acting.consults import Consults
 from hub.learner.acting.flock import Choosing, open_chooser
 from hub.learner.acting.guests import Guests
+from hub.learner.columns import Questions, joined
 from hub.learner.messages import (
     Answers,
-    Ask,
     Counsel,
     Greedy,
     Invite,
     Load,
     Loaded,
-    Question,
     decode_to_actor,
     framed,
 )
@@ -38,6 +37,7 @@ from hub.learner.versions.policy import read_policy
 if TYPE_CHECKING:
     import socket
 
+    from hub.learner.columns import Question
     from hub.learner.messages import ToActor
     from hub.words import Agent
 
@@ -48,7 +48,7 @@ RECEIVE_BYTES_MAX: Final = 1 << 20
 
 
 def act(connection: socket.socket, agent: Agent) -> None:
-    """Answer every `Ask` by the newest version loaded, until the hub closes the socket."""
+    """Answer all `Questions` by the newest version loaded, until the hub closes the socket."""
     splitter = Splitter()
     actor = _Actor(connection, agent)
     # Made once: a new one for each batch leaves holes in the heap, 20 MB of them in some hours.
@@ -76,7 +76,7 @@ class _Actor:
         self._guests = Guests()
         self._consults = Consults(self._guests, SystemClock())
         self._greedy = not agent.learning
-        self._fresh: list[Question] = []
+        self._fresh: list[Questions] = []
         self._ready: list[Question] = []
         """Those that have waited for somebody elsewhere."""
 
@@ -88,8 +88,8 @@ class _Actor:
     def take(self, message: ToActor) -> None:
         """Questions are answered together, when all that has come is taken."""
         match message:
-            case Ask(questions):
-                self._fresh += questions
+            case Questions():
+                self._fresh.append(message)
             case Counsel():
                 self._ready += self._consults.hear(message)
             case Load():
@@ -104,20 +104,21 @@ class _Actor:
 
     def answer(self) -> None:
         """Choose what can be chosen now, in one forward pass."""
-        questions, self._fresh = self._fresh, []
+        asked, self._fresh = self._fresh, []
         ready, self._ready = self._ready + self._consults.late(), []
         if self._chooser is None:
             return
-        if not self._greedy:
-            questions, consults = self._consults.hold(self._chooser, questions)
+        if asked and not self._greedy:
+            asked, consults = self._consults.hold(self._chooser, asked)
             for consult in consults:
                 self._connection.sendall(framed(consult))
-        if questions or ready:
-            asked = [*questions, *ready]
-            choices = self._chooser.choose(asked, greedy=self._greedy)
+        if ready:
+            asked.append(Questions.of(ready))
+        if asked:
+            questions = joined(asked)
+            choices = self._chooser.choose(questions, greedy=self._greedy)
             self._guests.said.clear()
-            answers = Answers([question.id for question in asked], choices)
-            self._connection.sendall(framed(answers))
+            self._connection.sendall(framed(Answers(questions.ids, choices)))
 
 
 def _load(

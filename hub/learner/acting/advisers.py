@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from hub.advice.trust import Arms, choose
 from hub.learner.acting.chance import Chance, normals
+from hub.learner.columns import Questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hub.learner.messages import Question
+    from hub.learner.columns import Question
     from hub.learner.versions.policy import Card
 
 STREAM: Final = 0x5EED
@@ -44,12 +45,13 @@ class Advisers:
         if not peers:
             return None
         if self._at_random:
-            drawn = self._chance.uniforms([question])[0, 0]
+            drawn = self._chance.uniforms(Questions.of([question]))[0, 0]
             return peers[int(drawn * len(peers))]
         boot, adviser = self._now.get(device, (-1, None))
         known = adviser is None or adviser in peers
         if question.first or boot != question.boot or not known:
-            numbers = normals(self._chance_of(len(guests)).uniforms([question]))[0].tolist()
+            uniforms = self._chance_of(len(guests)).uniforms(Questions.of([question]))
+            numbers = normals(uniforms)[0].tolist()
             arms = self._trust.get(device, Arms())
             adviser = choose(arms, peers, numbers[: len(peers) + 1])
             self._now[device] = question.boot, adviser

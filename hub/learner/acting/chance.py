@@ -17,18 +17,20 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hub.learner.columns import unpacked
 from hub.learner.slots import NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from hub.learner.messages import Question
+    from hub.learner.columns import Questions
 
 WORD: Final = (1 << 64) - 1
 GAMMA: Final = 0x9E3779B97F4A7C15
@@ -40,8 +42,8 @@ KEYS_MAX: Final = 65_536
 """Devices whose key is remembered; then all are made anew."""
 ALONE_MAX: Final = 4
 """So many numbers are mixed one by one: numpy's calls would cost more than they save."""
-NEVER: Final = (None, b"")
-"""The newest boot of a device that has not asked before."""
+BOOT, BEGINS, SLOT = range(3)
+"""Columns of what `find` says: the boot, where its stream begins, and the device's slot."""
 NO_SLOTS: Final[Mapping[str, int]] = {}
 U64: Final = struct.Struct("<Q").pack
 KEY_BYTES: Final = 8
@@ -71,35 +73,34 @@ class Chance:
         self.count = count
         self._slots = slots
         self._keyed = hashlib.blake2b(key=str(seed).encode(), digest_size=KEY_BYTES)
-        self._found: dict[str, tuple[int, bytes]] = {}
-        """Of each device, its newest boot, and what `find` says of that."""
+        self._found: dict[str, bytes] = {}
+        """Of each device, what `find` says of its newest boot."""
         self._stride = count * GAMMA & WORD
         self._stride_all = _u64(self._stride)
         self._ahead = [i * GAMMA & WORD for i in range(1, count + 1)]
         self._ahead_all = np.array(self._ahead, dtype=np.uint64)
 
-    def find(self, questions: Sequence[Question]) -> NDArray[np.uint64]:
-        """Of each, where the stream of its device's boot begins, and its slot: (batch, 2)."""
-        known = self._found.get
-        found = [
-            newest[1]
-            if (newest := known(question.device, NEVER))[0] == question.boot
-            else self._find(question.device, question.boot)
-            for question in questions
-        ]
-        return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)
+    def find(self, questions: Questions) -> NDArray[np.uint64]:
+        """Of each, its boot, where the stream of that begins, and its device's slot: (batch, 3)."""
+        known = b"".join(map(self._found.get, questions.devices, repeat(b"")))
+        found = np.frombuffer(known, dtype=np.uint64).reshape(-1, 3)
+        # All boots at once: one by one they took 0.03 µs each, in a batch of 256. Where a device
+        # has not asked before, there is one too few.
+        if found[:, BOOT].tobytes() == questions.boots:
+            return found
+        each = zip(questions.devices, unpacked(questions.boots), strict=True)
+        known = b"".join([self._find_one(device, boot) for device, boot in each])
+        return np.frombuffer(known, dtype=np.uint64).reshape(-1, 3)
 
     def uniforms(
-        self, questions: Sequence[Question], found: NDArray[np.uint64] | None = None
+        self, questions: Questions, found: NDArray[np.uint64] | None = None
     ) -> NDArray[np.float64]:
         """Numbers in (0, 1), float64 (len(questions), count); `found` = what `find` says."""
-        begins = (self.find(questions) if found is None else found)[:, 0]
-        steps = [question.step for question in questions]
-        if len(steps) * self.count <= ALONE_MAX:
-            rows = [self._alone(*one) for one in zip(begins.tolist(), steps, strict=True)]
-            return np.array(rows, dtype=np.float64)
-        places = np.frombuffer(struct.pack(f"<{len(steps)}Q", *steps), dtype=np.uint64)
-        starts = places * self._stride_all
+        begins = (self.find(questions) if found is None else found)[:, BEGINS]
+        if len(begins) * self.count <= ALONE_MAX:
+            each = zip(begins.tolist(), unpacked(questions.steps), strict=True)
+            return np.array([self._alone(*one) for one in each], dtype=np.float64)
+        starts = np.frombuffer(questions.steps, dtype=np.uint64) * self._stride_all
         starts += begins
         words = mixed_all(starts[:, None] + self._ahead_all)
         words >>= SHIFT_ALL
@@ -113,13 +114,18 @@ class Chance:
         start += step * self._stride
         return [((mixed(start + ahead) >> SHIFT) + 0.5) * UNIT for ahead in self._ahead]
 
-    def _find(self, device: str, boot: int) -> bytes:
+    def _find_one(self, device: str, boot: int) -> bytes:
+        """Of one, and remember it."""
+        packed = U64(boot)
+        found = self._found.get(device, b"")
+        if found.startswith(packed):
+            return found
         if len(self._found) >= KEYS_MAX:
             self._found.clear()
         keyed = self._keyed.copy()
-        keyed.update(U64(boot) + device.encode())
-        found = keyed.digest() + U64(self._slots.get(device, NOBODY))
-        self._found[device] = boot, found
+        keyed.update(packed + device.encode())
+        found = packed + keyed.digest() + U64(self._slots.get(device, NOBODY))
+        self._found[device] = found
         return found
 
 

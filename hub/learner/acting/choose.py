@@ -9,34 +9,35 @@ The same numbers as Stable-Baselines3's own policies to float32 rounding, 13 tim
 
 from __future__ import annotations
 
-from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hub.learner import interface
 from hub.learner.acting import continuous, discrete
-from hub.learner.acting.chance import Chance
+from hub.learner.acting.chance import SLOT, Chance
 from hub.learner.acting.drawing import Drawing
 from hub.learner.acting.memory import Memory, each_device_once
+from hub.learner.acting.tell import tell
 from hub.learner.features import factors_of, features
+from hub.learner.interface import Choices
 from hub.learner.largest import LARGEST, fits, is_unbounded
-from hub.learner.messages import NOTHING, Advice, Drawn, Question, payload_of
+from hub.learner.messages import NOTHING, Advice, Drawn, payload_of
 from hub.learner.slots import LOG_FACTORS, numbered, with_slot
 from hub.learner.versions.scaling import Scale, scale_of
 from hub.mask import TAKEN_BY
 from hub.spaces import Box, Dict, Discrete, MultiBinary, Space, choices, parse, size
-from hub.step import Choice
 from hub.words import Floats, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from hub.learner.algorithms.row import PolicyKind
+    from hub.learner.columns import Chosen, Questions
     from hub.learner.versions.parts import Part
     from hub.learner.versions.policy import PolicyFile, Tensors
+    from hub.step import Choice
 
     Matrix = NDArray[np.float32]
 
@@ -89,10 +90,9 @@ class Chooser:
         if card.clip_obs is not None:
             self._scale = scale_of(sent, tensors, clip=card.clip_obs)
 
-    def advise(self, question: Question) -> Matrix:
-        """What it would do, (1, k), as in `Advice`; Q-values as the log of their softmax."""
-        asked = [question]
-        x, _ = self._inputs(asked, self._chance.find(asked))
+    def advise(self, question: Questions) -> Matrix:
+        """What it would do, asked one: (1, k), as in `Advice`; Q as the log of its softmax."""
+        x, _ = self._inputs(question, self._chance.find(question))
         logits, log_std, _, _ = self._drawing.net.look(x)
         if self._name in GAUSSIAN:
             assert log_std is not None, "a Gaussian has a spread"
@@ -101,20 +101,18 @@ class Chooser:
             logits = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         return logits
 
-    def choose_advised(self, question: Question, adviser: str, advice: Matrix) -> Choice:
-        """Drawn from the product of what it and its adviser would do."""
+    def choose_advised(self, question: Questions, adviser: str, advice: Matrix) -> Choice:
+        """One action, drawn from the product of what it and its adviser would do."""
         net = self._drawing.net
         net.advice = advice
         beside = Drawn(advice=Advice(adviser, Floats(advice.tobytes())))
         try:
-            (choice,) = self._choose([question], greedy=False, beside=beside)
+            (choice,) = self._choose(question, greedy=False, beside=beside)
         finally:
             net.advice = None
         return choice
 
-    def choose(
-        self, questions: Sequence[Question], *, greedy: bool, beside: Drawn = NOTHING
-    ) -> list[Choice]:
+    def choose(self, questions: Questions, *, greedy: bool, beside: Drawn = NOTHING) -> Chosen:
         """An action for each question, in order, as the log will have it.
 
         Args:
@@ -124,7 +122,7 @@ class Chooser:
         """
         if self.memory is None and self._drawing.drift is None:
             return self._choose(questions, greedy=greedy, beside=beside)
-        chosen = []
+        chosen: list[Choice] = []
         for run in each_device_once(questions):
             chosen += self._choose(run, greedy=greedy, beside=beside)
         return chosen
@@ -139,18 +137,15 @@ class Chooser:
         if self.memory is not None:
             self.memory.forget()
 
-    def _inputs(
-        self, questions: Sequence[Question], found: NDArray[np.uint64]
-    ) -> tuple[Matrix, list[int]]:
+    def _inputs(self, questions: Questions, found: NDArray[np.uint64]) -> tuple[Matrix, list[int]]:
         """What the first layer sees, and of a recurrent policy how much it had seen before."""
-        joined = b"".join([question.values for question in questions])
-        numbers = np.frombuffer(joined, dtype="<f4")
+        numbers = np.frombuffer(questions.values, dtype="<f4")
         if self._unbounded and not fits(numbers):
             numbers = numbers.clip(-LARGEST, LARGEST)
         observations = numbers.reshape(-1, self._size)
         if self._scale is not None:
             observations = self._scale(observations)
-        slots = found[:, 1].view(np.int64)
+        slots = found[:, SLOT].view(np.int64)
         if self._told_apart:
             observations = self._with_slots(observations, slots)
         x = observations if self._plain else self._features(self._observations, observations)
@@ -161,20 +156,20 @@ class Chooser:
             x, seen = self.memory.remember(questions, x)
         return x, seen
 
-    def _choose(
-        self, questions: Sequence[Question], *, greedy: bool, beside: Drawn
-    ) -> list[Choice]:
+    def _choose(self, questions: Questions, *, greedy: bool, beside: Drawn) -> Chosen:
         found = self._chance.find(questions)
         x, seen = self._inputs(questions, found)
         self._drawing.asked = questions
         uniforms = None if greedy else self._chance.uniforms(questions, found)
-        if self._takes_masks and any(question.mask is not None for question in questions):
-            chosen = MASKED[self._name](self._drawing, x, uniforms, self._masks(questions))
+        if self._takes_masks and questions.masks is not None:
+            chosen = MASKED[self._name](self._drawing, x, uniforms, self._masks(questions.masks))
         else:
             chosen = self._kind(self._drawing, x, uniforms)
         if self._first:
             chosen = chosen._replace(actions=chosen.actions + np.float32(self._first))
-        return self._rows(chosen, self._payloads(questions, chosen, seen, beside), beside)
+        source = Source.POLICY if beside.advice is None else Source.ADVICE
+        payloads = self._payloads(questions, chosen, seen, beside)
+        return tell(chosen, source, self.version, payloads)
 
     def _with_slots(self, observations: Matrix, slots: NDArray[np.int64]) -> Matrix:
         """The observations with their devices' slots behind them, or the net told of these."""
@@ -183,24 +178,24 @@ class Chooser:
             return observations
         return np.column_stack([observations, slots.astype(np.float32)])
 
-    def _masks(self, questions: Sequence[Question]) -> NDArray[np.bool_]:
+    def _masks(self, masks: Sequence[bytes | None]) -> NDArray[np.bool_]:
         """What each question allows, (batch, choices)."""
         assert not isinstance(self._actions, (Box, Dict)), "only choices have a mask"
         everything = b"\1" * sum(choices(self._actions))
-        joined = b"".join([question.mask or everything for question in questions])
-        return np.frombuffer(joined, dtype=np.bool_).reshape(len(questions), -1)
+        joined = b"".join([mask or everything for mask in masks])
+        return np.frombuffer(joined, dtype=np.bool_).reshape(len(masks), -1)
 
     def _payloads(
         self,
-        questions: Sequence[Question],
-        chosen: interface.Choice,
+        questions: Questions,
+        chosen: Choices,
         seen: list[int],
         beside: Drawn,
-    ) -> Iterable[str | None]:
+    ) -> tuple[str | None, ...] | None:
         """Of each, how it was drawn; `beside` is said of all."""
         actions, _, _, raw = chosen
         if raw is None and self.memory is None and not self._takes_masks and beside is NOTHING:
-            return repeat(None)
+            return None
         drawn = [beside] * len(questions)
         if raw is not None:
             for i in np.flatnonzero((raw != actions).any(axis=1)):
@@ -208,21 +203,9 @@ class Chooser:
         if self.memory is not None:
             drawn = [d._replace(memory=count) for d, count in zip(drawn, seen, strict=True)]
         if self._takes_masks:
-            drawn = [d._replace(mask=q.mask) for d, q in zip(drawn, questions, strict=True)]
-        return map(payload_of, drawn)
-
-    def _rows(
-        self, chosen: interface.Choice, payloads: Iterable[str | None], beside: Drawn
-    ) -> list[Choice]:
-        """Each row by itself."""
-        source = Source.POLICY if beside.advice is None else Source.ADVICE
-        actions = np.ascontiguousarray(chosen.actions)
-        width = actions.shape[1] * actions.itemsize
-        rows: list[Floats] = actions.view(f"V{width}")[:, 0].tolist()
-        logprobs = repeat(None) if chosen.logprobs is None else chosen.logprobs.tolist()
-        values = repeat(None) if chosen.values is None else chosen.values.tolist()
-        version, reason = repeat(self.version), repeat(None)
-        return list(map(Choice, rows, repeat(source), version, logprobs, values, reason, payloads))
+            masks = questions.masks or (None,) * len(questions)
+            drawn = [d._replace(mask=mask) for d, mask in zip(drawn, masks, strict=True)]
+        return tuple(map(payload_of, drawn))
 
 
 def _factors_of(tensors: Tensors, behind: int) -> Matrix | None:
@@ -238,15 +221,20 @@ GAUSSIAN: Final = ("gaussian", "squashed_gaussian")
 # --- the kinds of policy ---------------------------------------------------------------------
 
 
-def _own(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> interface.Choice:
+def _own(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """As the algorithm's own class says; `x` is as devices sent it."""
     assert drawing.own is not None, "made with the chooser"
-    return drawing.own.choose(x, uniforms)
+    actions, logprobs, values, raw = drawing.own.choose(x, uniforms)
+    # Its class is somebody else's: numbers of float64 would be taken for twice as many.
+    return Choices(
+        actions.astype(np.float32, copy=False),
+        None if logprobs is None else logprobs.astype(np.float32, copy=False),
+        None if values is None else values.astype(np.float32, copy=False),
+        raw,
+    )
 
 
-KINDS: Final[
-    dict[PolicyKind, Callable[[Drawing, Matrix, NDArray[np.float64] | None], interface.Choice]]
-] = {
+KINDS: Final[dict[PolicyKind, Callable[[Drawing, Matrix, NDArray[np.float64] | None], Choices]]] = {
     "categorical": discrete.categorical,
     "multi_categorical": discrete.multi_categorical,
     "bernoulli": discrete.bernoulli,
@@ -263,9 +251,7 @@ KINDS: Final[
 MASKED: Final[
     dict[
         PolicyKind,
-        Callable[
-            [Drawing, Matrix, NDArray[np.float64] | None, NDArray[np.bool_]], interface.Choice
-        ],
+        Callable[[Drawing, Matrix, NDArray[np.float64] | None, NDArray[np.bool_]], Choices],
     ]
 ] = {"categorical": discrete.categorical, "multi_categorical": discrete.multi_categorical}
 """The kinds that can leave choices out."""

@@ -1,7 +1,7 @@
 """Questions that wait for an adviser elsewhere, in the actor: for a while, and none for long.
 
     consults = Consults(guests, clock)
-    fresh, consult = consults.hold(chooser, questions)     # to be chosen now; to be asked
+    now, consult = consults.hold(chooser, [questions])     # to be chosen now; to be asked
     ready = consults.hear(counsel) + consults.late()       # to be chosen with what was said, or not
 
 Rule 1: nothing waits beyond `within_s`. Then it is chosen without advice, as if nobody were asked.
@@ -11,20 +11,21 @@ Rule 2: who is late `MISSES_MAX` times in a row is not asked for `REST_S`: its s
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from hub.learner.acting.flock import FlockChooser
+from hub.learner.columns import Questions
 from hub.learner.messages import Consult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hub.clock import Clock
     from hub.learner.acting.flock import Choosing
     from hub.learner.acting.guests import Guests
-    from hub.learner.messages import Counsel, Invite, Question
+    from hub.learner.columns import Question
+    from hub.learner.messages import Counsel, Invite
 
 MISSES_MAX: Final = 3
 REST_S: Final = 10.0
@@ -62,21 +63,21 @@ class Consults:
         self._rests_until_s = {name: until for name, until in rests.items() if until > now_s}
 
     def hold(
-        self, chooser: Choosing, questions: Sequence[Question]
-    ) -> tuple[list[Question], list[Consult]]:
+        self, chooser: Choosing, asked: list[Questions]
+    ) -> tuple[list[Questions], list[Consult]]:
         """Those that need nobody elsewhere, and what is to be asked for the others."""
         if not self._guests.asked or not isinstance(chooser, FlockChooser):
-            return list(questions), []
+            return asked, []
         now, consults = [], []
         now_s = self._clock.monotonic()
-        for question in questions:
+        for question in chain.from_iterable(asked):
             adviser = chooser.asks(question)
             if adviser is None or now_s < self._rests_until_s.get(adviser, 0.0):
                 now.append(question)
                 continue
             self._held[question.id] = _Held(question, adviser, now_s + self._within_s)
             consults.append(Consult(question.id, adviser, question.values))
-        return now, consults
+        return [Questions.of(now)] if now else [], consults
 
     def hear(self, counsel: Counsel) -> list[Question]:
         """The question, if it still waits, with what was said laid down for it."""

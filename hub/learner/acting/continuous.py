@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hub.learner.acting.chance import normals
-from hub.learner.interface import Choice
+from hub.learner.interface import Choices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,19 +31,19 @@ ONE: Final = np.ones(1, dtype=np.float32)
 LOG_SQRT_2PI: Final = 0.5 * math.log(2.0 * math.pi)
 
 
-def gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """The log-probability is that of the sample before the bounds cut it."""
     mean, log_std, values, _ = drawing.net.look(x)
     assert log_std is not None, "a Gaussian has a spread"
     if uniforms is None:
-        return Choice(_within(mean, drawing.low, drawing.high), None, values)
+        return Choices(_within(mean, drawing.low, drawing.high), None, values)
     noise = normals(uniforms).astype(np.float32)
     raw = (mean + np.exp(log_std) * noise).astype(np.float32, copy=False)
     logprobs = _normal_logprobs(noise, log_std)
-    return Choice(_within(raw, drawing.low, drawing.high), logprobs, values, raw)
+    return Choices(_within(raw, drawing.low, drawing.high), logprobs, values, raw)
 
 
-def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """A Gaussian through tanh, scaled to the bounds (Haarnoja et al. 2018, appendix C)."""
     low, high = drawing.low, drawing.high
     mean, log_std, _, _ = drawing.net.look(x)
@@ -60,26 +60,26 @@ def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64]
         correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
         logprobs = _normal_logprobs(noise, log_std) - correction
     actions = low + 0.5 * (squashed + 1.0) * (high - low)
-    return Choice(_within(actions, low, high), logprobs, None)
+    return Choices(_within(actions, low, high), logprobs, None)
 
 
-def state_dependent(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def state_dependent(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """Noise is a matrix times what the mean's layer saw (Raffin et al. 2021), as in SB3.
 
     The log-probability is that over all matrices, which is what SB3's ratio is of.
     """
     mean, _, values, seen = drawing.net.look(x)
     if uniforms is None:
-        return Choice(_within(mean, drawing.low, drawing.high), None, values)
+        return Choices(_within(mean, drawing.low, drawing.high), None, values)
     noise, standard, log_std = _of_the_state(drawing, seen[:, : drawing.net.latent])
     raw = mean + noise
     logprobs = _normal_logprobs(standard, log_std)
-    return Choice(_within(raw, drawing.low, drawing.high), logprobs, values, raw)
+    return Choices(_within(raw, drawing.low, drawing.high), logprobs, values, raw)
 
 
 def squashed_state_dependent(
     drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None
-) -> Choice:
+) -> Choices:
     """The same noise before tanh, and around a mean that is bounded itself, as in SB3."""
     low, high = drawing.low, drawing.high
     mean, _, _, seen = drawing.net.look(x)
@@ -95,10 +95,10 @@ def squashed_state_dependent(
         correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
         logprobs = _normal_logprobs(standard, log_std) - correction
     actions = low + 0.5 * (squashed + 1.0) * (high - low)
-    return Choice(_within(actions, low, high), logprobs, None)
+    return Choices(_within(actions, low, high), logprobs, None)
 
 
-def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """mu(o) with normal noise, scaled to the bounds (Lillicrap et al. 2016; Fujimoto et al. 2018).
 
     The log-probability is the noise's, before the bounds cut it; None without noise. Noise that
@@ -120,7 +120,7 @@ def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | N
         log_std = np.full(noise.shape[1], math.log(scale), dtype=np.float32)
         logprobs = _normal_logprobs(noise, log_std)
     actions = low + 0.5 * (scaled + 1.0) * (high - low)
-    return Choice(_within(actions, low, high), logprobs, None)
+    return Choices(_within(actions, low, high), logprobs, None)
 
 
 def _of_the_state(drawing: Drawing, latent: Matrix) -> tuple[Matrix, Matrix, Matrix]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hub.learner.interface import Choice
+from hub.learner.interface import Choices
 from hub.spaces import Discrete
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ def categorical(
     x: Matrix,
     uniforms: NDArray[np.float64] | None,
     masks: NDArray[np.bool_] | None = None,
-) -> Choice:
+) -> Choices:
     """One choice, by the softmax of the logits."""
     said = drawing.net.look(x)
     logits, values = _allowed(said.action, masks), said.value
     if uniforms is None:
-        return Choice(_column(logits.argmax(axis=1)), None, values)
+        return Choices(_column(logits.argmax(axis=1)), None, values)
     if len(logits) == 1:
         chosen, logprob = _draw_one(logits[0].tolist(), uniforms.item())
-        return Choice(np.array([[chosen]], np.float32), np.array([logprob], np.float32), values)
+        return Choices(np.array([[chosen]], np.float32), np.array([logprob], np.float32), values)
     # A row for each choice: numpy is slow on rows of two. `np.maximum.reduce` is `.max` without
     # 2 µs of Python around it, and so below.
     rows = logits.T
@@ -49,7 +49,7 @@ def categorical(
     total = cumulative[-1]
     chosen = np.add.reduce(uniforms[:, 0] * total > cumulative[:-1])  # the inverse CDF
     logprobs = shifted[chosen, np.arange(len(chosen))] - np.log(total)
-    return Choice(_column(chosen), logprobs, values)
+    return Choices(_column(chosen), logprobs, values)
 
 
 def _draw_one(logits: list[float], uniform: float) -> tuple[int, float]:
@@ -65,7 +65,7 @@ def multi_categorical(
     x: Matrix,
     uniforms: NDArray[np.float64] | None,
     masks: NDArray[np.bool_] | None = None,
-) -> Choice:
+) -> Choices:
     """Each number of the action by itself as `categorical`; the log-probability is their sum."""
     said = drawing.net.look(x)
     logits, values = _allowed(said.action, masks), said.value
@@ -73,51 +73,51 @@ def multi_categorical(
     never = np.full((len(logits), 1), -np.inf, dtype=np.float32)
     table = np.concatenate([logits, never], axis=1)[:, drawing.places]
     if uniforms is None:
-        return Choice(table.argmax(axis=2).astype(np.float32), None, values)
+        return Choices(table.argmax(axis=2).astype(np.float32), None, values)
     shifted = table - table.max(axis=2, keepdims=True)
     cumulative = np.add.accumulate(np.exp(shifted), axis=2)
     total = cumulative[:, :, -1:]
     chosen = (uniforms[:, :, None] * total > cumulative[:, :, :-1]).sum(axis=2)
     logprobs = np.take_along_axis(shifted, chosen[:, :, None], axis=2) - np.log(total)
-    return Choice(chosen.astype(np.float32), logprobs[:, :, 0].sum(axis=1), values)
+    return Choices(chosen.astype(np.float32), logprobs[:, :, 0].sum(axis=1), values)
 
 
-def bernoulli(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def bernoulli(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """Each switch by itself; the logit is log(p / (1 - p)) of its being on."""
     said = drawing.net.look(x)
     logits, values = said.action, said.value
     if uniforms is None:
-        return Choice((logits > 0.0).astype(np.float32), None, values)
+        return Choices((logits > 0.0).astype(np.float32), None, values)
     on = np.log(uniforms) - np.log1p(-uniforms) < logits  # u < p, and exact where p is almost 1
     logprobs = -np.logaddexp(np.float32(0.0), np.where(on, -logits, logits)).sum(axis=1)
-    return Choice(on.astype(np.float32), logprobs, values)
+    return Choices(on.astype(np.float32), logprobs, values)
 
 
-def epsilon_greedy(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def epsilon_greedy(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """The choice of the highest Q, and in a share of cases any."""
     return _mostly_best(drawing, drawing.net.look(x).action, uniforms)
 
 
 def epsilon_greedy_quantiles(
     drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None
-) -> Choice:
+) -> Choices:
     """Q is the mean of the return's quantiles (Dabney et al. 2018, QR-DQN)."""
     assert isinstance(drawing.actions, Discrete), "the algorithm takes no other"
     quantiles = drawing.net.look(x).action.reshape(len(x), -1, drawing.actions.n)
     return _mostly_best(drawing, quantiles.mean(axis=1), uniforms)
 
 
-def _mostly_best(drawing: Drawing, q: Matrix, uniforms: NDArray[np.float64] | None) -> Choice:
+def _mostly_best(drawing: Drawing, q: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     best = q.argmax(axis=1)
     values = np.maximum.reduce(q, axis=1)
     if uniforms is None:
-        return Choice(_column(best), None, values)
+        return Choices(_column(best), None, values)
     count = q.shape[1]
     epsilon = drawing.exploration
     anything = np.minimum((uniforms[:, 1] * count).astype(np.int64), count - 1)
     chosen = np.where(uniforms[:, 0] < epsilon, anything, best)
     probabilities = (epsilon / count + (1.0 - epsilon) * (chosen == best)).astype(np.float32)
-    return Choice(_column(chosen), np.log(probabilities), values)
+    return Choices(_column(chosen), np.log(probabilities), values)
 
 
 def _allowed(logits: Matrix, masks: NDArray[np.bool_] | None) -> Matrix:

@@ -12,11 +12,9 @@ from hub.learner.open import own_chooser
 from hub.spaces import Box, MultiBinary, MultiDiscrete, choices, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from hub.learner.messages import Question
+    from hub.learner.columns import Questions
     from hub.learner.versions.policy import PolicyFile
 
 STATE_DEPENDENT: Final = ("state_dependent", "squashed_state_dependent")
@@ -42,6 +40,7 @@ class Drawing:
 
         `slots` = the net adds them; 0 = they are among the features.
         """
+        self.asked: Questions
         card, tensors = policy.card, policy.tensors
         self.actions = parse(card.actions)
         self.own = own_chooser(card, tensors) if card.kind == "own" else None
@@ -59,7 +58,6 @@ class Drawing:
             self.matrices = Matrices(
                 self.net.log_std, seed, every=card.sde_sample_freq, version=card.version
             )
-        self.asked: Sequence[Question] = ()
         self.exploration = card.exploration
         self.noise = card.noise
         if isinstance(self.actions, Box):

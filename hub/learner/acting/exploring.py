@@ -10,17 +10,15 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from msgspec import structs
 
 from hub.learner.acting.chance import Chance, normals
 from hub.learner.acting.memory import DEVICES_MAX
+from hub.learner.columns import Questions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from hub.learner.messages import Question
+    from hub.learner.columns import Question
 
     Matrix = NDArray[np.float32]
 
@@ -44,7 +42,7 @@ class Matrices:
         self._chance = Chance(-1 - seed, 2 * log_std.size)
         self._drawn: dict[str, tuple[int, int, Matrix]] = {}
 
-    def of(self, questions: Sequence[Question]) -> Matrix:
+    def of(self, questions: Questions) -> Matrix:
         """W for each, float32 (batch, latent, m)."""
         return np.stack([self._one(question) for question in questions])
 
@@ -53,8 +51,8 @@ class Matrices:
         boot, drawn_for, matrix = self._drawn.get(question.device, (None, None, None))
         if (boot, drawn_for) == (question.boot, period) and matrix is not None:
             return matrix
-        key = structs.replace(question, step=period)
-        drawn = normals(self._chance.uniforms([key])).reshape(self._std.shape)
+        key = Questions.of([question._replace(step=period)])
+        drawn = normals(self._chance.uniforms(key)).reshape(self._std.shape)
         matrix = (self._std * drawn).astype(np.float32)
         if len(self._drawn) >= DEVICES_MAX:
             self._drawn.clear()  # it can be drawn again
@@ -79,7 +77,7 @@ class Drift:
         """Standard deviation of a step."""
         self._places: dict[str, _Place] = {} if before is None else before._places
 
-    def walk(self, questions: Sequence[Question], drawn: NDArray[np.float64]) -> Matrix:
+    def walk(self, questions: Questions, drawn: NDArray[np.float64]) -> Matrix:
         """The noise of each, float32 (batch, m).
 
         Args:

@@ -14,14 +14,15 @@ from hub.learner.acting.advisers import Advisers
 from hub.learner.acting.choose import Chooser
 from hub.learner.acting.guests import Guests
 from hub.learner.acting.turns import Turns
+from hub.learner.columns import Questions
 from hub.learner.messages import NOTHING, Drawn
 from hub.learner.versions.parts import alone
 from hub.learner.versions.policy import PolicyFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from hub.learner.messages import Question
+    from hub.learner.columns import Chosen, Question
     from hub.learner.versions.parts import Part
     from hub.step import Choice
 
@@ -33,7 +34,7 @@ class Choosing(Protocol):
 
     version: int
 
-    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Choice]:
+    def choose(self, questions: Questions, *, greedy: bool) -> Chosen:
         """An action for each question, in order, as the log will have it."""
         ...
 
@@ -111,20 +112,21 @@ class FlockChooser:
         led = _lead_of(acted, policy) if before is None else before.lead
         self.lead: Chooser = Chooser(lead, seed, led)
 
-    def choose(self, questions: Sequence[Question], *, greedy: bool) -> list[Choice]:
+    def choose(self, questions: Questions, *, greedy: bool) -> Chosen:
         """As each question's device would by itself, or with its adviser."""
         if self._advisers is not None and not greedy:
             return [self._advised(self._advisers, question) for question in questions]
         if len(questions) == 1 and self._turns is None:
-            return self._of(questions[0].device).choose(questions, greedy=greedy)
-        asked: dict[Chooser, list[int]] = {}
+            return self._of(questions.devices[0]).choose(questions, greedy=greedy)
+        asked: dict[Chooser, dict[int, Question]] = {}
         for i, question in enumerate(questions):
-            asked.setdefault(self._acts_for(question, greedy=greedy), []).append(i)
+            asked.setdefault(self._acts_for(question, greedy=greedy), {})[i] = question
         choices: dict[int, Choice] = {}
-        for chooser, places in asked.items():
+        for chooser, some in asked.items():
             beside = NOTHING if self._turns is None or chooser is self.lead else OWN
-            some = chooser.choose([questions[i] for i in places], greedy=greedy, beside=beside)
-            choices.update(zip(places, some, strict=True))
+            together = Questions.of(list(some.values()))
+            chosen = chooser.choose(together, greedy=greedy, beside=beside)
+            choices.update(zip(some, chosen, strict=True))
         return [choices[i] for i in range(len(questions))]
 
     def asks(self, question: Question) -> str | None:
@@ -135,17 +137,17 @@ class FlockChooser:
         return adviser if adviser in self._guests.asked else None
 
     def _advised(self, advisers: Advisers, question: Question) -> Choice:
-        own = self._of(question.device)
-        if question.device not in self._own:
-            return own.choose([question], greedy=False)[0]
-        adviser = advisers.of(question, self._guests.names)
-        if adviser is None:
-            return own.choose([question], greedy=False)[0]
-        peer = self._own.get(adviser)
-        advice = self._guests.advise(adviser, question) if peer is None else peer.advise(question)
-        if advice is None:  # a guest that has nothing to say
-            return own.choose([question], greedy=False)[0]
-        return own.choose_advised(question, adviser, advice)
+        own, alone = self._of(question.device), Questions.of([question])
+        adviser, advice = None, None
+        if question.device in self._own:
+            adviser = advisers.of(question, self._guests.names)
+        if adviser is not None:
+            peer, guests = self._own.get(adviser), self._guests
+            advice = guests.advise(adviser, alone) if peer is None else peer.advise(alone)
+        if adviser is None or advice is None:  # or a guest that has nothing to say
+            (choice,) = own.choose(alone, greedy=False)
+            return choice
+        return own.choose_advised(alone, adviser, advice)
 
     def forget(self) -> None:
         """Begin anew with every device."""

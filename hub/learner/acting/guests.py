@@ -20,6 +20,7 @@ from msgspec import structs
 
 from hub.errors import HubFault
 from hub.learner.acting.choose import Chooser
+from hub.learner.columns import unpacked
 from hub.learner.versions.policy import read_policy
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hub.learner.messages import Question
+    from hub.learner.columns import Questions
 
 
 class Guests:
@@ -60,10 +61,11 @@ class Guests:
             self._choosers[name] = opened
         self.names = [*self._choosers, *asked]
 
-    def advise(self, name: str, question: Question) -> NDArray[np.float32] | None:
-        """What it would do, as `Chooser.advise` has it; None when it has nothing to say."""
+    def advise(self, name: str, question: Questions) -> NDArray[np.float32] | None:
+        """Asked one: what it would do, as `Chooser.advise` has it; None when it says nothing."""
         if name in self.asked:
-            adviser, said = self.said.get(question.id, (None, None))
+            (number,) = unpacked(question.ids)
+            adviser, said = self.said.get(number, (None, None))
             return said if adviser == name else None
         _, chooser = self._choosers[name]
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from hub.learner.columns import Questions
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from hub.learner.messages import Question
+    from hub.learner.columns import Question
     from hub.learner.versions.policy import Tensors
 
     Matrix = NDArray[np.float32]
@@ -58,7 +60,7 @@ class Memory:
         """Begin anew with every device."""
         self._kept.clear()
 
-    def remember(self, questions: Sequence[Question], x: Matrix) -> tuple[Matrix, list[int]]:
+    def remember(self, questions: Questions, x: Matrix) -> tuple[Matrix, list[int]]:
         """What the layers behind see, and how much each state had seen before.
 
         Args:
@@ -100,16 +102,18 @@ class _Cell:
         return _sigmoid(o) * np.tanh(cell), cell
 
 
-def each_device_once(questions: Sequence[Question]) -> Iterator[list[Question]]:
+def each_device_once(questions: Questions) -> Iterator[Questions]:
     """The questions in order, parted before a device's second: it builds on its first."""
-    run: list[Question] = []
+    if len(set(questions.devices)) == len(questions):
+        yield questions
+        return
+    run: dict[str, Question] = {}
     for question in questions:
-        if any(question.device == other.device for other in run):
-            yield run
-            run = []
-        run.append(question)
-    if run:
-        yield run
+        if question.device in run:
+            yield Questions.of(list(run.values()))
+            run.clear()
+        run[question.device] = question
+    yield Questions.of(list(run.values()))
 
 
 def _follows(kept: _Kept, question: Question) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hub.learner.messages import Question
+    from hub.learner.columns import Question
     from hub.learner.versions.policy import Card
 
 MOSTLY_OWN = 3

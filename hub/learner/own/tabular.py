@@ -15,7 +15,7 @@ import numpy as np
 
 from hub.learner.algorithms.reference import cells
 from hub.learner.algorithms.row import Fall
-from hub.learner.interface import Acting, Choice, Plain, Update, executed
+from hub.learner.interface import Acting, Choices, Plain, Update, executed
 from hub.spaces import Box, Discrete, parse
 
 if TYPE_CHECKING:
@@ -132,17 +132,17 @@ class Greedy:
 
     def choose(
         self, observations: NDArray[np.float32], uniforms: NDArray[np.float64] | None
-    ) -> Choice:
+    ) -> Choices:
         """The best action, or, with probability epsilon, any (Sutton & Barto 2018, section 2.2)."""
         q = self._q[rows(self._observations, self._cells, observations)]
         best, values, count = q.argmax(axis=1), q.max(axis=1), q.shape[1]
         if uniforms is None:
-            return Choice(_column(best), None, values)
+            return Choices(_column(best), None, values)
         anything = np.minimum((uniforms[:, 1] * count).astype(np.int64), count - 1)
         chosen = np.where(uniforms[:, 0] < self._epsilon, anything, best)
         share = self._epsilon / count
         probabilities = np.where(chosen == best, 1.0 - self._epsilon + share, share)
-        return Choice(_column(chosen), np.log(probabilities).astype(np.float32), values)
+        return Choices(_column(chosen), np.log(probabilities).astype(np.float32), values)
 
 
 def rows(

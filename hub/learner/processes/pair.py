@@ -14,9 +14,9 @@ from msgspec import structs
 
 from hub.facts import Advised, Alert
 from hub.learner.algorithms.parameters import algorithm_of
+from hub.learner.columns import Questions, Row, unpacked
 from hub.learner.messages import (
     Answers,
-    Ask,
     Consult,
     Greedy,
     Idle,
@@ -25,7 +25,6 @@ from hub.learner.messages import (
     Load,
     Loaded,
     LoggedPolicy,
-    Question,
     Waiting,
     decode_from_actor,
     decode_from_trainer,
@@ -90,7 +89,7 @@ class Pair:
         self._open: dict[int, Step] = {}
         self._elsewhere: set[int] = set()
         """Numbers of those that wait for an adviser elsewhere: nobody else is to wait for them."""
-        self._together = Together[Question](lambda several: self.actor.send(framed(Ask(several))))
+        self._together = Together[Row](lambda rows: self.actor.send(framed(Questions.of(rows))))
         self._next_id = 0
         self._loaded: int | None = None
         """Version the actor has been given; without one, asking makes no sense."""
@@ -193,14 +192,15 @@ class Pair:
         if self._loaded is None:
             return  # asked when the actor has its policy
         self._together.add(
-            Question(
+            # No Question: a plain tuple is made in a quarter of the time.
+            (
                 number,
                 step.device.id,
                 step.boot,
                 step.number,
                 step.observation.values,
                 step.observation.mask,
-                first=_is_first(step),
+                _is_first(step),
             )
         )
 
@@ -272,6 +272,9 @@ class Pair:
 
     def _actor_said(self, body: bytes) -> None:
         message: FromActor = decode_from_actor(body)
+        if isinstance(message, Answers):
+            self._answered(message)
+            return
         if isinstance(message, Loaded):
             if message.error is not None:
                 log.error("actor of %s: version %s: %s", self.name, message.version, message.error)
@@ -279,16 +282,17 @@ class Pair:
         if isinstance(message, LastWords):
             self.actor.note(message.error)
             return
-        if isinstance(message, Consult):
-            self._elsewhere.add(message.id)
-            self._around.consult(self.name, message)
-            return
-        assert isinstance(message, Answers)
+        self._elsewhere.add(message.id)
+        self._around.consult(self.name, message)
+
+    def _answered(self, answers: Answers) -> None:
+        """Hand on what was chosen for the steps that are still open."""
+        ids = unpacked(answers.ids)
         # All are taken first: who looks at `choosing` meanwhile waits for none of these.
         if self._elsewhere:
-            self._elsewhere.difference_update(message.ids)
-        steps = [self._open.pop(number, None) for number in message.ids]
-        for step, choice in zip(steps, message.choices, strict=True):
+            self._elsewhere.difference_update(ids)
+        steps = [self._open.pop(number, None) for number in ids]
+        for step, choice in zip(steps, answers.choices, strict=True):
             if step is not None:
                 self._around.choose(step, choice)
 
