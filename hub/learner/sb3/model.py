@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from hub.learner.algorithms.observed import has_images, is_image
@@ -20,8 +21,9 @@ from hub.learner.algorithms.row import Fall
 from hub.learner.sb3.advised import AdvisedPolicy, Unadvised, with_advice
 from hub.learner.sb3.factors import Factored
 from hub.learner.sb3.hindsight import open_spaces, replay_arguments
+from hub.learner.sb3.trunk import TrunkPolicy
 from hub.learner.slots import with_slot
-from hub.spaces import Dict, parse
+from hub.spaces import Box, Dict, MultiBinary, parse
 
 if TYPE_CHECKING:
     from hub.learner.algorithms.row import Algorithm, Parameters
@@ -78,9 +80,7 @@ def open_model(agent: Agent, parameters: Parameters, spaces: Seen, normal: Norma
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a last minibatch may be a short one
         model = class_of(algorithm_of(agent))(
-            AdvisedPolicy
-            if is_advised(agent, parameters)
-            else _policy_name(observations, parameters),
+            _policy(agent, parameters, observations),
             open_spaces(observations, actions, parameters.hindsight)
             if normal is None
             else normal.vec,
@@ -123,6 +123,19 @@ def _extractor_kwargs(agent: Agent, parameters: Parameters) -> dict[str, Any]:
     if parameters.device_slots and is_image(parse(agent.observations)):
         return {"features_extractor_kwargs": {"cnn_output_dim": IMAGE_FEATURES}}
     return {}
+
+
+def _policy(agent: Agent, parameters: Parameters, observations: Space) -> str | type[Any]:
+    """What the library's constructor is given."""
+    if is_advised(agent, parameters):
+        return AdvisedPolicy
+    name = _policy_name(observations, parameters)
+    usual = class_of(algorithm_of(agent)).policy_aliases.get(name) is MultiInputActorCriticPolicy
+    sent = parse(agent.observations)
+    parts = sent.spaces.values() if isinstance(sent, Dict) else [sent]
+    numbers = all(isinstance(part, Box | MultiBinary) for part in parts)
+    factored = takes_factors(agent, parameters)
+    return TrunkPolicy if usual and numbers and factored and parameters.net_arch else name
 
 
 def _policy_name(observations: Space, parameters: Parameters) -> str:

@@ -1,0 +1,138 @@
+"""Networks and choices as single nodes of autograd say, and hand back, what SB3's own do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+from torch.distributions import Categorical as Torchs
+
+from hub.learner.algorithms.parameters import read_parameters
+from hub.learner.sb3.categorical import categorical
+from hub.learner.sb3.model import open_model, seen_by
+from hub.learner.sb3.trunk import TrunkPolicy
+from hub.learner.slots import LOG_FACTORS_BOUND, QUICKER
+from tests.learner.test_choose import agent_of
+from tests.learner.test_slots import shared
+
+if TYPE_CHECKING:
+    from hub.words import Agent
+
+ROUNDING: Final = 2e-5
+BATCH: Final = 48
+CASES: Final = [
+    ("PPO", "box", "choices", "tanh", "16,16"),
+    ("PPO", "numbers", "choices", "relu", "16"),
+    ("PPO", "box", "box", "elu", "24,16,8"),
+    ("PPO", "numbers", "several", "leaky_relu", "16,16"),
+    ("A2C", "box", "binary", "tanh", "24,16,8"),
+    ("A2C", "numbers", "box", "relu", "16,16"),
+    ("A2C", "box", "shifted", "leaky_relu", "16"),
+]
+NUMBERS: Final = {"z": {"multi_binary": 2}, "a": [[2], -1.0, 1.0], "m": [[2, 2], 0.0, 5.0]}
+
+
+def policy_of(agent: Agent) -> Any:
+    """As drawn, but for its factors and its slots' columns, which would all be the same."""
+    parameters = read_parameters(agent)
+    model = open_model(agent, parameters, seen_by(agent, parameters), None)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in model.policy.named_parameters():
+            if "log_factors" in name or "weight" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model.policy
+
+
+def batch_of(policy: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Observations of several devices, one of them without a slot, and actions."""
+    *parts, slots = policy.observation_space.spaces.items()
+    observations = {
+        name: torch.from_numpy(np.stack([part.sample() for _ in range(BATCH)]))
+        for name, part in parts
+    }
+    observations[slots[0]] = torch.arange(BATCH)[:, None] % 5
+    sampled = np.stack([np.asarray(policy.action_space.sample()) for _ in range(BATCH)])
+    discrete = isinstance(policy.action_space, gymnasium.spaces.Discrete)
+    actions = torch.from_numpy(sampled)  # as SB3's buffers give them
+    return observations, actions if discrete else actions.float()
+
+
+def evaluated(policy: Any, of: Any, observations: Any, actions: Any) -> list[torch.Tensor]:
+    """What it says, and the gradients of a loss on all of that."""
+    policy.zero_grad()
+    values, logprobs, entropies = of(policy, observations, actions)
+    weights = torch.linspace(-1.0, 2.0, BATCH)
+    (values.flatten() * weights + logprobs * weights.flip(0) + 0.1 * entropies).sum().backward()
+    return [values, logprobs, entropies, *(one.grad.clone() for one in policy.parameters())]
+
+
+@pytest.mark.parametrize(("algorithm", "observations", "actions", "activation", "layers"), CASES)
+def test_what_is_said_and_every_gradient_are_those_of_sb3(
+    algorithm: str, observations: str, actions: str, activation: str, layers: str
+) -> None:
+    agent = agent_of(algorithm, "box", actions, net_arch=layers, activation_fn=activation)
+    if observations == "numbers":
+        agent = replace(agent, observations=NUMBERS)
+    policy = policy_of(shared(agent))
+    assert isinstance(policy, TrunkPolicy)
+    batch = batch_of(policy)
+    ours = evaluated(policy, TrunkPolicy.evaluate_actions, *batch)
+    theirs = evaluated(policy, MultiInputActorCriticPolicy.evaluate_actions, *batch)
+    for (name, _), one, other in zip(
+        [("values", 0), ("logprobs", 0), ("entropies", 0), *policy.named_parameters()],
+        ours,
+        theirs,
+        strict=True,
+    ):
+        assert one.shape == other.shape, name
+        assert torch.allclose(one, other, rtol=ROUNDING, atol=ROUNDING), name
+        assert other.abs().max() > 100 * ROUNDING, name
+
+
+def test_a_factor_beyond_its_bound_is_not_pushed_on() -> None:
+    policy = policy_of(shared(agent_of("PPO", "box", "choices")))
+    with torch.no_grad():
+        policy.features_extractor.log_factors[1] = 2.0 * LOG_FACTORS_BOUND / QUICKER
+        policy.features_extractor.log_factors[2] = -2.0 * LOG_FACTORS_BOUND / QUICKER
+    observations, actions = batch_of(policy)
+    evaluated(policy, TrunkPolicy.evaluate_actions, observations, actions)
+    pushed = policy.features_extractor.log_factors.grad.abs().sum(dim=1)
+    assert (pushed[[1, 2]] == 0.0).all()
+    assert (pushed[[0, 3, 4]] > 0.0).all()
+    assert (pushed[5:] == 0.0).all(), "nobody has these slots"
+
+
+@pytest.mark.parametrize(
+    ("observations", "options"),
+    [("several", {}), ("dict", {}), ("box", {"net_arch": ""})],
+)
+def test_what_it_is_not_made_for_is_left_to_sb3(observations: str, options: dict[str, str]) -> None:
+    policy = policy_of(shared(agent_of("PPO", observations, "choices", **options)))
+    assert not isinstance(policy, TrunkPolicy)
+
+
+def theirs_of(drawn: Any, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return drawn.log_prob(actions), drawn.entropy()
+
+
+def test_choices_are_weighed_as_torch_weighs_them() -> None:
+    chance = torch.Generator().manual_seed(3)
+    logits = (8.0 * torch.randn(64, 5, generator=chance)).requires_grad_()
+    actions = torch.randint(0, 5, (64,), generator=chance)
+    for weights in ((1.0, 0.0), (0.0, 1.0), (0.7, 0.3)):
+        gradients = []
+        for logprobs, entropies in (
+            categorical(logits, actions),
+            theirs_of(Torchs(logits=logits), actions),
+        ):
+            rising = torch.linspace(0.1, 1.0, 64)
+            loss = (weights[0] * logprobs * rising + weights[1] * entropies * rising).sum()
+            gradients.append((logprobs, entropies, *torch.autograd.grad(loss, logits)))
+        for ours, theirs in zip(*gradients, strict=True):
+            assert torch.allclose(ours, theirs, rtol=ROUNDING, atol=ROUNDING)
