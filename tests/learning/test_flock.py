@@ -70,6 +70,8 @@ def test_a_replica_learns_bit_for_bit_what_it_would_learn_alone(
     for i, device in enumerate(order):
         learner = open_one(replace(agent, seed=agent.seed + i))
         follow = Follow()
+        updates = (made for made in hub.versions if made.update and made.update.device == device)
+        changed = came[i] if i else 0
         for event in events:
             if event.device != device:
                 continue
@@ -79,9 +81,11 @@ def test_a_replica_learns_bit_for_bit_what_it_would_learn_alone(
                 continue
             # What it did before its own network acted, it drew from another.
             drawn = (transition.policy or 0) >= came[i] or i == 0
-            own = replace(transition, policy=0 if drawn else -9)
+            newest = (transition.policy or 0) >= changed  # else by its own as it was before
+            own = replace(transition, policy=(0 if newest else -1) if drawn else -9)
             if learner.learn(own, version=0, behind=False) is not None:
                 learner.published()
+                changed = next(updates).version
         alone, ours = learner.tensors(), whole(device, version.tensors)
         weights = {n: t for n, t in alone.items() if not n.startswith("resume/")}
         assert weights

@@ -128,7 +128,7 @@ class OnPolicy:
         fragments = self._fragments.take()
         model = self.model
         model.rollout_buffer.buffer_size = count
-        self._fill(fragments)
+        self._fill(fragments, version)
         lender = None if self.peers is None else borrow(model, self.peers())
         model.num_timesteps += count
         _progress(model, self._total)
@@ -153,7 +153,7 @@ class OnPolicy:
         if self._states is not None:
             self._states.take_back(tensors)
 
-    def _fill(self, fragments: list[Fragment]) -> None:
+    def _fill(self, fragments: list[Fragment], version: int) -> None:
         """Lay the fragments end to end in SB3's buffer, as one column.
 
         At each join the fragment's last reward gets gamma * V(o'), and the next step is flagged as
@@ -166,6 +166,7 @@ class OnPolicy:
         rewards, starts = self._rewards(fragments)
         if takes_columns(buffer, self._observations):
             lay(buffer, self._columns(steps, rewards, starts))
+            self._look_again(np.array([step.policy != version for step in steps]))
         else:
             self._add(steps, rewards, starts)
         last = fragments[-1][-1]
@@ -206,6 +207,22 @@ class OnPolicy:
             np.array([step.value for step in steps], dtype=np.float32),
             np.array([step.logprob for step in steps], dtype=np.float32),
         )
+
+    def _look_again(self, old: NDArray[np.bool_]) -> None:
+        """V(o) of rows whose version is not the newest, by the newest: what acted knew less.
+
+        Most rows are one version old where devices are as fast as training, and an advantage is of
+        the critic as it is now (Andrychowicz et al. 2021, section 3.5, for each pass over the
+        data). The others' values, and so lock-step with `learn()`, stay as they were logged.
+        """
+        if not old.any():
+            return
+        model, buffer = self.model, self.model.rollout_buffer
+        kept: Any = buffer.observations
+        seen = {n: of[old, 0] for n, of in kept.items()} if isinstance(kept, dict) else kept[old, 0]
+        with torch.no_grad():
+            values = model.policy.predict_values(obs_as_tensor(seen, model.device))
+        buffer.values[old] = values.numpy()
 
     def _add(self, steps: list[Transition], rewards: Numbers, starts: NDArray[np.bool_]) -> None:
         """One by one, for a buffer that keeps more of each."""

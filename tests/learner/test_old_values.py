@@ -1,0 +1,75 @@
+"""What an older version said a state was worth is not learnt from, but what the newest says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+
+from hub.learner.experience.transitions import Transition
+from hub.learner.slots import NOBODY
+from hub.words import Floats, Source
+from tests.learner.test_choose import agent_of, observed, opened
+from tests.learner.test_slots import shared
+
+if TYPE_CHECKING:
+    from hub.words import Agent
+
+LOGGED: Final = 7.0
+"""No critic says so of anything here."""
+NEWEST: Final = 4
+STEPS: Final = 16
+
+
+def valued(learner: Any, observations: list[Floats]) -> list[float]:
+    """By the network as it is now."""
+    critic = learner.model.policy.predict_values
+    return [critic(learner._given(one)).item() for one in observations]
+
+
+@pytest.mark.parametrize("sharing", ["none", "shared"])
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C"])
+@pytest.mark.parametrize("sent", ["box", "dict"])
+def test_rows_of_the_version_before_are_valued_anew_and_the_others_are_as_logged(
+    algorithm: str, sharing: str, sent: str
+) -> None:
+    agent = agent_of(algorithm, sent, "choices", n_steps=str(STEPS))
+    agent = shared(agent) if sharing == "shared" else agent
+    learner: Any = opened(agent)[0]
+    seen = [observation for observation in seen_by(agent) for _ in range(2)][: STEPS + 1]
+    expected = [value if i % 3 else LOGGED for i, value in enumerate(valued(learner, seen[:STEPS]))]
+    update = None
+    for i in range(STEPS):
+        update = learner.learn(
+            Transition(
+                device="a",
+                observation=seen[i],
+                action=Floats(np.zeros(1, "<f4").tobytes()),
+                executed=None,
+                reward=1.0,
+                next_observation=seen[i + 1],
+                terminated=False,
+                truncated=False,
+                source=Source.POLICY,
+                policy=NEWEST - 1 if i % 3 else NEWEST,
+                logprob=-1.0,
+                value=LOGGED,
+                raw=None,
+                seq_first=2 * i + 1,
+                seq_last=2 * i + 3,
+            ),
+            version=NEWEST,
+            behind=False,
+        )
+    assert update is not None
+    buffer = learner.model.rollout_buffer
+    assert buffer.values.ravel() == pytest.approx(expected, abs=1e-5)
+    assert buffer.values.ravel()[0] == LOGGED
+    assert buffer.returns.ravel() == pytest.approx(buffer.advantages.ravel() + expected, abs=1e-4)
+
+
+def seen_by(agent: Agent) -> list[Floats]:
+    """Observations, behind them a slot where there are some."""
+    slot = np.float32(NOBODY).tobytes() if agent.sharing == "shared" else b""
+    return [Floats(one + slot) for one in observed(agent.observations)]
