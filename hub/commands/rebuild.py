@@ -93,8 +93,6 @@ def _train_as(data: Path, wanted: Wanted) -> None:
 
 
 def _rebuild(log: Replay, agent: str, at: int | None, folder: Path, data: Path) -> Rebuilt:
-    # First, for numpy and torch ask how many threads they may have when they are loaded.
-    import hub.learner.one_thread  # noqa: F401 - before torch
     from hub.learner.training.rebuild import rebuild
     from hub.learner.training.train import KINDS
     from hub.learner.versions import line
@@ -114,6 +112,9 @@ def _log(data: Path, at: int | None) -> Iterator[Replay]:
     Raises:
         OperatorFault: `at` is beyond its end.
     """
+    # First, for numpy and torch ask how many threads they may have when they are loaded, and the
+    # files of a log load numpy: with two, a product may have other bits.
+    import hub.learner.one_thread  # noqa: F401 - before numpy
     from hub.log import replay
 
     if replay.is_running(data):

@@ -71,7 +71,7 @@ def test_a_replica_learns_bit_for_bit_what_it_would_learn_alone(
         learner = open_one(replace(agent, seed=agent.seed + i))
         follow = Follow()
         updates = (made for made in hub.versions if made.update and made.update.device == device)
-        changed = came[i] if i else 0
+        changed = came[i]
         for event in events:
             if event.device != device:
                 continue

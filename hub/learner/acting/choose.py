@@ -230,7 +230,7 @@ def _own(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> C
         actions.astype(np.float32, copy=False),
         None if logprobs is None else logprobs.astype(np.float32, copy=False),
         None if values is None else values.astype(np.float32, copy=False),
-        raw,
+        None if raw is None else raw.astype(np.float32, copy=False),
     )
 
 

@@ -22,6 +22,9 @@ def categorical(logits: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tens
     Args:
         logits: (batch, choices).
         actions: what was chosen, counted from 0, (batch,).
+
+    Raises:
+        ValueError: a logit is NaN, as torch's own says.
     """
     both: tuple[torch.Tensor, torch.Tensor] = _Categorical.apply(logits, actions)  # type: ignore[no-untyped-call]  # torch's has no types
     return both
@@ -37,6 +40,8 @@ class _Categorical(torch.autograd.Function):
         said: Matrix = logits.detach().numpy()
         logs = said - said.max(axis=1, keepdims=True)
         logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+        if np.isnan(logs).any():
+            raise ValueError("of logits that are no numbers nothing can be drawn")
         chances = np.exp(logs)
         entropies = -(chances * logs).sum(axis=1)
         chosen = np.arange(len(logs)), actions.long().numpy()

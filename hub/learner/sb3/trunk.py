@@ -3,9 +3,9 @@
     model = PPO(TrunkPolicy, ..., policy_kwargs={"features_extractor_class": Factored})
 
 Of a gradient step of small networks, torch spends most on what is around its kernels: some hundred
-of them forward and back for actor, critic and the distribution, and tanh alone takes it eight times
-as long as numpy. Here they are two nodes, and a step takes little more than its products. Names,
-shapes and losses are SB3's, and so is what is learnt, to rounding.
+of them forward and back for actor, critic and the distribution, of two hundred in all, and tanh
+alone takes it eight times as long as numpy. Here the networks are one node, and the distribution of
+a choice another. Names, shapes and losses are SB3's, and so is what is learnt, to rounding.
 
 Behind the features stand the slots' one-hot numbers (`factors.py`). Their columns are not
 multiplied but gathered, and back summed for each slot.
@@ -63,10 +63,10 @@ class TrunkPolicy(MultiInputActorCriticPolicy):
         """What actor and critic say, (batch, out) each."""
         *parts, slots = [part.numpy() for part in obs.values()]
         numbers = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-        seen = _Seen(
+        seen = _Batch(
             numbers.astype(np.float32, copy=False),
             slots.astype(np.int64).ravel(),
-            ACTIVATIONS[self.activation_fn],
+            IN_NUMPY[self.activation_fn],
         )
         factors = self.features_extractor.log_factors
         both: tuple[torch.Tensor, torch.Tensor] = _Trunk.apply(seen, factors, *self._weights)  # type: ignore[no-untyped-call]  # torch's has no types
@@ -89,7 +89,7 @@ class Activation(NamedTuple):
     """Of what it gave."""
 
 
-class _Seen(NamedTuple):
+class _Batch(NamedTuple):
     numbers: Matrix
     """(batch, features)."""
     slots: NDArray[np.int64]
@@ -103,7 +103,7 @@ class _Trunk(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 - torch declares it so
-        seen: _Seen,
+        seen: _Batch,
         log_factors: torch.Tensor,
         *weights: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
@@ -141,7 +141,7 @@ def _layers(weights: list[Matrix]) -> Network:
     return list(zip(weights[::2], weights[1::2], strict=True))
 
 
-def _forward(seen: _Seen, x: Matrix, network: Network) -> list[Matrix]:
+def _forward(seen: _Batch, x: Matrix, network: Network) -> list[Matrix]:
     """What each layer gives, (batch, out)."""
     (weight, bias), *others = network
     features = x.shape[1]
@@ -156,7 +156,7 @@ def _forward(seen: _Seen, x: Matrix, network: Network) -> list[Matrix]:
 
 
 def _backward(
-    seen: _Seen,
+    seen: _Batch,
     x: Matrix,
     network: Network,
     layers: list[Matrix],
@@ -215,7 +215,7 @@ def _leaky_relu(x: Matrix) -> Matrix:
 
 LEAK: Final = np.float32(0.01)
 """Of torch's LeakyReLU."""
-ACTIVATIONS: Final = {
+IN_NUMPY: Final = {
     torch.nn.Tanh: Activation(_tanh, _tanh_slope),
     torch.nn.ReLU: Activation(_relu, lambda y: (y > 0.0).astype(np.float32)),
     torch.nn.ELU: Activation(_elu, lambda y: np.minimum(y, 0.0) + np.float32(1.0)),
