@@ -211,7 +211,8 @@ def test_an_emptied_key_of_a_device_is_told(data: Path) -> None:
 
 def test_what_can_t_be_looked_at_is_a_finding_and_the_rest_is_looked_at(data: Path) -> None:
     (data / "segments").touch(mode=0o600)  # and no folder
-    (data / READY).touch(mode=0o644)
+    (data / READY).touch()
+    (data / READY).chmod(0o644)  # whatever the umask is
     findings = found(data)
     assert "can't be looked at" in findings["segments"].says
     assert "modes" in findings
