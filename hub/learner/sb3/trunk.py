@@ -26,6 +26,7 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch.autograd.function import once_differentiable
 
+from hub.learner.features import factors_of
 from hub.learner.sb3.categorical import categorical
 from hub.learner.slots import LOG_FACTORS_BOUND, QUICKER
 
@@ -108,22 +109,22 @@ class _Trunk(torch.autograd.Function):
         *weights: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         """By SB3's parameters, in its order."""
-        exponents = QUICKER * log_factors.detach().numpy()[seen.slots]
-        bounded = exponents.clip(-LOG_FACTORS_BOUND, LOG_FACTORS_BOUND)
-        x = seen.numbers * np.exp(bounded)
+        table = log_factors.detach().numpy()
+        x = seen.numbers * factors_of(table)[seen.slots]
         given = [weight.detach().numpy() for weight in weights]
         half = len(given) // 2
         networks = [_layers(given[:half]), _layers(given[half:])]
         said = [_forward(seen, x, network) for network in networks]
-        ctx.kept = seen, x, bounded == exponents, len(log_factors), networks, said
+        free = np.abs(QUICKER * table) <= LOG_FACTORS_BOUND
+        ctx.kept = seen, x, free, networks, said
         return tuple(torch.from_numpy(layers[-1]) for layers in said)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401 - as above
         """Of what `forward` was given."""
-        seen, x, free, count, networks, said = ctx.kept
-        by_slot = _by_slot(seen.slots, count)
+        seen, x, free, networks, said = ctx.kept
+        by_slot = _by_slot(seen.slots, len(free))
         behind = np.zeros_like(x)
         own: list[Matrix] = []
         for network, layers, gradient in zip(networks, said, gradients, strict=True):
@@ -131,8 +132,8 @@ class _Trunk(torch.autograd.Function):
             own += weights
             behind += before
         behind *= x
-        behind *= free
         factors = by_slot(behind)
+        factors *= free  # one beyond its bound is not pushed on
         factors *= QUICKER
         return None, *(torch.from_numpy(one) for one in (factors, *own))
 
