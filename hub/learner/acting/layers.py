@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hub.learner.activations import ACTIVATIONS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -145,23 +147,3 @@ def _blocks(weights: Sequence[Matrix]) -> list[tuple[slice, slice, Matrix]]:
 def _with_slots(weight: Matrix, bias: Matrix, count: int) -> Linear:
     """The layer of what devices send, and its bias with each slot, (slots, out): a row is a sum."""
     return weight[:-count], weight[-count:] + bias
-
-
-def _elu(x: Matrix, out: Matrix) -> None:
-    np.copyto(out, np.where(x > 0, x, np.expm1(np.minimum(x, 0))))
-
-
-def _leaky_relu(x: Matrix, out: Matrix) -> None:
-    np.copyto(out, np.where(x > 0, x, x * np.float32(0.01)))
-
-
-def _relu(x: Matrix, out: Matrix) -> None:
-    np.maximum(x, 0, out=out)
-
-
-ACTIVATIONS: Final[dict[Activation, Callable[..., object]]] = {
-    "tanh": np.tanh,
-    "relu": _relu,
-    "elu": _elu,
-    "leaky_relu": _leaky_relu,
-}

@@ -26,6 +26,7 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch.autograd.function import once_differentiable
 
+from hub.learner.activations import ACTIVATIONS, SLOPES
 from hub.learner.features import factors_of
 from hub.learner.sb3.categorical import categorical
 from hub.learner.slots import LOG_FACTORS_BOUND, QUICKER
@@ -81,21 +82,13 @@ class TrunkPolicy(MultiInputActorCriticPolicy):
         return [parameter for network in networks for parameter in network.parameters()]
 
 
-class Activation(NamedTuple):
-    """What stands between two layers."""
-
-    activate: Callable[[Matrix], Matrix]
-    """In place."""
-    slope: Callable[[Matrix], Matrix]
-    """Of what it gave."""
-
-
 class _Batch(NamedTuple):
     numbers: Matrix
     """(batch, features)."""
     slots: NDArray[np.int64]
     """(batch,)."""
-    activation: Activation
+    activation: str
+    """Between layers, by its name."""
 
 
 class _Trunk(torch.autograd.Function):
@@ -145,12 +138,13 @@ def _layers(weights: list[Matrix]) -> Network:
 def _forward(seen: _Batch, x: Matrix, network: Network) -> list[Matrix]:
     """What each layer gives, (batch, out)."""
     (weight, bias), *others = network
-    features = x.shape[1]
+    features, activate = x.shape[1], ACTIVATIONS[seen.activation]
     y = x @ weight[:, :features].T
     y += (weight[:, features:].T + bias)[seen.slots]
     layers = [y]
     for weight, bias in others:
-        y = seen.activation.activate(y) @ weight.T
+        activate(y, out=y)
+        y = y @ weight.T
         y += bias
         layers.append(y)
     return layers
@@ -166,10 +160,11 @@ def _backward(
 ) -> tuple[list[Matrix], Matrix]:
     """The gradients of a network's weights and biases, in their order, and that of `x`."""
     own: list[Matrix] = []
+    slope = SLOPES[seen.activation]
     for (weight, _), y in zip(network[:0:-1], layers[-2::-1], strict=True):
         own[:0] = gradient.T @ y, gradient.sum(axis=0)
         gradient = gradient @ weight
-        gradient *= seen.activation.slope(y)
+        gradient *= slope(y)
     weight = np.concatenate([gradient.T @ x, by_slot(gradient).T], axis=1)
     own[:0] = weight, gradient.sum(axis=0)
     return own, gradient @ network[0][0][:, : x.shape[1]]
@@ -188,37 +183,10 @@ def _by_slot(slots: NDArray[np.int64], count: int) -> Callable[[Matrix], Matrix]
     return summed
 
 
-def _tanh(x: Matrix) -> Matrix:
-    np.tanh(x, out=x)
-    return x
-
-
-def _tanh_slope(y: Matrix) -> Matrix:
-    slope = y * y
-    np.subtract(1.0, slope, out=slope)
-    return slope
-
-
-def _relu(x: Matrix) -> Matrix:
-    np.maximum(x, 0.0, out=x)
-    return x
-
-
-def _elu(x: Matrix) -> Matrix:
-    np.copyto(x, np.expm1(np.minimum(x, 0.0)), where=x < 0.0)
-    return x
-
-
-def _leaky_relu(x: Matrix) -> Matrix:
-    np.multiply(x, LEAK, out=x, where=x < 0.0)
-    return x
-
-
-LEAK: Final = np.float32(0.01)
-"""Of torch's LeakyReLU."""
 IN_NUMPY: Final = {
-    torch.nn.Tanh: Activation(_tanh, _tanh_slope),
-    torch.nn.ReLU: Activation(_relu, lambda y: (y > 0.0).astype(np.float32)),
-    torch.nn.ELU: Activation(_elu, lambda y: np.minimum(y, 0.0) + np.float32(1.0)),
-    torch.nn.LeakyReLU: Activation(_leaky_relu, lambda y: np.where(y > 0.0, np.float32(1.0), LEAK)),
+    torch.nn.Tanh: "tanh",
+    torch.nn.ReLU: "relu",
+    torch.nn.ELU: "elu",
+    torch.nn.LeakyReLU: "leaky_relu",
 }
+"""The names of torch's activations in `activations.py`."""
