@@ -19,7 +19,8 @@ import numpy as np
 
 from hub.errors import OperatorFault, SheepfoldError, Unheard
 from hub.federation.shelf import stripped
-from hub.learner.acting.choose import GAUSSIAN, Chooser
+from hub.learner.acting.choose import Chooser
+from hub.learner.acting.kinds import GAUSSIAN
 from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.algorithms.spaces_taken import why_unadvised
 from hub.learner.columns import Questions

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LEAK: Final = np.float32(0.01)
 """Of torch's LeakyReLU."""
+ZERO: Final[Matrix] = np.array(0.0, dtype=np.float32)
+"""For a row of 64 a scalar takes 0.3 µs more, a 0 of Python's 0.5."""
 
 
 def _elu(x: Matrix, out: Matrix) -> None:
@@ -26,7 +28,7 @@ def _leaky_relu(x: Matrix, out: Matrix) -> None:
 
 
 def _relu(x: Matrix, out: Matrix) -> None:
-    np.maximum(x, 0, out=out)
+    np.maximum(x, ZERO, out=out)
 
 
 def _tanh_slope(y: Matrix) -> Matrix:

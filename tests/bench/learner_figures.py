@@ -15,13 +15,15 @@ class ActCost(Struct, frozen=True):
     """Of each in a batch of 256, the middle batch."""
     frames_us: float
     """The same from the questions' frame to the answers', as the actor's process has them."""
+    predict_us: float = 0.0
+    """The library's own `predict()` of one observation, drawing; 0 = not measured."""
 
 
 class Lateness(Struct, frozen=True):
     """From when an observation was due to be sent to its action's arrival, over a socket."""
 
     training: str
-    """What trains meanwhile in another process at the trainers' priority; `nothing`."""
+    """What trains meanwhile in other processes at the trainers' priority; `nothing`."""
     actions: int
     p50_ms: float
     p99_ms: float

@@ -17,11 +17,18 @@ def sections(figures: LearnerFigures) -> Iterator[tuple[str, list[str]]]:
     yield (
         "## An action in the actor",
         table(
-            ["policy", "alone µs", "each of 256 µs", "from frame to frame µs"],
+            [
+                "policy",
+                "alone µs",
+                "SB3's predict() µs",
+                "each of 256 µs",
+                "from frame to frame µs",
+            ],
             (
                 [
                     act.algorithm,
                     f"{act.alone_us:.1f}",
+                    f"{act.predict_us:.1f}",
                     f"{act.batch_us:.2f}",
                     f"{act.frames_us:.2f}",
                 ]

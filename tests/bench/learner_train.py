@@ -95,18 +95,12 @@ def _trainer_s(agent: Agent, environment: str, folder: Path, steps: int) -> floa
 
 def _learn_s(agent: Agent, environment: str, steps: int) -> float:
     """Of SB3 itself, less what its environment took."""
-    model = _model(agent)
+    model = model_of(agent)
     timed = _Timed(gymnasium.make(environment), model.observation_space, model.action_space)
     model.set_env(model._wrap_env(timed, verbose=0))
     started = time.process_time()
     model.learn(steps)
     return time.process_time() - started - timed.seconds
-
-
-def _model(agent: Agent) -> Any:
-    """SB3's, which sees what an environment says and nothing else."""
-    agent = msgspec.structs.replace(agent, sharing="none")
-    return drive(agent, read_parameters(agent)).model
 
 
 class _Timed(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -125,12 +119,18 @@ class _Timed(gymnasium.Wrapper[Any, Any, Any, Any]):
         return result
 
 
+def model_of(agent: Agent) -> Any:
+    """SB3's, which sees what an environment says and nothing else."""
+    agent = msgspec.structs.replace(agent, sharing="none")
+    return drive(agent, read_parameters(agent)).model
+
+
 def train_without_pause(algorithm: str) -> None:
     """At the priority of trainers; says when it begins."""
     os.nice(LearnerSettings().nice)
     environment, parameters, _ = SETTINGS[algorithm]
     agent = (pendulum if algorithm == "SAC" else cartpole)(algorithm, seed=1, **parameters)
-    model = _model(agent)
+    model = model_of(agent)
     timed = _Timed(gymnasium.make(environment), model.observation_space, model.action_space)
     model.set_env(model._wrap_env(timed, verbose=0))
     model.learn(2048 if algorithm == "PPO" else 300)

@@ -28,6 +28,8 @@ from tests.learner.choices import action_of, chosen, numbers_of, sample_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hub.step import Choice
+
 BATCH: Final = 32
 NEAR: Final = 1e-5
 
@@ -354,17 +356,60 @@ def test_epsilon_greedy_explores_at_the_versions_rate_and_knows_its_probability(
         assert choice.logprob == pytest.approx(wanted, abs=NEAR)
 
 
-def test_an_action_does_not_depend_on_who_else_asked() -> None:
-    agent = agent_of("PPO", "box", "choices")
+BESIDE: Final[list[tuple[str, str]]] = [
+    (row.name, actions)
+    for row in ALGORITHMS.values()
+    for space in row.heads
+    for actions in OF_KIND[space]
+]
+
+
+@pytest.mark.parametrize("exploration", [0.3, 1.0])
+@pytest.mark.parametrize("greedy", [True, False])
+@pytest.mark.parametrize(("algorithm", "actions"), BESIDE)
+def test_an_action_does_not_depend_on_who_else_asked(
+    algorithm: str, actions: str, exploration: float, *, greedy: bool
+) -> None:
+    agent = agent_of(algorithm, "box", actions)
     _, policy = opened(agent)
-    asked = questions(observed(agent.observations))
+    policy = replace(policy, card=replace(policy.card, exploration=exploration))
+    values = observed(agent.observations)
+    asked = [Question(i, f"heater-{i}", 0, 2 * i, one) for i, one in enumerate(values)]
+    together = chosen(Chooser(policy, agent.seed), asked, greedy=greedy)
     chooser = Chooser(policy, agent.seed)
-    together = chosen(chooser, asked, greedy=False)
-    alone = [chosen(chooser, [one], greedy=False)[0] for one in reversed(asked)]
-    assert [choice.action for choice in together] == [choice.action for choice in alone[::-1]]
+    alone = [chosen(chooser, [one], greedy=greedy)[0] for one in reversed(asked)]
+    # Where tanh is flat, log(1 - tanh²) has lost digits of float32.
+    near = 100 * NEAR if "squashed" in policy.card.kind else NEAR
     for choice, other in zip(together, alone[::-1], strict=True):
-        drawn = (other.logprob, other.value)
-        assert (choice.logprob, choice.value) == pytest.approx(drawn, rel=NEAR, abs=NEAR)
+        assert _said(choice) == pytest.approx(_said(other), rel=near, abs=near)
+        assert (choice.source, choice.policy) == (other.source, other.policy)
+
+
+def _said(choice: Choice) -> list[float]:
+    numbers = [choice.logprob, choice.value]
+    said = [number for number in numbers if number is not None]
+    return [*numbers_of(choice), *sample_of(choice), *said]
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC"])
+def test_a_network_gone_wrong_acts_alone_as_in_a_batch(algorithm: str) -> None:
+    agent = agent_of(algorithm, "box", "box")
+    _, policy = opened(agent)
+    assert policy.card.spread is not None, "of both"
+    # exp(1e6) is no float: Python's raises, numpy's is infinite.
+    name = policy.card.spread if algorithm == "PPO" else f"{policy.card.spread}.bias"
+    far = {name: np.full_like(policy.tensors[name], 1e6)}
+    if algorithm == "SAC":
+        far = {name: np.full_like(policy.tensors[name], np.nan)}
+    card = replace(policy.card, exploration=0.0)
+    chooser = Chooser(PolicyFile(card, policy.tensors | far, ""), agent.seed)
+    asked = questions(observed(agent.observations))
+    with np.errstate(all="ignore"):
+        together = chosen(chooser, asked, greedy=False)
+        alone = [chosen(chooser, [one], greedy=False)[0] for one in asked]
+    for choice, other in zip(together, alone, strict=True):
+        assert np.array_equal(numbers_of(choice), numbers_of(other), equal_nan=True)
+        assert choice.logprob == pytest.approx(other.logprob, nan_ok=True)
 
 
 def test_features_are_in_the_order_of_names_with_choices_one_hot() -> None:

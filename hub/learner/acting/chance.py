@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from itertools import repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,8 @@ BOOT, BEGINS, SLOT = range(3)
 NO_SLOTS: Final[Mapping[str, int]] = {}
 U64: Final = struct.Struct("<Q").pack
 KEY_BYTES: Final = 8
+FOUND_ONE: Final = struct.Struct("=Qq").unpack_from
+"""Where a stream begins, and the slot; the boot stands before them."""
 SHIFT: Final = 64 - UNIFORM_BITS
 UNIT: Final = 2.0**-UNIFORM_BITS
 
@@ -59,6 +61,13 @@ def _u64(number: int) -> NDArray[np.uint64]:
 MIXING: Final = ((_u64(30), _u64(MIX_1)), (_u64(27), _u64(MIX_2)))
 LAST_SHIFT: Final = _u64(31)
 SHIFT_ALL: Final = _u64(SHIFT)
+
+
+class FoundOne(NamedTuple):
+    """What `find` says of one question."""
+
+    begins: int
+    slot: int
 
 
 class Chance:
@@ -92,6 +101,13 @@ class Chance:
         known = b"".join([self._find_one(device, boot) for device, boot in each])
         return np.frombuffer(known, dtype=np.uint64).reshape(-1, 3)
 
+    def find_one(self, question: Questions) -> FoundOne:
+        """The same of one."""
+        known = self._found.get(question.devices[0], b"")
+        if not known.startswith(question.boots):
+            known = self._find_one(question.devices[0], *unpacked(question.boots))
+        return FoundOne(*FOUND_ONE(known, KEY_BYTES))
+
     def uniforms(
         self, questions: Questions, found: NDArray[np.uint64] | None = None
     ) -> NDArray[np.float64]:
@@ -108,6 +124,10 @@ class Chance:
         numbers += 0.5  # half a unit up: 0 would have an infinite normal quantile
         numbers *= UNIT
         return numbers
+
+    def uniforms_of_one(self, question: Questions, begins: int) -> list[float]:
+        """The same of one question, whose stream begins there."""
+        return self._alone(begins, *unpacked(question.steps))
 
     def _alone(self, start: int, step: int) -> list[float]:
         """The same of one question, without numpy."""

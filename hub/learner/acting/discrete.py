@@ -7,8 +7,7 @@ in (0, 1), (batch, `UNIFORMS` of the kind); None = greedily. Choices are counted
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -38,9 +37,6 @@ def categorical(
     logits, values = _allowed(said.action, masks), said.value
     if uniforms is None:
         return Choices(_column(logits.argmax(axis=1)), None, values)
-    if len(logits) == 1:
-        chosen, logprob = _draw_one(logits[0].tolist(), uniforms.item())
-        return Choices(np.array([[chosen]], np.float32), np.array([logprob], np.float32), values)
     # A row for each choice: numpy is slow on rows of two. `np.maximum.reduce` is `.max` without
     # 2 µs of Python around it, and so below.
     rows = logits.T
@@ -50,14 +46,6 @@ def categorical(
     chosen = np.add.reduce(uniforms[:, 0] * total > cumulative[:-1])  # the inverse CDF
     logprobs = shifted[chosen, np.arange(len(chosen))] - np.log(total)
     return Choices(_column(chosen), logprobs, values)
-
-
-def _draw_one(logits: list[float], uniform: float) -> tuple[int, float]:
-    """The same of one observation, without numpy: its calls take five times as long."""
-    highest = max(logits)
-    sums = list(accumulate(math.exp(logit - highest) for logit in logits))
-    chosen = bisect_left(sums, uniform * sums[-1])
-    return chosen, logits[chosen] - highest - math.log(sums[-1])
 
 
 def multi_categorical(
@@ -109,15 +97,16 @@ def epsilon_greedy_quantiles(
 
 def _mostly_best(drawing: Drawing, q: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     best = q.argmax(axis=1)
-    values = np.maximum.reduce(q, axis=1)
+    values = np.maximum.reduce(q.T)
     if uniforms is None:
         return Choices(_column(best), None, values)
     count = q.shape[1]
     epsilon = drawing.exploration
     anything = np.minimum((uniforms[:, 1] * count).astype(np.int64), count - 1)
     chosen = np.where(uniforms[:, 0] < epsilon, anything, best)
-    probabilities = (epsilon / count + (1.0 - epsilon) * (chosen == best)).astype(np.float32)
-    return Choices(_column(chosen), np.log(probabilities), values)
+    other = math.log(epsilon / count) if epsilon else -math.inf
+    logprobs = np.array([other, math.log(epsilon / count + 1.0 - epsilon)], np.float32)
+    return Choices(_column(chosen), logprobs.take(chosen == best), values)
 
 
 def _allowed(logits: Matrix, masks: NDArray[np.bool_] | None) -> Matrix:

@@ -30,6 +30,7 @@ class Drawing:
         noise: standard deviation, on an action scaled to [-1, 1].
         low: bounds of a Box, float32 (m,).
         high: the same.
+        ranges: both of each number; empty where actions are choices.
         places: of `multi_categorical`, as `_places` has them.
     """
 
@@ -60,9 +61,11 @@ class Drawing:
             )
         self.exploration = card.exploration
         self.noise = card.noise
+        self.ranges: list[tuple[float, float]] = []
         if isinstance(self.actions, Box):
             self.low = np.array(self.actions.low, dtype=np.float32)
             self.high = np.array(self.actions.high, dtype=np.float32)
+            self.ranges = list(zip(self.low.tolist(), self.high.tolist(), strict=True))
         if card.kind == "multi_categorical":
             assert isinstance(self.actions, (MultiDiscrete, MultiBinary)), "it has no other"
             self.places = _places(choices(self.actions))

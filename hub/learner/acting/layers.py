@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hub.learner.algorithms.row import Activation
 
     Matrix = NDArray[np.float32]
+    SlotNumbers = NDArray[np.int64] | int
+    """Of each row, or of all."""
     Linear = tuple[Matrix, Matrix]
     """Weight, (in, out), and bias, (out,)."""
 
@@ -68,17 +70,17 @@ class Stack:
         self._last = np.ascontiguousarray(joined.T)
         self._last_bias = np.concatenate([bias for _, bias in last])[:, None]
 
-    def look(self, x: Matrix, slots: NDArray[np.int64]) -> tuple[Matrix, Matrix]:
+    def look(self, x: Matrix, slots: SlotNumbers) -> tuple[Matrix, Matrix]:
         """What the last layers see and say: (batch, all their inputs) and (all numbers, batch).
 
         Args:
             x: (batch, features).
-            slots: of each row, or of all; where networks have some.
+            slots: where networks have some.
         """
         slotted = self._slotted
         for layer in self._hidden:
             x = layer.product(x)
-            x += layer.bias.take(slots, axis=0) if slotted else layer.bias
+            x += rows_of(layer.bias, slots) if slotted else layer.bias
             self._activate(x, out=x)
             slotted = False  # the layers behind the first one see no slot
         # A row for each number: numpy is slow on rows of two.
@@ -115,6 +117,11 @@ class _Layer:
             for rows in _parts(len(x), weight.size):
                 np.matmul(x[rows, seen], weight, out=y[rows, said])
         return y
+
+
+def rows_of(table: Matrix, slots: SlotNumbers) -> Matrix:
+    """Those of the slots, (batch, n); of one for all (1, n), in a third of the time."""
+    return table[slots : slots + 1] if isinstance(slots, int) else table.take(slots, axis=0)
 
 
 def _parts(rows: int, size: int) -> list[slice]:

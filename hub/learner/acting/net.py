@@ -12,7 +12,7 @@ from hub.learner.messages import LOG_STD_BOUND
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hub.learner.acting.layers import Linear
+    from hub.learner.acting.layers import Linear, SlotNumbers
     from hub.learner.algorithms.row import Activation
     from hub.learner.versions.policy import Tensors
 
@@ -63,7 +63,7 @@ class Net:
             slots: as many last columns of the first layers are of slots; 0 = none are.
             apart: the first features are for the action, the others for V(o); else all for both.
         """
-        self.slots = np.zeros(1, dtype=np.int64)
+        self.slots: SlotNumbers = 0
         self.advice: Matrix | None = None
         action = [_layer(tensors, name) for name in action_layers]
         value = [_layer(tensors, name) for name in value_layers]
