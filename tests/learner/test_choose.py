@@ -16,7 +16,9 @@ from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.columns import Question
 from hub.learner.features import features
 from hub.learner.messages import drawn_of
-from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
+from hub.learner.sb3.drive import drive
+from hub.learner.sb3.off_policy import OffPolicy
+from hub.learner.sb3.on_policy import OnPolicy
 from hub.learner.sb3.snapshot import acting_of, card_of, tensors_of
 from hub.learner.sb3.spaces import gym_space, shaped
 from hub.learner.versions.policy import PolicyFile

@@ -19,8 +19,9 @@ from hub.learner.columns import Question
 from hub.learner.exchange.exporting import export_policy
 from hub.learner.interface import REPLAY_FIRST, REPLAY_FROM
 from hub.learner.messages import policy_path
-from hub.learner.sb3.drive import OffPolicy, drive
+from hub.learner.sb3.drive import drive
 from hub.learner.sb3.hindsight import HELD, Episodes, GoalSpaces
+from hub.learner.sb3.off_policy import OffPolicy
 from hub.learner.versions.policy import read_policy
 from hub.spaces import parse
 from tests.learner.choices import chosen

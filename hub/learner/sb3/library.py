@@ -10,10 +10,12 @@ from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.interface import Unsound
 from hub.learner.sb3 import snapshot
 from hub.learner.sb3.advised import neutral
-from hub.learner.sb3.drive import OffPolicy, OnPolicy, drive
+from hub.learner.sb3.drive import drive
 from hub.learner.sb3.identity import WIDER, Identity, refitted
 from hub.learner.sb3.model import is_advised
 from hub.learner.sb3.normalise import take_over
+from hub.learner.sb3.off_policy import OffPolicy
+from hub.learner.sb3.on_policy import OnPolicy
 from hub.learner.slots import Slots
 from hub.learner.versions.parts import without_gathered
 from hub.spaces import Dict, parse

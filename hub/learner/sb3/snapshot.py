@@ -21,7 +21,7 @@ from hub.learner.algorithms.parameters import algorithm_of
 from hub.learner.algorithms.row import with_sde
 from hub.learner.interface import SINCE
 from hub.learner.sb3 import folding, normalise
-from hub.learner.sb3.drive import OffPolicy, Since
+from hub.learner.sb3.off_policy import OffPolicy, Since
 from hub.learner.versions import scaling
 from hub.learner.versions.policy import Card
 from hub.spaces import parse
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from hub.learner.algorithms.row import Parameters
-    from hub.learner.sb3.drive import OnPolicy
+    from hub.learner.sb3.on_policy import OnPolicy
     from hub.learner.versions.policy import Tensors
     from hub.words import Agent
 
