@@ -98,7 +98,7 @@ def test_learners_are_measured_alone(tmp_path: Path) -> None:
     results = msgspec.json.decode((tmp_path / "learner.json").read_bytes(), type=LearnerResults)
     learner = results.learner
     assert all(min(act.batch_us, act.alone_us, act.frames_us) > 0 for act in learner.acts)
-    assert [late.training for late in learner.lateness] == ["nothing", "PPO"]
+    assert [late.training for late in learner.lateness] == ["PPO"]
     assert [one.algorithm for one in learner.throughputs] == ["PPO", "DQN", "SAC"]
     assert all(one.ratio > 0 for one in learner.throughputs)
     assert all(one.equal and one.transitions for one in learner.refolded)

@@ -161,7 +161,7 @@ class OnPolicy:
             last = fragment[-1]
             ends = last.truncated or fragment is not fragments[-1]
             if ends and not last.terminated:
-                rewards[at - 1 : at] += self.model.gamma * self._value(last).numpy()[0]
+                rewards[at - 1 : at] += self.model.gamma * self._value_of_end(last).numpy()[0]
         return rewards, starts
 
     def _columns(
@@ -213,7 +213,18 @@ class OnPolicy:
 
     def _value(self, step: Transition) -> torch.Tensor:
         """V(o'), one at a time as SB3 asks for it: a batch would differ in the last bit."""
-        given = self._given(step.next_observation)
+        return self._valued(step, self._given(step.next_observation))
+
+    def _value_of_end(self, step: Transition) -> torch.Tensor:
+        """The same where nothing follows, handed over as SB3 does then.
+
+        Torch chooses how a convolution is computed by the order of a picture in memory.
+        """
+        seen = self._seen(step.next_observation)
+        one = {name: part[0] for name, part in seen.items()} if isinstance(seen, dict) else seen[0]
+        return self._valued(step, self.model.policy.obs_to_tensor(one)[0])
+
+    def _valued(self, step: Transition, given: Any) -> torch.Tensor:
         if self._states is not None:
             return self._states.value(step, given)
         with torch.no_grad():

@@ -89,7 +89,10 @@ def _batched_leaf(space: Leaf, rows: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def _channels_first(image: Box, values: NDArray[Any]) -> NDArray[Any]:
-    """Channels, rows, columns, whatever the device's order is; axes before those stay."""
+    """Channels, rows, columns, whatever the device's order is; axes before those stay.
+
+    In memory they stay as the device has them, as in SB3's `VecTransposeImage`: by that order torch
+    chooses how a convolution is computed, and on some processors its last bit is another.
+    """
     from_the_end = channels_axis(image) - IMAGE_AXES
-    # In that order in memory too: of a view, a convolution's last bit is another.
-    return np.ascontiguousarray(np.moveaxis(values, from_the_end, -IMAGE_AXES))
+    return np.moveaxis(values, from_the_end, -IMAGE_AXES)
