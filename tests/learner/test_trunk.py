@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium
@@ -11,6 +12,7 @@ import torch
 from msgspec.structs import replace
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch.distributions import Categorical as Torchs
+from torch.nn.utils import parameters_to_vector
 
 from hub.learner.algorithms.parameters import read_parameters
 from hub.learner.sb3.categorical import categorical
@@ -96,6 +98,40 @@ def test_what_is_said_and_every_gradient_are_those_of_sb3(
         largest = other.abs().max().item()
         assert (one - other).abs().max().item() < ROUNDING * max(1.0, largest), name
         assert largest > 100 * ROUNDING, name
+
+
+def updated(agent: Agent, of: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """All weights before and after an update on what the policy itself did; `of` evaluates it."""
+    parameters = read_parameters(agent)
+    model = open_model(agent, parameters, seen_by(agent, parameters), None)
+    model.policy.evaluate_actions = MethodType(of.evaluate_actions, model.policy)
+    before = parameters_to_vector(model.policy.parameters()).detach().clone()
+    observations, _ = batch_of(model.policy)
+    torch.manual_seed(6)
+    chance = np.random.default_rng(7)
+    for i in range(model.n_steps):
+        seen = {name: part[i : i + 1] for name, part in observations.items()}
+        with torch.no_grad():
+            action, value, logprob = model.policy(seen)
+        as_sent = {name: part.numpy() for name, part in seen.items()}
+        reward, begins = chance.normal(size=1), np.array([i % 10 == 0])
+        model.rollout_buffer.add(as_sent, action.numpy(), reward, begins, value, logprob)
+    model.rollout_buffer.compute_returns_and_advantage(torch.zeros(1), np.array([True]))
+    np.random.seed(8)  # SB3 shuffles by numpy's own generator
+    model.train()
+    return before, parameters_to_vector(model.policy.parameters()).detach()
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C"])
+def test_an_update_moves_the_weights_as_with_sb3s_own_policy(algorithm: str) -> None:
+    parameters = {"n_steps": str(BATCH)}
+    if algorithm == "PPO":
+        parameters |= {"batch_size": "16", "n_epochs": "5"}
+    agent = shared(agent_of(algorithm, "box", "choices", net_arch="16,16", **parameters))
+    before, ours = updated(agent, TrunkPolicy)
+    begun, theirs = updated(agent, MultiInputActorCriticPolicy)
+    assert torch.equal(before, begun)
+    assert (ours - theirs).norm() < ROUNDING * (theirs - begun).norm()
 
 
 def test_a_factor_beyond_its_bound_is_not_pushed_on() -> None:
