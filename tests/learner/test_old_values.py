@@ -30,13 +30,19 @@ def valued(learner: Any, observations: list[Floats]) -> list[float]:
 
 @pytest.mark.parametrize("sharing", ["none", "shared"])
 @pytest.mark.parametrize("algorithm", ["PPO", "A2C"])
-@pytest.mark.parametrize("sent", ["box", "dict"])
+@pytest.mark.parametrize(("sent", "scaled"), [("box", False), ("box", True), ("dict", False)])
 def test_rows_of_the_version_before_are_valued_anew_and_the_others_are_as_logged(
-    algorithm: str, sharing: str, sent: str
+    algorithm: str, sharing: str, sent: str, *, scaled: bool
 ) -> None:
-    agent = agent_of(algorithm, sent, "choices", n_steps=str(STEPS))
+    options = {"n_steps": str(STEPS), "norm_obs": str(scaled).lower()}
+    agent = agent_of(algorithm, sent, "choices", **options)
     agent = shared(agent) if sharing == "shared" else agent
     learner: Any = opened(agent)[0]
+    if scaled:
+        for _, statistics in learner.normal._statistics():
+            statistics.mean += 0.5
+            statistics.var *= 4.0
+        learner.normal.freeze()
     seen = [observation for observation in seen_by(agent) for _ in range(2)][: STEPS + 1]
     expected = [value if i % 3 else LOGGED for i, value in enumerate(valued(learner, seen[:STEPS]))]
     update = None
