@@ -71,7 +71,7 @@ ALONE: Final[dict[PolicyKind, DrawAlone]] = {
 }
 """The kinds that have a quicker form for one observation."""
 WIDE: Final = 16
-"""So many numbers an action has at most where that form is the quicker one."""
+"""So many numbers an action has at most where that form is the quicker one (SAC: 62 and 67 µs)."""
 
 
 def alone_of(kind: PolicyKind, drawing: Drawing) -> DrawAlone | None:
