@@ -150,8 +150,10 @@ def device_of(named: object) -> str:
     Raises:
         DeviceFault: nothing names a device.
     """
-    if not isinstance(named, str):
+    if named is None:
         raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
+    if not isinstance(named, str):
+        raise DeviceFault(Code.PAYLOAD, "'device' (the device's id) is no string")
     return named
 
 

@@ -27,7 +27,7 @@ from litestar.enums import ScopeType
 from bridge import errors
 from bridge.http import PROBLEM, Response, respond
 from bridge.line import Line, RewardReply, StepReply
-from bridge.native import NoDevice, reward_of, rewarded, secret_of
+from bridge.native import NoDevice, device_of, reward_of, rewarded, secret_of
 from bridge.origins import refuse
 from hub.errors import AccessDenied, DeviceFault
 from hub.intake.observation import from_document
@@ -192,9 +192,7 @@ class Talk:
             if document.get("env") == "spaces":
                 self._line.settle(msgspec.json.encode(self._all.remote.describe(key, spec)))
                 return
-            device = document.pop("device", None) or key.device
-            if not isinstance(device, str):
-                raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")
+            device = device_of(document.pop("device", None) or key.device)
             if "env" in document:
                 self._act_for(key, spec, device, document)
             else:

@@ -30,7 +30,7 @@ class Rule(StrEnum):
 
 DO: Final = {
     Rule.SILENT: "see whether it has power and its network; 'sheepfold device forget' it if it is "
-    "gone for good, or give its agent a longer --silent-s",
+    "gone for good, or give its agent a --silent-s that is long enough (an episode ends then)",
     Rule.SAME_ID: "see whether two devices have one id, as copies of one card do: give each its "
     "own, 'sheepfold device add' and 'key create --device'; where all came from one address it may "
     "be one device that keeps losing its line or starting anew: look at its network and power",

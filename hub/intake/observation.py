@@ -146,9 +146,10 @@ _NAMES: Final = {"json": "JSON", "mp": "MessagePack"}
 
 def _checked(message: Message) -> Message:
     if message.s is not None and not 0 <= message.s <= STEP_MAX:
-        raise DeviceFault(Code.TYPE, f"step {message.s} is not a count from 0")
+        raise DeviceFault(Code.TYPE, f"step {message.s} is not a count from 0 to {STEP_MAX}")
     if message.b is not None and not 0 <= message.b <= BOOT_MAX:
-        raise DeviceFault(Code.TYPE, f"boot {message.b} is not a u32", step=message.s)
+        text = f"boot {message.b} is not a whole number from 0 to {BOOT_MAX}"
+        raise DeviceFault(Code.TYPE, text, step=message.s)
     return message
 
 

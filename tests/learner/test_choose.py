@@ -400,11 +400,11 @@ def test_a_network_gone_wrong_acts_alone_as_in_a_batch(algorithm: str) -> None:
     assert policy.card.spread is not None, "of both"
     # exp(1e6) is no float: Python's raises, numpy's is infinite.
     name = policy.card.spread if algorithm == "PPO" else f"{policy.card.spread}.bias"
-    far = {name: np.full_like(policy.tensors[name], 1e6)}
+    far = np.full_like(policy.tensors[name], 1e6)
     if algorithm == "SAC":
-        far = {name: np.full_like(policy.tensors[name], np.nan)}
+        far = np.full_like(policy.tensors[name], np.nan)
     card = replace(policy.card, exploration=0.0)
-    chooser = Chooser(PolicyFile(card, policy.tensors | far, ""), agent.seed)
+    chooser = Chooser(PolicyFile(card, policy.tensors | {name: far}, ""), agent.seed)
     asked = questions(observed(agent.observations))
     with np.errstate(all="ignore"):
         together = chosen(chooser, asked, greedy=False)
@@ -412,6 +412,37 @@ def test_a_network_gone_wrong_acts_alone_as_in_a_batch(algorithm: str) -> None:
     for choice, other in zip(together, alone, strict=True):
         assert np.array_equal(numbers_of(choice), numbers_of(other), equal_nan=True)
         assert choice.logprob == pytest.approx(other.logprob, nan_ok=True)
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+def test_a_choice_that_is_no_number_acts_alone_as_in_a_batch(
+    algorithm: str, *, greedy: bool
+) -> None:
+    agent = agent_of(algorithm, "box", "choices")
+    _, policy = opened(agent)
+    name = f"{policy.card.action_layers[-1]}.bias"
+    bias = policy.tensors[name].copy()
+    bias[1] = np.nan
+    card = replace(policy.card, exploration=0.0)
+    chooser = Chooser(PolicyFile(card, policy.tensors | {name: bias}, ""), agent.seed)
+    asked = questions(observed(agent.observations))
+    together = chosen(chooser, asked, greedy=greedy)
+    alone = [chosen(chooser, [one], greedy=greedy)[0] for one in asked]
+    assert [choice.action for choice in alone] == [choice.action for choice in together]
+
+
+@pytest.mark.parametrize("algorithm", ["SAC", "TD3"])
+@pytest.mark.parametrize("greedy", [True, False])
+def test_bounds_may_be_further_apart_than_float32_goes(algorithm: str, *, greedy: bool) -> None:
+    agent = replace(agent_of(algorithm, "box", "box"), actions=[[2], -3e38, 3e38])
+    _, policy = opened(agent)
+    chooser = Chooser(replace(policy, card=replace(policy.card, exploration=0.1)), agent.seed)
+    asked = questions(observed(agent.observations))
+    together = [numbers_of(choice) / 3e38 for choice in chosen(chooser, asked, greedy=greedy)]
+    alone = [numbers_of(chosen(chooser, [one], greedy=greedy)[0]) / 3e38 for one in asked]
+    assert np.array(together) == pytest.approx(np.array(alone), abs=NEAR)
+    assert np.abs(together).mean() < 0.99, "not all at a bound"
 
 
 def test_features_are_in_the_order_of_names_with_choices_one_hot() -> None:

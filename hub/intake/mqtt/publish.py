@@ -244,7 +244,8 @@ class Publications:
     def _take_hello(self, payload: bytes, reply: MqttReply) -> None:
         hello = _read_hello(payload or b"{}")
         if hello.b is not None and not 0 <= hello.b <= BOOT_MAX:
-            raise DeviceFault(Code.TYPE, f"hello: boot {hello.b} is not a u32")
+            text = f"hello: boot {hello.b} is not a whole number from 0 to {BOOT_MAX}"
+            raise DeviceFault(Code.TYPE, text)
         self._sessions.hello(self.session, hello, reply.durable)
         configuration = self._sessions.configuration(self.session, hello)
         self.send("cfg", _json.encode(configuration), 1)

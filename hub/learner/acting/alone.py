@@ -2,11 +2,12 @@
 
 Most frames bring one question. A call of numpy's takes 0.5 to 2 µs for one number, and to draw an
 action takes a dozen of them: all in all two thirds of it for a Gaussian. `discrete.py` and
-`continuous.py` draw the same for a batch, to float32 rounding.
+`continuous.py` draw the same for a batch, to float32 rounding (which is much in the log-probability
+of a squashed Gaussian where tanh is flat).
 
 All take the observation as the first layer sees it, float32 (1, features), and as many uniform
 numbers in (0, 1) as `UNIFORMS` of the kind says; None = greedily. They raise ValueError or
-OverflowError where Python's `math` has no number, and numpy an infinite one.
+OverflowError where a network says what is no number, or Python's `math` has none for it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class One(NamedTuple):
 def categorical(drawing: Drawing, x: Matrix, uniforms: list[float] | None) -> One:
     """One choice, by the softmax of the logits."""
     said = drawing.net.look(x)
-    logits, value = said.action[0].tolist(), _number(said.value)
+    logits, value = _row(said.action), _number(said.value)
     highest = max(logits)
     if uniforms is None:
         return One([logits.index(highest)], None, value)
@@ -56,7 +57,7 @@ def categorical(drawing: Drawing, x: Matrix, uniforms: list[float] | None) -> On
 
 def epsilon_greedy(drawing: Drawing, x: Matrix, uniforms: list[float] | None) -> One:
     """The choice of the highest Q, and in a share of cases any."""
-    q = drawing.net.look(x).action[0].tolist()
+    q = _row(drawing.net.look(x).action)
     value = max(q)
     best = chosen = q.index(value)
     if uniforms is None:
@@ -70,7 +71,7 @@ def epsilon_greedy(drawing: Drawing, x: Matrix, uniforms: list[float] | None) ->
 def gaussian(drawing: Drawing, x: Matrix, uniforms: list[float] | None) -> One:
     """The log-probability is that of the sample before the bounds cut it."""
     said = drawing.net.look(x)
-    mean, value = said.action[0].tolist(), _number(said.value)
+    mean, value = _row(said.action), _number(said.value)
     if uniforms is None:
         return One(_within(mean, drawing.ranges), None, value)
     logprob, raw = 0.0, []
@@ -83,7 +84,7 @@ def gaussian(drawing: Drawing, x: Matrix, uniforms: list[float] | None) -> One:
 def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: list[float] | None) -> One:
     """A Gaussian through tanh, scaled to the bounds (Haarnoja et al. 2018, appendix C)."""
     said = drawing.net.look(x)
-    mean = said.action[0].tolist()
+    mean = _row(said.action)
     if uniforms is None:
         return One(_scaled([math.tanh(mu) for mu in mean], drawing.ranges), None, None)
     if drawing.exploration >= 1.0:
@@ -100,7 +101,7 @@ def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: list[float] | None)
 
 def deterministic(drawing: Drawing, x: Matrix, uniforms: list[float] | None) -> One:
     """mu(o) with normal noise, scaled to the bounds; the log-probability is the noise's."""
-    scaled = [math.tanh(mu) for mu in drawing.net.look(x).action[0].tolist()]
+    scaled = [math.tanh(mu) for mu in _row(drawing.net.look(x).action)]
     noise = drawing.noise
     if uniforms is not None and drawing.exploration >= 1.0:
         return _anywhere(drawing.ranges, uniforms)
@@ -139,10 +140,16 @@ def _normals(uniforms: list[float]) -> list[float]:
     ]
 
 
-def _row(log_std: Matrix | None) -> list[float]:
-    """Of a layer, (1, m), or a parameter, (m,)."""
-    assert log_std is not None, "a Gaussian has a spread"
-    row: list[float] = log_std.ravel().tolist()
+def _row(said: Matrix | None) -> list[float]:
+    """Of a layer, (1, m), or a parameter, (m,).
+
+    Raises:
+        ValueError: not all of them are numbers: `max` would go past a NaN, and numpy's does not.
+    """
+    assert said is not None, "a Gaussian has a spread"
+    row: list[float] = said.ravel().tolist()
+    if not math.isfinite(sum(row)):
+        raise ValueError
     return row
 
 

@@ -135,7 +135,7 @@ class Chooser:
             try:
                 return [self._choose_alone(self._alone, questions, greedy=greedy, beside=beside)]
             except (ValueError, OverflowError):
-                pass  # a network gone wrong: numpy goes on with infinite numbers
+                pass  # a network gone wrong: numpy goes on with what is no number
         if self.memory is None and self._drawing.drift is None:
             return self._choose(questions, greedy=greedy, beside=beside)
         chosen: list[Choice] = []

@@ -45,7 +45,6 @@ def gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) 
 
 def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
     """A Gaussian through tanh, scaled to the bounds (Haarnoja et al. 2018, appendix C)."""
-    low, high = drawing.low, drawing.high
     mean, log_std, _, _ = drawing.net.look(x)
     assert log_std is not None, "a Gaussian has a spread"
     if uniforms is None:
@@ -59,8 +58,7 @@ def squashed_gaussian(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64]
         squashed = np.tanh(mean + np.exp(log_std) * noise)
         correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
         logprobs = _normal_logprobs(noise, log_std) - correction
-    actions = low + 0.5 * (squashed + 1.0) * (high - low)
-    return Choices(_within(actions, low, high), logprobs, None)
+    return Choices(_scaled(drawing, squashed), logprobs, None)
 
 
 def state_dependent(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
@@ -81,7 +79,6 @@ def squashed_state_dependent(
     drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None
 ) -> Choices:
     """The same noise before tanh, and around a mean that is bounded itself, as in SB3."""
-    low, high = drawing.low, drawing.high
     mean, _, _, seen = drawing.net.look(x)
     mean = mean.clip(-SDE_MEAN_MAX, SDE_MEAN_MAX)
     logprobs = None
@@ -94,8 +91,7 @@ def squashed_state_dependent(
         squashed = np.tanh(mean + noise)
         correction = np.log(1.0 - squashed**2 + np.float32(SQUASH_EPSILON)).sum(axis=1)
         logprobs = _normal_logprobs(standard, log_std) - correction
-    actions = low + 0.5 * (squashed + 1.0) * (high - low)
-    return Choices(_within(actions, low, high), logprobs, None)
+    return Choices(_scaled(drawing, squashed), logprobs, None)
 
 
 def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | None) -> Choices:
@@ -104,7 +100,6 @@ def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | N
     The log-probability is the noise's, before the bounds cut it; None without noise. Noise that
     drifts has that of its newest step.
     """
-    low, high = drawing.low, drawing.high
     scaled = np.tanh(drawing.net.look(x).action)
     logprobs = None
     if uniforms is not None and drawing.exploration >= 1.0:
@@ -119,8 +114,7 @@ def deterministic(drawing: Drawing, x: Matrix, uniforms: NDArray[np.float64] | N
         scaled = _within(scaled, -ONE, ONE)
         log_std = np.full(noise.shape[1], math.log(scale), dtype=np.float32)
         logprobs = _normal_logprobs(noise, log_std)
-    actions = low + 0.5 * (scaled + 1.0) * (high - low)
-    return Choices(_within(actions, low, high), logprobs, None)
+    return Choices(_scaled(drawing, scaled), logprobs, None)
 
 
 def _of_the_state(drawing: Drawing, latent: Matrix) -> tuple[Matrix, Matrix, Matrix]:
@@ -142,6 +136,14 @@ def _normal_logprobs(noise: Matrix, log_std: Matrix) -> Matrix:
     """Log-density of mean + std * noise, summed over the dimensions."""
     each = -0.5 * noise**2 - log_std - np.float32(LOG_SQRT_2PI)
     return np.asarray(np.add.reduce(each, axis=1))
+
+
+def _scaled(drawing: Drawing, squashed: Matrix) -> Matrix:
+    """From [-1, 1] to the bounds, which may be further apart than float32 goes."""
+    low, high = drawing.low, drawing.high
+    half = np.float32(0.5)
+    scaled = (half * low + half * high) + squashed * (half * high - half * low)
+    return _within(scaled, low, high)
 
 
 def _within(x: Matrix, low: Matrix, high: Matrix) -> Matrix:

@@ -5,7 +5,7 @@ turned inside out: each transition comes in, and SB3's own pieces do the rest, i
 With one device and the same seed the weights are those of `learn()`, bit for bit (tests/learning).
 
     learner = drive(agent, read_parameters(agent))
-    update = learner.learn(transition, version=7)     # most transitions complete no update
+    update = learner.learn(transition, version=7, behind=False)     # None: it completed none
 """
 
 from __future__ import annotations

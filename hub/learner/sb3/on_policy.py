@@ -82,7 +82,7 @@ class OnPolicy:
         Args:
             transition: the next in the log.
             version: the newest of the policy.
-            behind: so much more is waiting that training should be left out where it can be.
+            behind: so much more is waiting that the transition is dropped, and its fragment ends.
         """
         if behind:  # by the time it were used it would be too old
             self._fragments.drop(transition.device)
@@ -131,6 +131,8 @@ class OnPolicy:
         At each join the fragment's last reward gets gamma * V(o'), and the next step is flagged as
         an episode's start: SB3's own arithmetic for time limits (Pardo et al. 2018), and equal to
         generalized advantage estimation (Schulman et al. 2016) for each fragment by itself.
+
+        A buffer that is filled one by one (masks, LSTMs, images) keeps the values as logged.
         """
         model, buffer = self.model, self.model.rollout_buffer
         model.policy.set_training_mode(False)

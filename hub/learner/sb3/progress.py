@@ -16,8 +16,12 @@ def advance(model: BaseAlgorithm, total: int) -> None:
 
 
 def metrics(model: BaseAlgorithm) -> dict[str, float]:
-    """What SB3 recorded of this update, by its own names without `train/`."""
-    recorded = model.logger.name_to_value
+    """What SB3 recorded since it was asked last, by its own names without `train/`.
+
+    Of several calls of `train()`, what the last one recorded of each.
+    """
+    recorded = dict(model.logger.name_to_value)
+    model.logger.dump()  # nowhere; else an update of TD3's critics would say its actor's loss again
     return {
         name.removeprefix("train/"): float(value)
         for name, value in recorded.items()

@@ -212,10 +212,14 @@ def loose_tensors(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
 
 
 def gradient_steps(model: BaseAlgorithm) -> int:
-    """Optimizer steps since the agent began, as the optimizer itself counts them."""
-    optimizer = next(iter(_optimizers(model).values()))
-    # A parameter that a version from before had not has fewer, and which is first is chance.
-    return max((int(state["step"]) for state in optimizer.state.values()), default=0)
+    """Optimizer steps since the agent began, as the optimizers themselves count them.
+
+    Of the busiest: TD3's actor moves with every second step of its critics only, and a parameter
+    that a version from before had not has fewer.
+    """
+    optimizers = _optimizers(model).values()
+    states = (state for optimizer in optimizers for state in optimizer.state.values())
+    return max((int(state["step"]) for state in states), default=0)
 
 
 def _layers(hidden: str | None, last: str | None, depth: int) -> list[str]:
