@@ -124,8 +124,10 @@ def opened(*, width: int = 1280, scheme: str = "light", scripts: bool = True) ->
 
 def saved(page: Page, link: str, into: Path) -> Path:
     """The file behind a link, saved as the browser names it."""
-    with page.expect_download() as download:
+    with page.expect_download(timeout=DOWNLOAD_MS_MAX) as download:
         page.get_by_label(link).click()
     path = into / download.value.suggested_filename
     download.value.save_as(path)
     return path
+DOWNLOAD_MS_MAX: Final = 90_000
+"""A policy as ZIP is made by a process that loads torch first, beside others that compute."""
