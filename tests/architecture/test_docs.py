@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from click.testing import CliRunner
 
+from hub.__main__ import cli
 from tests.architecture.tree import ROOT, files, name
 
 if TYPE_CHECKING:
@@ -56,12 +56,9 @@ def test_every_command_and_option_exists(document: Path) -> None:
 @functools.cache
 def command_help(words: tuple[str, ...]) -> str:
     """What a command says of itself; an argument among the words does no harm."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hub", *words, "--help"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"sheepfold {' '.join(words)}: {done.stderr}"
-    return done.stdout
+    done = CliRunner().invoke(cli, [*words, "--help"])
+    assert done.exit_code == 0, f"sheepfold {' '.join(words)}: {done.output}"
+    return done.output
 
 
 @documents
