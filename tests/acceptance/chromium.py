@@ -39,6 +39,8 @@ FLAGS: Final = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 WAIT_MS_MAX: Final = 30_000
+DOWNLOAD_MS_MAX: Final = 90_000
+"""A policy as ZIP is made by a process that loads torch first, beside others that compute."""
 SERIOUS: Final = ("serious", "critical")
 
 
@@ -125,9 +127,7 @@ def opened(*, width: int = 1280, scheme: str = "light", scripts: bool = True) ->
 def saved(page: Page, link: str, into: Path) -> Path:
     """The file behind a link, saved as the browser names it."""
     with page.expect_download(timeout=DOWNLOAD_MS_MAX) as download:
-        page.get_by_label(link).click()
+        page.get_by_label(link).click(timeout=DOWNLOAD_MS_MAX)
     path = into / download.value.suggested_filename
     download.value.save_as(path)
     return path
-DOWNLOAD_MS_MAX: Final = 90_000
-"""A policy as ZIP is made by a process that loads torch first, beside others that compute."""
