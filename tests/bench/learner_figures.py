@@ -15,8 +15,8 @@ class ActCost(Struct, frozen=True):
     """Of each in a batch of 256, the middle batch."""
     frames_us: float
     """The same from the questions' frame to the answers', as the actor's process has them."""
-    predict_us: float = 0.0
-    """The library's own `predict()` of one observation, drawing; 0 = not measured."""
+    predict_us: float
+    """The library's own `predict()` of one observation, drawing."""
 
 
 class Lateness(Struct, frozen=True):

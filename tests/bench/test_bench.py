@@ -16,7 +16,7 @@ from tests.bench.log_analyst import QUESTIONS
 from tests.bench.log_bench import LogFigures
 from tests.bench.log_rows import walk_rows
 from tests.bench.mapping_bench import measure as measure_mappings
-from tests.bench.report import AgentsResults, LearnerResults, LogResults, Results, write
+from tests.bench.report import AgentsResults, LearnerResults, LogResults, Results
 from tests.bench.sharing_bench import measure as measure_sharing
 from tests.bench.walk import walk
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.bench.agents_bench import AgentsFigures
-    from tests.bench.learner_bench import LearnerFigures
 
 
 def assert_measured(log: LogFigures) -> None:
@@ -56,15 +55,6 @@ def assert_agents(agents: AgentsFigures) -> None:
     assert len(agents.wake_ms) == 5
 
 
-def assert_learners(learner: LearnerFigures) -> None:
-    """As `assert_measured`; only that a policy comes again bit for bit is a promise."""
-    assert all(min(act.batch_us, act.alone_us, act.predict_us) > 0 for act in learner.acts)
-    assert [late.training for late in learner.lateness] == ["PPO"]
-    assert [one.algorithm for one in learner.throughputs] == ["PPO", "DQN", "SAC"]
-    assert all(one.ratio > 0 for one in learner.throughputs)
-    assert all(one.equal and one.transitions for one in learner.refolded)
-
-
 @pytest.mark.acceptance
 def test_fifty_agents_of_which_five_learn_fit_in_the_memory_that_is_promised(
     tmp_path: Path,
@@ -87,12 +77,8 @@ def test_a_quick_bench_measures_every_protocol_and_writes_its_results(tmp_path: 
         assert cell.pss_mib["trainer"] > 0
     assert_measured(results.log)
     assert_agents(results.agents)
-    assert_learners(results.learner)
     assert "| mqtt" in (tmp_path / "results.md").read_text()
     assert not list(tmp_path.glob("run-*"))
-    machine = results.machine
-    alone = LearnerResults(results.date, machine, quick=True, learner=results.learner)
-    assert "| PPO" in write(alone, tmp_path)
 
 
 @pytest.mark.acceptance
@@ -104,6 +90,20 @@ def test_parts_of_the_log_are_measured_alone(tmp_path: Path) -> None:
     text = (tmp_path / "log.md").read_text()
     assert "| rows" in text
     assert "Readers" not in text
+
+
+@pytest.mark.acceptance
+def test_learners_are_measured_alone(tmp_path: Path) -> None:
+    assert main(["learner", "--quick", "--out", str(tmp_path)]) == 0
+    results = msgspec.json.decode((tmp_path / "learner.json").read_bytes(), type=LearnerResults)
+    learner = results.learner
+    costs = [(act.alone_us, act.batch_us, act.frames_us, act.predict_us) for act in learner.acts]
+    assert min(map(min, costs)) > 0
+    assert [late.training for late in learner.lateness] == ["nothing", "PPO"]
+    assert [one.algorithm for one in learner.throughputs] == ["PPO", "DQN", "SAC"]
+    assert all(one.ratio > 0 for one in learner.throughputs)
+    assert all(one.equal and one.transitions for one in learner.refolded)
+    assert "| PPO" in (tmp_path / "learner.md").read_text()
 
 
 @pytest.mark.acceptance

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pytest
 
-from hub.learner.experience.transitions import Transition
 from hub.learner.slots import NOBODY
-from hub.words import Floats, Source
+from hub.words import Floats
 from tests.learner.test_choose import agent_of, observed, opened
+from tests.learner.test_fragments import step
 from tests.learner.test_slots import shared
 
 if TYPE_CHECKING:
@@ -48,22 +48,12 @@ def test_rows_of_the_version_before_are_valued_anew_and_the_others_are_as_logged
     update = None
     for i in range(STEPS):
         update = learner.learn(
-            Transition(
-                device="a",
+            step(
+                i,
                 observation=seen[i],
-                action=Floats(np.zeros(1, "<f4").tobytes()),
-                executed=None,
-                reward=1.0,
                 next_observation=seen[i + 1],
-                terminated=False,
-                truncated=False,
-                source=Source.POLICY,
                 policy=NEWEST - 1 if i % 3 else NEWEST,
-                logprob=-1.0,
                 value=LOGGED,
-                raw=None,
-                seq_first=2 * i + 1,
-                seq_last=2 * i + 3,
             ),
             version=NEWEST,
             behind=False,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hub.learner.experience.transitions import Transition
 from hub.learner.sb3.snapshot import gradient_steps
-from hub.words import Floats, Source
-from tests.learner.test_choose import agent_of, observed, opened
+from tests.learner.test_choose import agent_of, flat, observed, opened
+from tests.learner.test_fragments import step
 
 if TYPE_CHECKING:
     from hub.learner.interface import Update
 
-STEPS = 20
+STEPS: Final = 20
 
 
 def test_an_update_of_the_critics_alone_says_nothing_of_the_actor_and_counts_as_a_step() -> None:
@@ -22,26 +21,11 @@ def test_an_update_of_the_critics_alone_says_nothing_of_the_actor_and_counts_as_
     agent = agent_of("TD3", "box", "box", train_freq="1", gradient_steps="1", **learning)
     learner: Any = opened(agent)[0]
     seen = observed(agent.observations)
+    action = flat(np.full(2, 0.5))
     updates: list[Update] = []
     for i in range(STEPS):
         update = learner.learn(
-            Transition(
-                device="a",
-                observation=seen[i],
-                action=Floats(np.full(2, 0.5, "<f4").tobytes()),
-                executed=None,
-                reward=1.0,
-                next_observation=seen[i + 1],
-                terminated=False,
-                truncated=False,
-                source=Source.POLICY,
-                policy=1,
-                logprob=None,
-                value=None,
-                raw=None,
-                seq_first=2 * i + 1,
-                seq_last=2 * i + 3,
-            ),
+            step(i, observation=seen[i], action=action, next_observation=seen[i + 1]),
             version=1,
             behind=False,
         )
