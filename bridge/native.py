@@ -118,7 +118,7 @@ class Native:
 
         Raises:
             AccessDenied: the key is not for this device.
-            DeviceFault: nothing names a device.
+            DeviceFault: nothing names a device, or what does is no string.
         """
         device = device_of(named or key.device)
         agent = spec.agent.name
@@ -148,7 +148,7 @@ def device_of(named: object) -> str:
     """What a request calls its device.
 
     Raises:
-        DeviceFault: nothing names a device.
+        DeviceFault: nothing names a device, or what does is no string.
     """
     if named is None:
         raise DeviceFault(Code.PAYLOAD, "'device' (the device's id, a string) is missing")

@@ -98,15 +98,13 @@ class Chance:
         if found[:, BOOT].tobytes() == questions.boots:
             return found
         each = zip(questions.devices, unpacked(questions.boots), strict=True)
-        known = b"".join([self._find_one(device, boot) for device, boot in each])
+        known = b"".join([self._look_up(device, U64(boot)) for device, boot in each])
         return np.frombuffer(known, dtype=np.uint64).reshape(-1, 3)
 
     def find_one(self, question: Questions) -> FoundOne:
         """The same of one."""
-        known = self._found.get(question.devices[0], b"")
-        if not known.startswith(question.boots):
-            known = self._find_one(question.devices[0], *unpacked(question.boots))
-        return FoundOne(*FOUND_ONE(known, KEY_BYTES))
+        found = self._look_up(question.devices[0], question.boots)
+        return FoundOne(*FOUND_ONE(found, KEY_BYTES))
 
     def uniforms(
         self, questions: Questions, found: NDArray[np.uint64] | None = None
@@ -134,17 +132,16 @@ class Chance:
         start += step * self._stride
         return [((mixed(start + ahead) >> SHIFT) + 0.5) * UNIT for ahead in self._ahead]
 
-    def _find_one(self, device: str, boot: int) -> bytes:
-        """Of one, and remember it."""
-        packed = U64(boot)
+    def _look_up(self, device: str, boot: bytes) -> bytes:
+        """Of one, whose boot is given as its eight bytes; and remember it."""
         found = self._found.get(device, b"")
-        if found.startswith(packed):
+        if found.startswith(boot):
             return found
         if len(self._found) >= KEYS_MAX:
             self._found.clear()
         keyed = self._keyed.copy()
-        keyed.update(packed + device.encode())
-        found = packed + keyed.digest() + U64(self._slots.get(device, NOBODY))
+        keyed.update(boot + device.encode())
+        found = boot + keyed.digest() + U64(self._slots.get(device, NOBODY))
         self._found[device] = found
         return found
 

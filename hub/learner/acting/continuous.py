@@ -139,11 +139,8 @@ def _normal_logprobs(noise: Matrix, log_std: Matrix) -> Matrix:
 
 
 def _scaled(drawing: Drawing, squashed: Matrix) -> Matrix:
-    """From [-1, 1] to the bounds, which may be further apart than float32 goes."""
-    low, high = drawing.low, drawing.high
-    half = np.float32(0.5)
-    scaled = (half * low + half * high) + squashed * (half * high - half * low)
-    return _within(scaled, low, high)
+    """From [-1, 1] to the bounds."""
+    return _within(drawing.middle + squashed * drawing.half, drawing.low, drawing.high)
 
 
 def _within(x: Matrix, low: Matrix, high: Matrix) -> Matrix:

@@ -30,6 +30,8 @@ class Drawing:
         noise: standard deviation, on an action scaled to [-1, 1].
         low: bounds of a Box, float32 (m,).
         high: the same.
+        middle: between them, float32 (m,).
+        half: from there to either; the whole may be further than float32 goes.
         ranges: both of each number; empty where actions are choices.
         places: of `multi_categorical`, as `_places` has them.
     """
@@ -65,6 +67,8 @@ class Drawing:
         if isinstance(self.actions, Box):
             self.low = np.array(self.actions.low, dtype=np.float32)
             self.high = np.array(self.actions.high, dtype=np.float32)
+            self.middle = 0.5 * self.low + 0.5 * self.high
+            self.half = 0.5 * self.high - 0.5 * self.low
             self.ranges = list(zip(self.low.tolist(), self.high.tolist(), strict=True))
         if card.kind == "multi_categorical":
             assert isinstance(self.actions, (MultiDiscrete, MultiBinary)), "it has no other"

@@ -72,8 +72,6 @@ ALONE: Final[dict[PolicyKind, DrawAlone]] = {
 """The kinds that have a quicker form for one observation."""
 WIDE: Final = 16
 """So many numbers an action has at most where that form is the quicker one (SAC: 62 and 67 µs)."""
-
-
 MANY: Final = 128
 """The same of choices (1,000 take three times as long as in numpy, 100 half)."""
 
